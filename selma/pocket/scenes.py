@@ -1,0 +1,144 @@
+"""Scenes of the pocket world: what can stand in a picture, and where."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CANVAS_PX = 32
+SHAPES = ("circle", "square", "triangle", "diamond", "star", "heart", "cross", "ring")
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (214, 38, 42),
+    "orange": (245, 134, 28),
+    "yellow": (247, 219, 52),
+    "green": (38, 156, 66),
+    "cyan": (58, 206, 214),
+    "blue": (40, 72, 212),
+    "purple": (138, 46, 172),
+    "pink": (248, 140, 194),
+}
+BACKGROUNDS: dict[str, tuple[int, int, int]] = {
+    "white": (248, 248, 248),
+    "gray": (146, 146, 146),
+    "black": (18, 18, 18),
+    "brown": (98, 66, 40),
+}
+RADII_PX = {"small": 4.2, "large": 6.6}
+MAX_OBJECTS = 4
+GAP_PX = 1.8  # between the bounding circles of two objects, so that objects never touch
+MARGIN_PX = 0.6  # between an object's bounding circle and the border
+RELATIONS = ("left of", "right of", "above", "below")
+RELATION_MIN_PX = 5.0  # how far apart two centres must be along a relation's axis
+_OFFSETS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One flat object; (x, y) is its centre in pixels, y grows downwards."""
+
+    shape: str
+    colour: str
+    size: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A background and one to four objects that do not touch."""
+
+    background: str
+    objects: tuple[SceneObject, ...]
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object without its place."""
+
+    shape: str
+    colour: str
+    size: str
+
+
+def holds(relation: str, first: tuple[float, float], second: tuple[float, float]) -> bool:
+    """Tell whether `first` stands in `relation` to `second`; both are (x, y) centres in pixels.
+
+    The offset along the relation's axis must be at least ``RELATION_MIN_PX`` and larger than the
+    offset across it, so that at most one of the four relations holds for a pair.
+    """
+    along_x, along_y = _OFFSETS[relation]
+    dx, dy = first[0] - second[0], first[1] - second[1]
+    along, across = (dx * along_x, dy) if along_x else (dy * along_y, dx)
+    return along >= RELATION_MIN_PX and along > abs(across)
+
+
+def place(
+    things: Sequence[Thing],
+    relations: Sequence[tuple[int, str, int]],
+    rng: random.Random,
+    *,
+    attempts: int = 4000,
+) -> list[tuple[float, float]] | None:
+    """Find centres for `things` so that nothing touches and every relation holds.
+
+    Args:
+        things: at most ``MAX_OBJECTS``.
+        relations: (i, relation, j) over indices of `things`.
+        rng: source of the positions.
+        attempts: tries before giving up.
+
+    Returns:
+        One (x, y) per thing, or None if no layout was found.
+    """
+    radii = [RADII_PX[thing.size] for thing in things]
+    for attempt in range(attempts):
+        draw = _anywhere if len(things) < MAX_OBJECTS and attempt % 4 != 3 else _one_per_quadrant
+        centres = draw(radii, rng)
+        if _apart(centres, radii) and all(holds(r, centres[i], centres[j]) for i, r, j in relations):
+            return centres
+    return None
+
+
+def _anywhere(radii: Sequence[float], rng: random.Random) -> list[tuple[float, float]]:
+    spans = [(radius + MARGIN_PX, CANVAS_PX - radius - MARGIN_PX) for radius in radii]
+    return [(rng.uniform(*span), rng.uniform(*span)) for span in spans]
+
+
+def _one_per_quadrant(radii: Sequence[float], rng: random.Random) -> list[tuple[float, float]]:
+    half = CANVAS_PX / 2
+    corners = [(0.0, 0.0), (half, 0.0), (0.0, half), (half, half)]
+    rng.shuffle(corners)
+    centres = []
+    for radius, (left, top) in zip(radii, corners, strict=False):
+        spans = [
+            (start + radius + (GAP_PX / 2 if start else MARGIN_PX),
+             start + half - radius - (MARGIN_PX if start else GAP_PX / 2))
+            for start in (left, top)
+        ]
+        centres.append((rng.uniform(*spans[0]), rng.uniform(*spans[1])))
+    return centres
+
+
+def _apart(centres: Sequence[tuple[float, float]], radii: Sequence[float]) -> bool:
+    return all(
+        math.dist(centres[i], centres[j]) >= radii[i] + radii[j] + GAP_PX
+        for i in range(len(centres))
+        for j in range(i)
+    )
+
+
+def build_scene(
+    background: str,
+    things: Sequence[Thing],
+    rng: random.Random,
+    relations: Sequence[tuple[int, str, int]] = (),
+) -> Scene | None:
+    """Place `things` on a background; None if they do not fit."""
+    centres = place(things, relations, rng)
+    if centres is None:
+        return None
+    objects = (
+        SceneObject(thing.shape, thing.colour, thing.size, x, y)
+        for thing, (x, y) in zip(things, centres, strict=True)
+    )
+    return Scene(background, tuple(objects))
