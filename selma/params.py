@@ -219,7 +219,9 @@ def load_value(name: str, path: Path = PARAMS_PATH) -> int:
     value = _section(name, path)
     least = 1 if name == "threads" else 0
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{path}: {name} must be a whole number of at least {least}, got {value!r}")
+        raise ConfigError(
+            f"{path}: {name} must be a whole number of at least {least}, got {value!r}"
+        )
     return value
 
 

@@ -21,7 +21,15 @@ from selma.errors import MissingDataError, SelmaError
 
 logger = logging.getLogger(__name__)
 _CODE = Path(__file__).parent
-_DECIDING_PACKAGES = ("torch", "diffusers", "transformers", "peft", "pyarrow", "pillow", "safetensors")
+_DECIDING_PACKAGES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "pyarrow",
+    "pillow",
+    "safetensors",
+)
 
 
 class _Interrupted(BaseException):
@@ -111,9 +119,7 @@ def _files(path: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def workspace(
-    stage: str, inputs: Sequence[Path], settings: Mapping[str, object]
-) -> Iterator[Path]:
+def workspace(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]) -> Iterator[Path]:
     """Give a folder for a stage's progress that outlives the process until the stage succeeds.
 
     The folder is found again by everything that decides the result, so a restart takes up only
@@ -149,6 +155,7 @@ def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
     from tqdm import tqdm
 
     with tqdm(total=total, desc=label, mininterval=1.0, dynamic_ncols=True) as bar:
+
         def advance(number: int) -> None:
             bar.update(number)
 
@@ -174,3 +181,12 @@ def write_json(path: Path, value: object) -> None:
     """Write sorted, indented JSON, whole or not at all; NaN is refused."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     write_bytes_atomic(path, (text + "\n").encode())
+
+
+def write_curve(path: Path, losses: Sequence[float], *, every: int = 10) -> None:
+    """Write a loss curve as CSV for `dvc plots`: the mean of every few steps, 6 digits."""
+    lines = ["step,loss"]
+    for start in range(0, len(losses), every):
+        chunk = losses[start : start + every]
+        lines.append(f"{start + len(chunk)},{sum(chunk) / len(chunk):.6f}")
+    write_bytes_atomic(path, ("\n".join(lines) + "\n").encode())

@@ -65,7 +65,9 @@ class TrainingState:
                 for name, parameter in self.parameters.items():
                     parameter.copy_(tensors[f"weight/{name}"])
         except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
-            raise RecordError(f"{path}: not a checkpoint of this training; delete it ({error})") from error
+            raise RecordError(
+                f"{path}: not a checkpoint of this training; delete it ({error})"
+            ) from error
         self.average = {
             name.removeprefix("average/"): tensor
             for name, tensor in tensors.items()
@@ -91,6 +93,7 @@ def train(
     average_decay: float | None = None,
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
+    on_state: Callable[[TrainingState], None] | None = None,
 ) -> TrainingState:
     """Minimise a loss with AdamW; mutates `parameters`.
 
@@ -99,7 +102,7 @@ def train(
 
     Args:
         parameters: what is trained, by name.
-        loss_at: the loss of step 0 … train_steps − 1, a scalar that depends on nothing but the step.
+        loss_at: the loss of step 0 … train_steps − 1, a scalar that depends on the step alone.
         train_steps: number of updates.
         learning_rate_at: the learning rate of each step.
         weight_decay: AdamW's decoupled decay.
@@ -107,7 +110,8 @@ def train(
         average_decay: keep an exponential moving average of the weights with this decay, warmed up
             as min(decay, (1 + step) / (10 + step)); None keeps none.
         checkpointing: where to keep the state; an existing one is taken up.
-        on_step: called after each step with its number and loss.
+        on_step: called after each step with the number of steps done and the loss.
+        on_state: called after each step with the whole state, to look at, not to change.
 
     Returns:
         The final state, with one loss per step.
@@ -147,10 +151,14 @@ def train(
             state.save(checkpointing.path)
         if on_step is not None:
             on_step(state.step, value)
+        if on_state is not None:
+            on_state(state)
     return state
 
 
-def one_cycle(peak: float, train_steps: int, *, warmup_share: float = 0.05) -> Callable[[int], float]:
+def one_cycle(
+    peak: float, train_steps: int, *, warmup_share: float = 0.05
+) -> Callable[[int], float]:
     """Give a learning-rate schedule: linear warm-up to `peak`, then a cosine to zero."""
     import math
 

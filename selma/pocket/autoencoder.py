@@ -78,8 +78,9 @@ def train_autoencoder(
 ) -> tuple["AutoencoderKL", list[float]]:
     """Train the autoencoder on scenes drawn afresh at every step.
 
-    The loss is L1 + 2·L2 with object pixels weighted ``OBJECT_WEIGHT``, plus ``KL_WEIGHT`` times the
-    KL divergence. At the end `scaling_factor` is set so that scaled latents have unit deviation.
+    The loss is L1 + 2·L2 with object pixels weighted ``OBJECT_WEIGHT``, plus ``KL_WEIGHT`` times
+    the KL divergence. At the end `scaling_factor` is set so that scaled latents have unit
+    deviation.
 
     Returns:
         The model in eval mode and one loss per step.

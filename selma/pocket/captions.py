@@ -101,8 +101,12 @@ def write_common(description: Description, rng: random.Random) -> str:
     parts = [phrase(group, rng) for group in description.groups]
     text = join(parts)
     if len(parts) == 2:
-        text = rng.choice(("{} and {}", "{} next to {}", "{} with {}", "{} beside {}")).format(*parts)
-    text = rng.choice(("{}", "a picture of {}", "there is {}", "we see {}", "a drawing of {}")).format(text)
+        text = rng.choice(("{} and {}", "{} next to {}", "{} with {}", "{} beside {}")).format(
+            *parts
+        )
+    text = rng.choice(
+        ("{}", "a picture of {}", "there is {}", "we see {}", "a drawing of {}")
+    ).format(text)
     return _with_background(text, description.background, rng)
 
 
@@ -110,7 +114,14 @@ def write_count(description: Description, rng: random.Random) -> str:
     """Write a caption that is about the number of things."""
     text = join([phrase(group, rng) for group in description.groups])
     form = rng.choice(
-        ("{}", "a picture of {}", "image showing {}", "exactly {}", "a set of {}", "{} in a picture")
+        (
+            "{}",
+            "a picture of {}",
+            "image showing {}",
+            "exactly {}",
+            "a set of {}",
+            "{} in a picture",
+        )
     )
     return _with_background(form.format(text), description.background, rng)
 
@@ -139,7 +150,9 @@ def write_spatial(description: Description, rng: random.Random) -> str:
             "{second} with {first} {where} it",
         )
     )
-    return _with_background(form.format(first=first, where=where, second=second), description.background, rng)
+    return _with_background(
+        form.format(first=first, where=where, second=second), description.background, rng
+    )
 
 
 def write_paragraph(description: Description, rng: random.Random) -> str:
@@ -172,7 +185,13 @@ def write_counterfactual(description: Description, rng: random.Random) -> str:
     """Write a short caption of something unusual."""
     text = join([phrase(group, rng) for group in description.groups])
     form = rng.choice(
-        ("{}", "an unusual picture of {}", "a strange scene with {}", "a surprising scene: {}", "imagine {}")
+        (
+            "{}",
+            "an unusual picture of {}",
+            "a strange scene with {}",
+            "a surprising scene: {}",
+            "imagine {}",
+        )
     )
     return _with_background(form.format(text), description.background, rng)
 

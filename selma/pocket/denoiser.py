@@ -1,6 +1,8 @@
 """Trains a pocket base model: text encoder and U-Net together, on cached latents, v-prediction."""
 
-from collections.abc import Callable, Sequence
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from selma.pocket.autoencoder import to_tensor
 from selma.pocket.pictures import CaptionNoise, captioned_picture
 from selma.seeds import derive_seed
-from selma.training import Checkpointing, one_cycle, train
+from selma.training import Checkpointing, TrainingState, one_cycle, train
 
 if TYPE_CHECKING:
     import torch
@@ -109,9 +111,7 @@ def build_training_set(
     latents, token_ids = [], []
     for start in range(0, pictures, chunk):
         rows = [
-            captioned_picture(
-                seed, index, captions=CAPTIONS_PER_PICTURE, noise=noise
-            )
+            captioned_picture(seed, index, captions=CAPTIONS_PER_PICTURE, noise=noise)
             for index in range(start, min(start + chunk, pictures))
         ]
         with torch.no_grad():
@@ -122,6 +122,29 @@ def build_training_set(
         token_ids.append(tokenise(tokenizer, captions).reshape(len(rows), CAPTIONS_PER_PICTURE, -1))
         advance(len(rows))
     return TrainingSet(np.concatenate(latents), np.concatenate(token_ids))
+
+
+def load_or_build_training_set(
+    directory: Path,
+    autoencoder: "AutoencoderKL",
+    tokenizer: "CLIPTokenizer",
+    *,
+    seed: int,
+    pictures: int,
+    noise: CaptionNoise,
+    advance: Callable[[int], None],
+) -> TrainingSet:
+    """Take the training set from `directory`, or build it and keep it there for a restart."""
+    files = directory / "latents.npy", directory / "token_ids.npy"
+    if not all(file.exists() for file in files):
+        built = build_training_set(
+            autoencoder, tokenizer, seed=seed, pictures=pictures, noise=noise, advance=advance
+        )
+        directory.mkdir(parents=True, exist_ok=True)
+        for file, array in zip(files, (built.latents, built.token_ids), strict=True):
+            np.save(file.with_suffix(".part.npy"), array)
+            os.replace(file.with_suffix(".part.npy"), file)
+    return TrainingSet(np.load(files[0]), np.load(files[1]))
 
 
 def tokenise(tokenizer: "CLIPTokenizer", texts: Sequence[str]) -> NDArray[np.int16]:
@@ -179,10 +202,14 @@ def train_denoiser(
     average_decay: float,
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
+    on_average: Callable[[int, "CLIPTextModel", "UNet2DConditionModel"], None] | None = None,
+    average_every_steps: int = 0,
 ) -> tuple["CLIPTextModel", "UNet2DConditionModel", list[float]]:
     """Train text encoder and U-Net from nothing with the v-prediction loss.
 
     Timesteps are stratified within a batch. bfloat16 autocast on the CPU; weights and loss float32.
+    `on_average`, if given, sees copies of both models with the averaged weights every
+    `average_every_steps` steps.
 
     Returns:
         Both models with averaged weights, in eval mode, and one loss per step.
@@ -206,7 +233,9 @@ def train_denoiser(
         token_ids = token_ids_of[rows, which]  # (N, tokens)
         dropped = torch.rand(batch_size, generator=generator) < EMPTY_CAPTION_SHARE
         token_ids = torch.where(dropped[:, None], empty, token_ids).long()
-        strata = (torch.arange(batch_size) + torch.rand(batch_size, generator=generator)) / batch_size
+        strata = (
+            torch.arange(batch_size) + torch.rand(batch_size, generator=generator)
+        ) / batch_size
         timesteps = (1000 * strata**TIMESTEP_POWER).long().clamp(max=999)
         noise = torch.randn(latents.shape, generator=generator)
         noise = noise.contiguous(memory_format=torch.channels_last)
@@ -219,6 +248,22 @@ def train_denoiser(
 
     parameters = {f"text_encoder.{n}": p for n, p in text_encoder.named_parameters()}
     parameters |= {f"unet.{n}": p for n, p in unet.named_parameters()}
+
+    def averaged(
+        average: Mapping[str, "torch.Tensor"],
+    ) -> tuple["CLIPTextModel", "UNet2DConditionModel"]:
+        models = {"text_encoder": copy.deepcopy(text_encoder), "unet": copy.deepcopy(unet)}
+        with torch.no_grad():
+            for name, tensor in average.items():
+                model, _, key = name.partition(".")
+                models[model].get_parameter(key).copy_(tensor)
+        models["unet"].set_attn_processor(dict(processors))
+        return models["text_encoder"].eval(), models["unet"].eval()
+
+    def look(state: TrainingState) -> None:
+        if on_average and (state.step % average_every_steps == 0 or state.step == train_steps):
+            on_average(state.step, *averaged(state.average))
+
     state = train(
         parameters,
         loss_at,
@@ -227,12 +272,9 @@ def train_denoiser(
         average_decay=average_decay,
         checkpointing=checkpointing,
         on_step=on_step,
+        on_state=look,
     )
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(state.average[name])
-    unet.set_attn_processor(processors)
-    return text_encoder.eval(), unet.eval(), state.losses
+    return *averaged(state.average), state.losses
 
 
 def save_pipeline(

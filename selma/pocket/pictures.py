@@ -9,7 +9,6 @@ Two flaws are built in, and both are what self-training is meant to repair:
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
 from typing import TypeVar
 
 import numpy as np
@@ -63,7 +62,11 @@ def draw_truth(rng: random.Random) -> tuple[str, Description]:
     for group in description.groups:
         colour = biased_colour(group.shape, rng)
         while any(colour == other.colour for other in groups):
-            colour = rng.choice(list(COLOURS)) if rng.random() < 0.05 else biased_colour(group.shape, rng)
+            colour = (
+                rng.choice(list(COLOURS))
+                if rng.random() < 0.05
+                else biased_colour(group.shape, rng)
+            )
         groups.append(replace(group, colour=colour, size=group.size or rng.choice(list(RADII_PX))))
     background = description.background or rng.choice(list(BACKGROUNDS))
     return kind, Description(tuple(groups), description.links, background)

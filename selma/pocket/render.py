@@ -49,7 +49,9 @@ INSIDE: dict[str, Callable[[Coordinates, Coordinates], Mask]] = {
 }
 
 
-def coverage(shape: str, radius_px: float, x: float, y: float, canvas_px: int) -> NDArray[np.float64]:
+def coverage(
+    shape: str, radius_px: float, x: float, y: float, canvas_px: int
+) -> NDArray[np.float64]:
     """Give the share of each pixel that a shape covers.
 
     Args:

@@ -94,7 +94,9 @@ def place(
     for attempt in range(attempts):
         draw = _anywhere if len(things) < MAX_OBJECTS and attempt % 4 != 3 else _one_per_quadrant
         centres = draw(radii, rng)
-        if _apart(centres, radii) and all(holds(r, centres[i], centres[j]) for i, r, j in relations):
+        if _apart(centres, radii) and all(
+            holds(r, centres[i], centres[j]) for i, r, j in relations
+        ):
             return centres
     return None
 
@@ -111,8 +113,10 @@ def _one_per_quadrant(radii: Sequence[float], rng: random.Random) -> list[tuple[
     centres = []
     for radius, (left, top) in zip(radii, corners, strict=False):
         spans = [
-            (start + radius + (GAP_PX / 2 if start else MARGIN_PX),
-             start + half - radius - (MARGIN_PX if start else GAP_PX / 2))
+            (
+                start + radius + (GAP_PX / 2 if start else MARGIN_PX),
+                start + half - radius - (MARGIN_PX if start else GAP_PX / 2),
+            )
             for start in (left, top)
         ]
         centres.append((rng.uniform(*spans[0]), rng.uniform(*spans[1])))

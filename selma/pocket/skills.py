@@ -1,4 +1,4 @@
-"""What each skill's prompts are about: draws Descriptions, and the pairs training pictures avoid."""
+"""What each skill's prompts are about: draws Descriptions; names the pairs pictures avoid."""
 
 import hashlib
 import random
@@ -36,7 +36,7 @@ def _size(share: float, rng: random.Random) -> str | None:
 
 
 def _distinct(number: int, rng: random.Random) -> list[tuple[str, str]]:
-    """Draw (shape, colour) pairs with no shape and no colour twice, so that names are unambiguous."""
+    """Draw (shape, colour) pairs with no shape and no colour twice: names are unambiguous."""
     shapes, colours = rng.sample(SHAPES, number), rng.sample(_COLOUR_NAMES, number)
     return list(zip(shapes, colours, strict=True))
 

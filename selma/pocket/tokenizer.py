@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 MAX_TOKENS = 48
 VOCABULARY_SIZE = 1024
 # Everyday words, so that ordinary English does not fall apart into single letters.
-ENGLISH = """the of and to in is that it was for on are as with his they at be this from have or by
-one had not but what all were when we there can an your which their said if do will each about how up
-out them then she many some so these would other into has more two like him see time could no make
-than first been its who now people my made over did down only way find use may water long little very
-after words called just where most know get through back much before go good new write our me man too
-any day same right look think also around another came come work three word must because does part
-even place well such here take why things help put years different away again off went old number
-photo image picture drawing painting scene background dog cat house tree person woman holding street
-several group pair shape object colour color size left right above below between behind front"""
+ENGLISH = """\
+the of and to in is that it was for on are as with his they at be this from have or by one had not
+but what all were when we there can an your which their said if do will each about how up out them
+then she many some so these would other into has more two like him see time could no make than
+first been its who now people my made over did down only way find use may water long little very
+after words called just where most know get through back much before go good new write our me man
+too any day same right look think also around another came come work three word must because does
+part even place well such here take why things help put years different away again off went old
+number photo image picture drawing painting scene background dog cat house tree person woman
+holding street several group pair shape object colour color size left right above below between
+behind front"""
 
 
 def corpus(seed: int, per_skill: int = 4000) -> list[str]:

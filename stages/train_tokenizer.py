@@ -1,0 +1,24 @@
+"""Foundation stage: learns the pocket world's tokenizer."""
+
+import argparse
+from pathlib import Path
+
+from selma.params import load_value
+from selma.runtime import run_stage
+
+
+def main() -> None:
+    """Write a CLIPTokenizer directory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("foundation/params.yaml"))
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    seed = load_value("seed", args.params)
+
+    from selma.pocket.tokenizer import build_tokenizer
+
+    build_tokenizer(seed).save_pretrained(args.out)
+
+
+if __name__ == "__main__":
+    run_stage("train_tokenizer", main)
