@@ -122,7 +122,7 @@ class ReportParams(Section):
 def _overrides(section: type[Section]) -> type[Section]:
     """Make the model of a part of a section: the same keys and checks, none required."""
     fields: dict[str, Any] = {
-        name: (Annotated[field.annotation, *field.metadata] | None, None)
+        name: (Annotated[field.annotation, Field(), *field.metadata] | None, None)
         for name, field in section.model_fields.items()
     }
     return create_model(f"{section.__name__}Overrides", __base__=Section, **fields)
