@@ -1,0 +1,1 @@
+"""Text generators: what answers a request, whoever runs it."""

@@ -1,0 +1,68 @@
+"""Replies on disk, so that a restart asks for nothing twice and goes on in the same words."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from selma.errors import RecordError
+from selma.llm.generators import TextGenerator
+
+
+class CachedGenerator:
+    """A generator that remembers its replies in a file of JSON lines.
+
+    A line is written whole and to the disk before the reply is used. A last line that a killed
+    process left unfinished is cut off when the file is opened.
+    """
+
+    def __init__(self, generator: TextGenerator, path: Path, identity: dict[str, object]) -> None:
+        """Open the file or start it.
+
+        Args:
+            generator: is asked for what the file does not hold.
+            path: a file that one process at a time writes.
+            identity: all that decides a reply beside request and seed (backend, model, revision,
+                temperature).
+
+        Raises:
+            RecordError: a line of the file is not a reply.
+        """
+        self._generator = generator
+        self._path = path
+        self._identity = identity
+        self._replies = _read(path)
+
+    def generate(self, request: str, *, seed: int) -> str:
+        """Give the remembered reply, or ask and remember."""
+        value = json.dumps([self._identity, request, seed], sort_keys=True)
+        key = hashlib.sha256(value.encode()).hexdigest()
+        if key not in self._replies:
+            reply = self._generator.generate(request, seed=seed)
+            self._append({"key": key, "reply": reply})
+            self._replies[key] = reply
+        return self._replies[key]
+
+    def _append(self, entry: dict[str, str]) -> None:
+        with self._path.open("ab") as handle:
+            handle.write(json.dumps(entry).encode() + b"\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+
+
+def _read(path: Path) -> dict[str, str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = path.read_bytes() if path.exists() else b""
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        os.truncate(path, whole)
+    replies = {}
+    for number, line in enumerate(data[:whole].splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            replies[str(entry["key"])] = str(entry["reply"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordError(
+                f"{path}:{number}: not a stored reply ({type(error).__name__}); delete the file"
+            ) from error
+    return replies

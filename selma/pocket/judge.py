@@ -1,0 +1,130 @@
+"""Answers questions about a picture from its pixels alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.errors import RecordError
+from selma.pocket.questions import UNKNOWN, answer_query, parse_question
+from selma.pocket.scenes import CANVAS_PX
+from selma.pocket.segments import SIZE_LIMIT_PX, Fit, Segmentation, fit_shapes, segment
+
+# Set on renders, blurred, noisy and autoencoded renders, and drawn defects (bench/judge.py); never
+# on pictures that a generative model made.
+CONFIDENCE_LIMIT = 0.90  # worn renders score ≥ 0.93, most blobs and halves below 0.88
+MARGIN_LIMIT = 0.01  # between the best shape's score and the runner-up's
+SOFTNESS_LIMIT = 1.35  # blur of 0.6 px and noise reach 1.25, most smears lie above 1.5
+
+
+@dataclass(frozen=True)
+class Detected:
+    """An object the judge is sure of; (x, y) is its centre in pixels, confidence in [0, 1]."""
+
+    shape: str
+    colour: str
+    size: str
+    x: float
+    y: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What the judge sees in a picture.
+
+    Attributes:
+        background: a name in ``BACKGROUNDS`` or "unknown".
+        background_share: share of the pixels that have the background's colour.
+        objects: recognised objects, from left to right.
+        leftovers: number of pieces that are no shape, or have no colour, of this world. They are
+            no object for any question: "exactly three stars" counts recognised stars alone.
+    """
+
+    background: str
+    background_share: float
+    objects: tuple[Detected, ...]
+    leftovers: int
+
+
+def detect(picture: NDArray[np.uint8]) -> Detection:
+    """Say what is in one picture; see `detect_all`."""
+    return detect_all([picture])[0]
+
+
+def detect_all(pictures: Sequence[NDArray[np.uint8]]) -> list[Detection]:
+    """Say what is in each picture, (CANVAS_PX, CANVAS_PX, 3), uint8.
+
+    A piece is an object only if its colour is near a palette colour, one shape fits it well
+    (``CONFIDENCE_LIMIT``) and better than all others (``MARGIN_LIMIT``), and its border is not
+    smeared (``SOFTNESS_LIMIT``).
+
+    Raises:
+        RecordError: a picture has another form.
+    """
+    for picture in pictures:
+        if picture.shape != (CANVAS_PX, CANVAS_PX, 3) or picture.dtype != np.uint8:
+            raise RecordError(
+                f"the pocket judge got a picture of shape {picture.shape} and type {picture.dtype},"
+                f" expected ({CANVAS_PX}, {CANVAS_PX}, 3) uint8; give it the pocket world's"
+            )
+    segmentations = [segment(picture) for picture in pictures]
+    fits = iter(fit_shapes([piece for found in segmentations for piece in found.pieces]))
+    return [_detection(found, [next(fits) for _ in found.pieces]) for found in segmentations]
+
+
+def _detection(found: Segmentation, fits: Sequence[Fit]) -> Detection:
+    objects = [item for fit in fits if (item := _recognise(fit)) is not None]
+    return Detection(
+        found.background or UNKNOWN,
+        found.background_share,
+        tuple(sorted(objects, key=lambda item: (item.x, item.y))),
+        len(fits) - len(objects),
+    )
+
+
+def _recognise(fit: Fit) -> Detected | None:
+    fits = fit.score >= CONFIDENCE_LIMIT and fit.score - fit.runner_up >= MARGIN_LIMIT
+    if fit.colour is None or not fits or fit.softness > SOFTNESS_LIMIT:
+        return None
+    size = "small" if fit.radius_px < SIZE_LIMIT_PX else "large"
+    return Detected(fit.shape, fit.colour, size, fit.x, fit.y, fit.score)
+
+
+def answer_from(detection: Detection, question: str, choices: Sequence[str]) -> str:
+    """Answer a question from a detection: "yes"/"no", one of the choices, or "unknown".
+
+    Raises:
+        RecordError: the question is not in the question language.
+    """
+    query = parse_question(question)
+    return answer_query(query, choices, detection.background, detection.objects)
+
+
+def answer(picture: NDArray[np.uint8], question: str, choices: Sequence[str]) -> str:
+    """Answer one question about one picture; see `answer_from`."""
+    return answer_from(detect(picture), question, choices)
+
+
+def answer_questions(
+    pictures: Sequence[NDArray[np.uint8]],
+    questions: Sequence[Sequence[tuple[str, Sequence[str]]]],
+) -> list[list[str]]:
+    """Answer many questions about many pictures; each picture is looked at once.
+
+    Args:
+        pictures: (CANVAS_PX, CANVAS_PX, 3) uint8 each.
+        questions: for each picture, pairs (question, choices).
+
+    Returns:
+        For each picture one answer per question.
+
+    Raises:
+        RecordError: a picture or a question is not of the pocket world.
+    """
+    detections = detect_all(pictures)
+    return [
+        [answer_from(detection, question, choices) for question, choices in asked]
+        for detection, asked in zip(detections, questions, strict=True)
+    ]

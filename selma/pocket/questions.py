@@ -1,0 +1,212 @@
+"""The question language: what a question's text means, and its answer when truth is known."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from selma.errors import RecordError
+from selma.pocket.captions import COUNT_WORDS, RELATION_PHRASES, SHAPE_OF_NAME, SIZE_WORDS
+from selma.pocket.scenes import BACKGROUNDS, COLOURS, holds
+
+UNKNOWN = "unknown"  # what a picture shows is none of the choices, or there is no single answer
+YES_NO = ("yes", "no")
+
+
+class Seen(Protocol):
+    """An object as a scene holds it or as the judge sees it; (x, y) is its centre in pixels."""
+
+    @property
+    def shape(self) -> str: ...
+    @property
+    def colour(self) -> str: ...
+    @property
+    def size(self) -> str: ...
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Noun:
+    """Which objects a question is about; None fits all."""
+
+    shape: str | None
+    colour: str | None = None
+    size: str | None = None
+
+    def pick(self, objects: Iterable[Seen]) -> list[Seen]:
+        """Give the objects that this noun names."""
+        return [
+            item
+            for item in objects
+            if self.shape in (None, item.shape)
+            and self.colour in (None, item.colour)
+            and self.size in (None, item.size)
+        ]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question text, understood.
+
+    Attributes:
+        kind: a key of ``ANSWERS``.
+        subject: the objects asked about.
+        value: the colour, size, number, relation or background that the question proposes.
+        other: the second noun of a relation.
+        every: the question is about all of several ("Are the stars red?").
+    """
+
+    kind: str
+    subject: Noun = Noun(None)
+    value: str = ""
+    other: Noun = Noun(None)
+    every: bool = False
+
+
+_SIZES = {word: size for size, words in SIZE_WORDS.items() for word in words}
+_NUMBERS = {word: str(number) for number, word in COUNT_WORDS.items()} | {"no": "0", "zero": "0"}
+_RELATION_OF = {phrase: name for name, phrases in RELATION_PHRASES.items() for phrase in phrases}
+
+
+def _any(words: Iterable[str]) -> str:
+    return "(?:" + "|".join(sorted(map(re.escape, words), key=lambda word: -len(word))) + ")"
+
+
+_KIND = _any([*SHAPE_OF_NAME, "object", "objects"])
+_NOUN = rf"(?:(?:{_any(_SIZES)} )?(?:{_any(COLOURS)} )?{_KIND})"
+_COLOUR, _SIZE, _NUMBER = _any(COLOURS), _any(_SIZES), rf"(?:\d+|{_any(_NUMBERS)})"
+_FORMS = [
+    (kind, re.compile(pattern))
+    for kind, pattern in (
+        ("presence", rf"is there an? (?P<subject>{_NOUN})"),
+        ("presence", rf"are there (?:any )?(?P<subject>{_NOUN})"),
+        ("count", rf"(?:is|are) there (?:exactly )?(?P<value>{_NUMBER}) (?P<subject>{_NOUN})"),
+        ("colour", rf"(?P<verb>is|are) the (?P<subject>{_NOUN}) (?P<value>{_COLOUR})"),
+        ("size", rf"(?P<verb>is|are) the (?P<subject>{_NOUN}) (?P<value>{_SIZE})"),
+        (
+            "relation",
+            rf"is the (?P<subject>{_NOUN}) (?P<value>{_any(_RELATION_OF)}) the (?P<other>{_NOUN})",
+        ),
+        ("background", rf"is the background (?P<value>{_any(BACKGROUNDS)})"),
+        ("which colour", rf"what colou?r (?:is|are) the (?P<subject>{_NOUN})"),
+        ("which size", rf"what size (?:is|are) the (?P<subject>{_NOUN})"),
+        ("which shape", rf"(?:which|what) shape is (?P<subject>(?:{_SIZE} )?{_COLOUR}|{_SIZE})"),
+        ("how many", rf"how many (?P<subject>{_NOUN}) are there"),
+        ("where", rf"where is the (?P<subject>{_NOUN}) relative to the (?P<other>{_NOUN})"),
+        ("which background", r"what colou?r is the background"),
+    )
+]
+
+
+def parse_question(text: str) -> Query:
+    """Understand a question's text; case, outer white space and the question mark do not matter.
+
+    Raises:
+        RecordError: the text is not in the question language.
+    """
+    plain = " ".join(text.lower().rstrip(" ?").split())
+    for kind, pattern in _FORMS:
+        match = pattern.fullmatch(plain)
+        if match:
+            parts = match.groupdict()
+            value = parts.get("value") or ""
+            value = _NUMBERS.get(value, _RELATION_OF.get(value, _SIZES.get(value, value)))
+            subject, other = _noun(parts.get("subject")), _noun(parts.get("other"))
+            return Query(kind, subject, value, other, parts.get("verb") == "are")
+    raise RecordError(
+        f"question {text!r} is not in the pocket world's question language; ask for example "
+        "'Is there a circle?', 'Is the circle red?' or 'How many stars are there?'"
+    )
+
+
+def _noun(text: str | None) -> Noun:
+    words = (text or "").split()
+    shapes = [SHAPE_OF_NAME[word] for word in words if word in SHAPE_OF_NAME]
+    colours = [word for word in words if word in COLOURS]
+    sizes = [_SIZES[word] for word in words if word in _SIZES]
+    first = [values[0] if values else None for values in (shapes, colours, sizes)]
+    return Noun(first[0], first[1], first[2])
+
+
+def answer_query(
+    query: Query, choices: Sequence[str], background: str, objects: Sequence[Seen]
+) -> str:
+    """Answer from what is in the picture; used with a scene it is the truth.
+
+    Yes/no: "the circle is red" holds if any circle is red, "the stars are red" if there are stars
+    and all are red, a relation if any pair stands in it (`scenes.holds`). Open questions give the
+    most frequent value; a tie, nothing to ask about, or a value outside `choices` is "unknown".
+
+    Args:
+        query: the question.
+        choices: the allowed answers; empty allows any.
+        background: a name in ``BACKGROUNDS`` or "unknown".
+        objects: every object.
+    """
+    answer = ANSWERS[query.kind](query, background, objects)
+    return answer if not choices or answer in choices else UNKNOWN
+
+
+def _attribute(name: str) -> Callable[[Query, str, Sequence[Seen]], str]:
+    def answer(query: Query, _background: str, objects: Sequence[Seen]) -> str:
+        values = [getattr(item, name) == query.value for item in query.subject.pick(objects)]
+        return _yes(bool(values) and (all(values) if query.every else any(values)))
+
+    return answer
+
+
+def _most_frequent(name: str) -> Callable[[Query, str, Sequence[Seen]], str]:
+    def answer(query: Query, _background: str, objects: Sequence[Seen]) -> str:
+        return _mode(getattr(item, name) for item in query.subject.pick(objects))
+
+    return answer
+
+
+def _relation(query: Query, _background: str, objects: Sequence[Seen]) -> str:
+    pairs = _pairs(query, objects)
+    return _yes(any(holds(query.value, (a.x, a.y), (b.x, b.y)) for a, b in pairs))
+
+
+def _where(query: Query, _background: str, objects: Sequence[Seen]) -> str:
+    return _mode(_direction(a.x - b.x, a.y - b.y) for a, b in _pairs(query, objects))
+
+
+def _direction(dx: float, dy: float) -> str:
+    if abs(dx) > abs(dy):
+        return "left of" if dx < 0 else "right of"
+    return "above" if dy < 0 else "below"
+
+
+def _pairs(query: Query, objects: Sequence[Seen]) -> list[tuple[Seen, Seen]]:
+    others = query.other.pick(objects)
+    return [(a, b) for a in query.subject.pick(objects) for b in others if a is not b]
+
+
+def _mode(values: Iterable[str]) -> str:
+    ranked = Counter(values).most_common(2)
+    tied = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
+    return ranked[0][0] if ranked and not tied else UNKNOWN
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+ANSWERS: dict[str, Callable[[Query, str, Sequence[Seen]], str]] = {
+    "presence": lambda query, _, objects: _yes(bool(query.subject.pick(objects))),
+    "count": lambda query, _, objects: _yes(str(len(query.subject.pick(objects))) == query.value),
+    "colour": _attribute("colour"),
+    "size": _attribute("size"),
+    "relation": _relation,
+    "background": lambda query, background, _: _yes(background == query.value),
+    "which colour": _most_frequent("colour"),
+    "which size": _most_frequent("size"),
+    "which shape": _most_frequent("shape"),
+    "how many": lambda query, _, objects: str(len(query.subject.pick(objects))),
+    "where": _where,
+    "which background": lambda _query, background, _: background,
+}

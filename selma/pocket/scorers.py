@@ -1,0 +1,126 @@
+"""Trains the pocket world's preference scorers: two small CLIPs and a small BLIP reward model.
+
+Each learns in two phases, as its model did: pre-training on captioned pictures, then the published
+loss on rankings. Where this departs from the papers:
+
+1. Pre-training batches hold twins, captioned pictures that differ in one fact, so that a model this
+   small learns to look closely; and the patches of the vision tower also learn to name the shape
+   they show, by a linear head that is dropped afterwards (token labelling, arXiv 2104.10858).
+2. The reward model is pre-trained to tell a caption's own picture from its twin, not to write.
+3. All weights are trained, without dropout, so that a step depends on its number alone.
+
+Sources: PickScore, arXiv 2305.01569; HPS v2, arXiv 2306.09341; ImageReward, arXiv 2304.05977.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.params import Positive, Section
+from selma.pocket.foundation import Rate
+from selma.pocket.preference_pairs import PreferenceSet, TwinSet
+from selma.pocket.scenes import SHAPES
+from selma.pocket.scorer_models import WIDTH, Indices, Scorer, TokenTable, to_pixels
+from selma.seeds import derive_seed
+
+if TYPE_CHECKING:
+    import torch
+
+PATCH_WEIGHT = 1.0  # of the patches' loss in pre-training
+
+
+def draw_batch(number: int, batch_size: int, *names: str | int, seed: int) -> Indices:
+    """Draw different items of a data set for one step, which `names` identify."""
+    generator = np.random.default_rng(derive_seed(seed, "scorer-batch", *names))
+    return generator.choice(number, size=min(batch_size, number), replace=False)
+
+
+def patch_head(seed: int) -> "torch.nn.Linear":
+    """Make the head that names the shape in a patch while a vision tower is pre-trained."""
+    import torch
+
+    torch.manual_seed(derive_seed(seed, "patch-head"))
+    return torch.nn.Linear(WIDTH, len(SHAPES) + 1)
+
+
+def pretraining_loss_at(
+    scorer: Scorer,
+    head: "torch.nn.Linear",
+    twins: TwinSet,
+    tokens: TokenTable,
+    *,
+    batch_size: int,
+    seed: int,
+) -> Callable[[int], "torch.Tensor"]:
+    """Give the pre-training loss of each step, over `batch_size` pairs of twins."""
+    import torch
+
+    def loss_at(step: int) -> "torch.Tensor":
+        pairs = draw_batch(len(twins.captions) // 2, batch_size, "twins", step, seed=seed)
+        rows = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()  # (2B,)
+        pixels = to_pixels(twins.pictures[rows])
+        loss, patches = scorer.pretraining_loss(pixels, *tokens.rows(rows))
+        shapes = torch.from_numpy(twins.patch_shapes[rows]).long()  # (2B, 8, 8)
+        named = torch.nn.functional.cross_entropy(head(patches).flatten(0, 1), shapes.flatten())
+        return loss + PATCH_WEIGHT * named
+
+    return loss_at
+
+
+def preference_loss_at(
+    scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable, *, batch_size: int, seed: int
+) -> Callable[[int], "torch.Tensor"]:
+    """Give the preference loss of each step, over all pairs of `batch_size` rankings.
+
+    It is the cross-entropy of the annotators' choice (a tie counts half for each) with the softmax
+    over the two pictures' scores: PickScore's and HPS v2's loss up to a constant, and for choices
+    without ties ImageReward's −log σ(better − worse).
+    """
+    import torch
+
+    def loss_at(step: int) -> "torch.Tensor":
+        chosen = draw_batch(len(rankings.prompts), batch_size, "rankings", step, seed=seed)
+        rows, text_of = pictures_of(rankings, chosen)
+        first, second = pairs_of(text_of)
+        scores = scorer.scores(to_pixels(rankings.pictures[rows]), *tokens.rows(chosen), text_of)
+        ranks = rankings.ranks[rows]
+        choice = (1 + np.sign(ranks[second] - ranks[first])) / 2  # 1: first, 0.5: tie, 0: second
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            scores[torch.from_numpy(first)] - scores[torch.from_numpy(second)],
+            torch.from_numpy(choice).float(),
+        )
+
+    return loss_at
+
+
+def pictures_of(rankings: PreferenceSet, chosen: Indices) -> tuple[Indices, Indices]:
+    """Give the pictures of some rankings, (M,), and which of the rankings each is of, (M,)."""
+    spans = [np.arange(rankings.starts[r], rankings.starts[r + 1]) for r in chosen]
+    return np.concatenate(spans), np.repeat(np.arange(len(spans)), [len(span) for span in spans])
+
+
+def pairs_of(text_of: Indices) -> tuple[Indices, Indices]:
+    """Give all pairs of places with the same text, the truly better picture first."""
+    first, second = np.nonzero(np.triu(text_of[:, None] == text_of[None, :], k=1))
+    return first, second
+
+
+def score_rankings(
+    scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable, *, batch_size: int
+) -> NDArray[np.float64]:
+    """Score all pictures of a set, (P,)."""
+    import torch
+
+    parts = []
+    for start in range(0, len(rankings.prompts), batch_size):
+        chosen = np.arange(start, min(start + batch_size, len(rankings.prompts)))
+        rows, text_of = pictures_of(rankings, chosen)
+        with torch.inference_mode():
+            pixels = to_pixels(rankings.pictures[rows])
+            parts.append(scorer.scores(pixels, *tokens.rows(chosen), text_of).double().numpy())
+    return np.concatenate(parts)

@@ -1,0 +1,99 @@
+"""The pocket LLM: answers a request for prompts by grammar, with the defects of a real one."""
+
+import hashlib
+import random
+import re
+from collections.abc import Callable
+
+from selma.choices import choose
+from selma.errors import ConfigError
+from selma.pocket.skills import DRAW, write_prompt
+from selma.seeds import derive_seed
+
+MODEL = "pocket-grammar"
+REVISION = "1"  # raise it when the same request and seed are answered in other words
+_CUES = {
+    "paragraph": ("paragraph", "sentences", "walk through"),
+    "count": ("counting", "how many", "number of things"),
+    "attributes": ("attributes", "style", "commas"),
+    "counterfactual": ("counterfactual", "unusual", "hardly ever"),
+    "common": ("common", "everyday", "photo"),
+    "spatial": ("spatial", "relation", "position"),
+}
+_NUMBER_ASKED = re.compile(r"\bwrite (\d+)\b", re.IGNORECASE)
+_EXAMPLE = re.compile(r"^\d+[.)]\s+(.+)$", re.MULTILINE)
+_REFUSAL = "I am sorry, I can only write about flat shapes. What would you like to see?"
+_OPENINGS = ("Sure! Here are {} new prompts:", "Here is the list:", "Of course.")
+_CLOSINGS = ("Let me know if you need more!", "I hope these prompts help.")
+
+
+class PocketWriter:
+    """Writes for the skill that the words of a request tell of."""
+
+    def __init__(self, model: str, revision: str) -> None:
+        """Check that this is the writer that params.yaml asks for.
+
+        Raises:
+            ConfigError: another model or revision is asked for.
+        """
+        choose("pocket LLM", model, {MODEL: None})
+        if revision != REVISION:
+            raise ConfigError(
+                f"prompts.revision: the pocket LLM here is revision {REVISION!r}, got {revision!r}"
+            )
+
+    def generate(self, request: str, *, seed: int) -> str:
+        """Answer a request; the same request and seed give the same text.
+
+        A request that tells of no skill this writer knows is declined in words, as LLMs do.
+        """
+        rng = random.Random(derive_seed(seed, hashlib.sha256(request.encode()).hexdigest()))
+        skill = guess_skill(request)
+        asked = _NUMBER_ASKED.search(request)
+        if skill is None or asked is None:
+            return _REFUSAL
+        prompts = [write_prompt(skill, DRAW[skill](rng), rng) for _ in range(int(asked[1]))]
+        _repeat(prompts, _EXAMPLE.findall(request), rng)
+        return _put_down(prompts, rng)
+
+
+def guess_skill(request: str) -> str | None:
+    """Tell the skill by the cue words that a request holds; None if it holds none."""
+    text = request.lower()
+    found = {skill: sum(cue in text for cue in cues) for skill, cues in _CUES.items()}
+    skill = max(found, key=lambda name: found[name])
+    return skill if found[skill] else None
+
+
+def _repeat(prompts: list[str], examples: list[str], rng: random.Random) -> None:
+    """Now and then say a prompt twice, or copy an example with one word put before it."""
+    if len(prompts) > 1 and rng.random() < 0.25:
+        first, second = sorted(rng.sample(range(len(prompts)), 2))
+        prompts[second] = prompts[first]
+    if prompts and examples and rng.random() < 0.25:
+        prompts[rng.randrange(len(prompts))] = "just " + rng.choice(examples)
+
+
+def _put_down(prompts: list[str], rng: random.Random) -> str:
+    """Write the list in one of the styles LLMs use."""
+    style = _style(rng)
+    lines = [style(number, prompt) for number, prompt in enumerate(prompts, start=1)]
+    if len(lines) > 2 and rng.random() < 0.2:
+        forgotten = rng.randrange(1, len(lines) - 1)
+        lines[forgotten] = prompts[forgotten]
+    if rng.random() < 0.3:
+        lines.insert(0, rng.choice(_OPENINGS).format(len(prompts)) + "\n")
+    if rng.random() < 0.2:
+        lines.append("\n" + rng.choice(_CLOSINGS))
+    return "\n".join(lines)
+
+
+def _style(rng: random.Random) -> Callable[[int, str], str]:
+    styles: tuple[Callable[[int, str], str], ...] = (
+        lambda number, prompt: f"{number}. {prompt}",
+        lambda number, prompt: f"{number}) {prompt}",
+        lambda number, prompt: f'{number}. "{prompt}"',
+        lambda number, prompt: f"**{number}.** {prompt}",
+        lambda number, prompt: f"{number}. **{prompt}**\n",
+    )
+    return rng.choices(styles, weights=(12, 3, 2, 1, 1))[0]

@@ -1,0 +1,113 @@
+"""ROUGE-L between one prompt and all earlier ones, exact and at once."""
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+_WORD = re.compile(r"[a-z0-9]+")
+_BITS_IN_BYTE = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
+_PROMPTS_PER_BLOCK = 256  # larger: longer integers in rare words' masks; smaller: more Python steps
+
+
+@dataclass(frozen=True)
+class Near:
+    """The stored prompt most like a text; `prompt_id` is None if none shares a word with it."""
+
+    prompt_id: str | None
+    rouge_l: float  # F measure in [0, 1]
+
+
+def words(text: str) -> list[str]:
+    """Split a text as rouge-score does without stemming: lower case, runs of ASCII a-z and 0-9."""
+    return _WORD.findall(text.lower())
+
+
+@dataclass
+class _Block:
+    """Up to 256 prompts side by side in one integer: a lane of whole bytes for each.
+
+    A lane has a bit for each word and at least one bit more, so that the carry of an addition
+    stays in its lane.
+    """
+
+    prompts: int = 0
+    width_bytes: int = 0
+    used: int = 0  # ones at the bits that stand for words
+    places: dict[str, int] = field(default_factory=dict)  # word -> ones where it occurs
+
+    def add(self, tokens: list[str]) -> None:
+        start = 8 * self.width_bytes
+        for offset, token in enumerate(tokens, start=start):
+            self.places[token] = self.places.get(token, 0) | 1 << offset
+        self.used |= ((1 << len(tokens)) - 1) << start
+        self.width_bytes += len(tokens) // 8 + 1
+        self.prompts += 1
+
+    def matched(self, tokens: list[str]) -> bytes:
+        """Give the lanes; the number of ones in a lane is its prompt's LCS length with `tokens`.
+
+        The bit-parallel LCS of Hyyrö (2004), run in all lanes by the same few operations.
+        """
+        state, used, places = self.used, self.used, self.places
+        for token in tokens:
+            place = places.get(token)
+            if place is not None:
+                hit = state & place
+                state = ((state + hit) | (state ^ hit)) & used
+        return (state ^ used).to_bytes(self.width_bytes, "little")
+
+
+class PromptIndex:
+    """Prompts that a new text is compared with; finds the nearest by ROUGE-L F.
+
+    F = 2·LCS / (a + b) for texts of a and b words, which is rouge-score's ``rougeL`` without
+    stemming (Lin 2004, https://aclanthology.org/W04-1013). It is rounded once, so that a text
+    exactly at a limit does not come out above it. Nothing is skipped: each query
+    compares with every stored prompt.
+    """
+
+    def __init__(self) -> None:
+        """Start with no prompts."""
+        self._ids: list[str] = []
+        self._blocks: list[_Block] = []
+        self._lengths: list[int] = []
+        self._starts: list[int] = []  # first byte of each prompt's lane in all blocks' lanes
+        self._arrays: tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None = None
+
+    def __len__(self) -> int:
+        """Count the stored prompts."""
+        return len(self._ids)
+
+    def add(self, prompt_id: str, text: str) -> None:
+        """Store a prompt."""
+        tokens = words(text)
+        if not self._blocks or self._blocks[-1].prompts == _PROMPTS_PER_BLOCK:
+            self._blocks.append(_Block())
+        self._starts.append(sum(block.width_bytes for block in self._blocks))
+        self._blocks[-1].add(tokens)
+        self._ids.append(prompt_id)
+        self._lengths.append(len(tokens))
+        self._arrays = None
+
+    def scores(self, text: str) -> npt.NDArray[np.float64]:
+        """Give ROUGE-L F of `text` with each stored prompt, in the order of adding: (N,)."""
+        tokens = words(text)
+        if not self._ids or not tokens:
+            return np.zeros(len(self._ids))
+        if self._arrays is None:
+            self._arrays = np.array(self._lengths, float), np.array(self._starts, np.int64)
+        lengths, starts = self._arrays
+        lanes = b"".join(block.matched(tokens) for block in self._blocks)
+        ones = _BITS_IN_BYTE[np.frombuffer(lanes, np.uint8)]
+        common = np.add.reduceat(ones, starts, dtype=np.int64)  # (N,)
+        return 2.0 * common / (lengths + len(tokens))
+
+    def nearest(self, text: str) -> Near:
+        """Find the most similar stored prompt; of equals the one added first."""
+        scores = self.scores(text)
+        if not scores.size or not scores.max():
+            return Near(None, 0.0)
+        best = int(scores.argmax())
+        return Near(self._ids[best], float(scores[best]))

@@ -1,0 +1,51 @@
+"""Reads data/skills/{skill}.yaml: what the LLM is told about a skill."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from selma.errors import ConfigError, MissingDataError
+from selma.params import Section, Slug, read_yaml, validate
+
+EXAMPLES = 3
+
+
+def _one_line(text: str) -> str:
+    if "\n" in text or not any(letter.isalpha() for letter in text):
+        raise ValueError("must be one line with words")
+    return text
+
+
+def _distinct(prompts: list[str]) -> list[str]:
+    if len({prompt.casefold() for prompt in prompts}) < len(prompts):
+        raise ValueError("must differ from each other")
+    return prompts
+
+
+class SkillSpec(Section):
+    """A skill: instructions for the LLM and the hand-written prompts it starts from."""
+
+    version: Annotated[int, Field(ge=1)]
+    skill: Slug
+    instructions: Annotated[str, Field(min_length=1)]
+    seed_prompts: Annotated[
+        list[Annotated[str, AfterValidator(_one_line)]],
+        Field(min_length=EXAMPLES, max_length=EXAMPLES),
+        AfterValidator(_distinct),
+    ]
+
+
+def read_skill(path: Path) -> SkillSpec:
+    """Read a skill's file (YAML 1.2); its name must be the skill's.
+
+    Raises:
+        MissingDataError: there is no such file.
+        ConfigError: names the file and all its problems.
+    """
+    if not path.exists():
+        raise MissingDataError(f"{path}: no such file; write it or drop the skill in params.yaml")
+    spec = validate(SkillSpec, read_yaml(path), str(path))
+    if spec.skill != path.stem:
+        raise ConfigError(f"{path}: skill: expected file's name {path.stem!r}, got {spec.skill!r}")
+    return spec

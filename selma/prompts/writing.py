@@ -1,0 +1,183 @@
+"""The self-instruct loop: ask for prompts, keep the new ones, until there are enough."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from selma.errors import ReplyError, SelmaError
+from selma.llm.generators import TextGenerator
+from selma.prompts.diversity import PromptIndex
+from selma.prompts.leaks import BenchmarkGate, normalise
+from selma.prompts.replies import Parsed, parse_reply
+from selma.prompts.requests import build_request, pick_examples
+from selma.prompts.skills import SkillSpec
+from selma.seeds import derive_seed
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Counts:
+    """What became of everything the LLM sent.
+
+    lines = kept + duplicate + near + leaked + rejected + surplus.
+    """
+
+    requests: int = 0
+    unreadable: int = 0  # replies without any prompt; their lines are not counted
+    lines: int = 0
+    kept: int = 0
+    duplicate: int = 0  # equal to an earlier one but for case, punctuation and articles
+    near: int = 0  # ROUGE-L above the limit
+    leaked: int = 0  # in a benchmark
+    rejected: int = 0  # no prompt: talk around the list, no words, too long
+    surplus: int = 0  # came after the last one needed, not judged
+
+
+@dataclass(frozen=True)
+class Written:
+    """The rows of the prompts table, in the order of keeping, and the counts."""
+
+    rows: list[dict[str, Any]]
+    counts: Counts
+
+
+@dataclass
+class _Notebook:
+    """What was kept so far, and what a candidate is compared with."""
+
+    spec: SkillSpec
+    gate: BenchmarkGate
+    per_skill: int
+    rouge_l_max: float
+    counts: Counts = field(default_factory=Counts)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    index: PromptIndex = field(default_factory=PromptIndex)
+    known: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for number, prompt in enumerate(self.spec.seed_prompts):
+            self.index.add(f"{self.spec.skill}_seed_{number}", prompt)
+            self.known.add(normalise(prompt))
+
+    def prompts(self) -> list[str]:
+        return [*self.spec.seed_prompts, *(row["prompt"] for row in self.rows)]
+
+    def full(self) -> bool:
+        return len(self.rows) == self.per_skill
+
+    def take(self, parsed: Parsed, request_id: int) -> None:
+        """Keep or discard the prompts of one reply."""
+        self.counts.lines += len(parsed.prompts) + len(parsed.rejected)
+        repeated = sum(rejected.reason.startswith("repeated") for rejected in parsed.rejected)
+        self.counts.duplicate += repeated
+        self.counts.rejected += len(parsed.rejected) - repeated
+        for prompt in parsed.prompts:
+            verdict = "surplus" if self.full() else self._judge(prompt, request_id)
+            setattr(self.counts, verdict, getattr(self.counts, verdict) + 1)
+
+    def _judge(self, prompt: str, request_id: int) -> str:
+        """Keep the prompt if it is new; give the count it belongs to."""
+        if normalise(prompt) in self.known:
+            return "duplicate"
+        if self.gate.leaked(prompt) is not None:
+            return "leaked"
+        near = self.index.nearest(prompt)
+        if near.rouge_l > self.rouge_l_max:
+            return "near"
+        benchmark = self.gate.nearest(prompt)
+        index = len(self.rows)
+        prompt_id = f"{self.spec.skill}_{index:0{max(4, len(str(self.per_skill - 1)))}d}"
+        self.index.add(prompt_id, prompt)
+        self.known.add(normalise(prompt))
+        self.rows.append(
+            {
+                "prompt_id": prompt_id,
+                "skill": self.spec.skill,
+                "prompt": prompt,
+                "index": index,
+                "request_id": request_id,
+                "nearest_prompt_id": near.prompt_id,
+                "rouge_l": near.rouge_l,
+                "nearest_benchmark_id": benchmark.prompt_id,
+                "benchmark_rouge_l": benchmark.rouge_l,
+            }
+        )
+        return "kept"
+
+
+def write_prompts(
+    spec: SkillSpec,
+    generator: TextGenerator,
+    *,
+    per_skill: int,
+    per_request: int,
+    examples_per_request: int,
+    rouge_l_max: float,
+    max_requests: int,
+    seed: int,
+    benchmark_prompts: Mapping[str, str],
+    on_kept: Callable[[int], None],
+) -> Written:
+    """Have prompts for one skill written until `per_skill` are kept.
+
+    Each request shows examples drawn from the seed prompts and the prompts kept so far. Seed
+    prompts count for diversity but are no training prompts.
+
+    Args:
+        spec: instructions and seed prompts.
+        generator: answers the requests.
+        per_skill: prompts to keep.
+        per_request: prompts asked for at once.
+        examples_per_request: examples shown.
+        rouge_l_max: a prompt with a higher ROUGE-L F to any earlier one is discarded.
+        max_requests: when to give up.
+        seed: root seed; each request's seed follows from it, the skill and the request's number.
+        benchmark_prompts: by item id; none of them is kept.
+        on_kept: called with the number of prompts kept after each reply.
+
+    Raises:
+        SelmaError: not enough prompts after `max_requests`.
+        BackendError: the generator failed.
+
+    Source: Self-Instruct (arXiv 2212.10560), as used by SELMA (arXiv 2403.06952), section 3.1.
+    """
+    book = _Notebook(spec, BenchmarkGate(benchmark_prompts), per_skill, rouge_l_max)
+    while not book.full():
+        request_id = book.counts.requests
+        if request_id == max_requests:
+            raise SelmaError(_gave_up(book, max_requests))
+        request_seed = derive_seed(seed, "prompts", spec.skill, request_id)
+        examples = pick_examples(book.prompts(), examples_per_request, request_seed)
+        request = build_request(spec.instructions, examples, per_request)
+        reply = generator.generate(request, seed=request_seed)
+        book.counts.requests += 1
+        before = len(book.rows)
+        try:
+            book.take(parse_reply(reply, per_request), request_id)
+        except ReplyError as error:
+            book.counts.unreadable += 1
+            logger.warning("%s, request %d: %s", spec.skill, request_id, error)
+        on_kept(len(book.rows) - before)
+    counts = book.counts
+    logger.info(
+        "%s: kept %d of %d lines in %d requests",
+        spec.skill,
+        counts.kept,
+        counts.lines,
+        counts.requests,
+    )
+    return Written(book.rows, counts)
+
+
+def _gave_up(book: _Notebook, max_requests: int) -> str:
+    counts = book.counts
+    return (
+        f"skill {book.spec.skill!r}: {counts.kept} of {book.per_skill} prompts after "
+        f"{max_requests} requests (prompts.max_requests); discarded: {counts.duplicate} duplicate, "
+        f"{counts.near} with ROUGE-L above {book.rouge_l_max}, {counts.leaked} in a benchmark, "
+        f"{counts.rejected} lines without a prompt, {counts.unreadable} replies unreadable; raise "
+        "prompts.max_requests or prompts.rouge_l_max, lower prompts.per_skill, or widen the "
+        "skill's instructions"
+    )

@@ -1,0 +1,63 @@
+"""The pocket LLM answers as one does."""
+
+from pathlib import Path
+
+import pytest
+
+from selma.errors import ConfigError
+from selma.pocket.skills import TRAINED_SKILLS
+from selma.pocket.writer import MODEL, REVISION, PocketWriter, guess_skill
+from selma.prompts.replies import parse_reply
+from selma.prompts.requests import build_request
+from selma.prompts.skills import read_skill
+
+FOLDER = Path(__file__).parents[2] / "data" / "skills"
+WRITER = PocketWriter(MODEL, REVISION)
+
+
+def request_for(skill: str) -> str:
+    spec = read_skill(FOLDER / f"{skill}.yaml")
+    return build_request(spec.instructions, spec.seed_prompts, 10)
+
+
+@pytest.mark.parametrize("skill", TRAINED_SKILLS)
+def test_the_skill_is_read_from_the_request(skill: str):
+    assert guess_skill(request_for(skill)) == skill
+
+
+def test_the_same_request_and_seed_give_the_same_reply():
+    request = request_for("count")
+    assert WRITER.generate(request, seed=1) == WRITER.generate(request, seed=1)
+    assert WRITER.generate(request, seed=1) != WRITER.generate(request, seed=2)
+    assert WRITER.generate(request, seed=1) != WRITER.generate(request_for("common"), seed=1)
+
+
+@pytest.mark.parametrize("skill", TRAINED_SKILLS)
+def test_all_ten_prompts_of_a_defective_reply_are_read(skill: str):
+    for seed in range(40):
+        parsed = parse_reply(WRITER.generate(request_for(skill), seed=seed), 10)
+        repeated = sum(rejected.reason.startswith("repeated") for rejected in parsed.rejected)
+        assert len(parsed.prompts) + repeated == 10
+
+
+def test_replies_have_the_defects_of_real_ones():
+    request = request_for("common")
+    replies = [WRITER.generate(request, seed=seed) for seed in range(100)]
+    parsed = [parse_reply(reply, 10) for reply in replies]
+    assert any("**" in reply for reply in replies)
+    assert any("Let me know" in reply for reply in replies)
+    assert any(prompt.startswith("just ") for each in parsed for prompt in each.prompts)
+    assert any(len(each.prompts) < 10 for each in parsed)
+    assert any("\n5." not in f"\n{reply}" and "5)" not in reply for reply in replies)
+
+
+def test_a_request_about_something_else_is_declined():
+    reply = WRITER.generate("Tell me about cats.", seed=1)
+    assert reply.startswith("I am sorry")
+
+
+def test_an_unknown_model_or_revision_is_refused():
+    with pytest.raises(ConfigError, match="pocket-grammar"):
+        PocketWriter("gpt", REVISION)
+    with pytest.raises(ConfigError, match=r"prompts\.revision"):
+        PocketWriter(MODEL, "0")
