@@ -1,0 +1,134 @@
+"""What a mean over prompts, and a difference of two models on the same prompts, is worth.
+
+Prompts are the unit that is drawn again: the pictures of one prompt stay together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+TIE = 1e-9  # smaller differences of a prompt's means are rounding
+_CHUNK_VALUES = 1 << 20  # drawn at a time; the generator's stream does not depend on it
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over prompts and the percentile interval of its bootstrap."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """How much better the first of two models is.
+
+    Attributes:
+        estimate: the mean difference and its interval.
+        p_value: share of random sign flips whose mean is at least as far from 0, two-sided.
+        wins: number of prompts on which the first model's mean is higher.
+        ties: number on which both are equal.
+        losses: number on which it is lower.
+    """
+
+    estimate: Estimate
+    p_value: float
+    wins: int
+    ties: int
+    losses: int
+
+
+def estimate_mean(
+    values: Floats, weights: Floats, *, resamples: int, confidence: float, seed: int
+) -> Estimate:
+    """Give the weighted mean of prompts with a percentile bootstrap interval.
+
+    Args:
+        values: (N,) one value per prompt, the mean over its pictures, in a fixed order of prompts.
+        weights: (N,) positive; all 1 for the plain mean.
+        resamples: how often N prompts are drawn with replacement.
+        confidence: the interval's coverage, e.g. 0.95.
+        seed: same seed, same values, same interval.
+    """
+    means = _bootstrap_means(values, weights, resamples, seed)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, (tail, 1 - tail))
+    return Estimate(_weighted_mean(values, weights), float(low), float(high))
+
+
+def compare_paired(
+    first: Floats,
+    second: Floats,
+    weights: Floats,
+    *,
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> PairedDifference:
+    """Compare two models on the same prompts: first − second.
+
+    Args:
+        first: (N,) one value per prompt, the mean over its pictures.
+        second: (N,) of the same prompts in the same order.
+        weights: (N,) positive.
+        resamples: number of bootstrap resamples and of sign flips.
+        confidence: the interval's coverage.
+        seed: of both.
+    """
+    differences = first - second
+    differences[np.abs(differences) < TIE] = 0.0
+    estimate = estimate_mean(
+        differences, weights, resamples=resamples, confidence=confidence, seed=seed
+    )
+    return PairedDifference(
+        estimate,
+        _sign_flip_p_value(differences, weights, resamples, seed),
+        wins=int((differences > 0).sum()),
+        ties=int((differences == 0).sum()),
+        losses=int((differences < 0).sum()),
+    )
+
+
+def _weighted_mean(values: Floats, weights: Floats) -> float:
+    return float((values * weights).sum() / weights.sum())
+
+
+def _bootstrap_means(values: Floats, weights: Floats, resamples: int, seed: int) -> Floats:
+    number = len(values)
+    weighted = values * weights
+
+    def means(generator: np.random.Generator, rows: int) -> Floats:
+        drawn = generator.integers(0, number, size=(rows, number), dtype=np.int32)  # (R, N)
+        totals: Floats = np.take(weighted, drawn).sum(axis=1)  # (R,)
+        divisors: Floats = np.take(weights, drawn).sum(axis=1)  # (R,)
+        return np.divide(totals, divisors)
+
+    return _in_chunks(means, number, resamples, seed)
+
+
+def _sign_flip_p_value(differences: Floats, weights: Floats, resamples: int, seed: int) -> float:
+    """Give (1 + number of flips as extreme) / (1 + resamples), so that it is never 0."""
+    weighted = differences * weights / weights.sum()
+
+    def means(generator: np.random.Generator, rows: int) -> Floats:
+        flips = generator.integers(0, 2, size=(rows, len(weighted)), dtype=np.int32)  # (R, N)
+        result: Floats = (weighted * (2 * flips - 1)).sum(axis=1)
+        return result
+
+    flipped = np.abs(_in_chunks(means, len(weighted), resamples, seed))
+    extreme = int((flipped >= abs(weighted.sum()) - TIE).sum())
+    return (1 + extreme) / (1 + resamples)
+
+
+def _in_chunks(
+    means: Callable[[np.random.Generator, int], Floats], number: int, resamples: int, seed: int
+) -> Floats:
+    generator = np.random.default_rng(seed)
+    rows = max(1, _CHUNK_VALUES // number)
+    sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
+    return np.concatenate([means(generator, size) for size in sizes])  # (resamples,)

@@ -1,0 +1,36 @@
+"""Scores a model's answers by DSG: yes/no questions that count only if their parents hold."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from selma.evaluation.dsg import score_dsg
+from selma.params import PARAMS_PATH, AnswersParams, DsgParams, load_section
+from selma.runtime import run_stage
+from selma.tables import read_table, write_table
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Score each picture from the stored answers; no model runs."""
+    parser = argparse.ArgumentParser(prog="python -m stages.dsg", description=__doc__)
+    parser.add_argument("--model", required=True, help="whose answers: base, merged, mixture")
+    parser.add_argument("--params", type=Path, default=PARAMS_PATH)
+    args = parser.parse_args(argv)
+
+    params = load_section("dsg", DsgParams, args.params)
+    judge = load_section("answers", AnswersParams, args.params).judge
+    scores = score_dsg(
+        read_table(Path("data/benchmarks/pocket-dsg.parquet"), "benchmark"),
+        read_table(Path("data/answers") / judge / args.model / "pocket-dsg.parquet", "answers"),
+        policy=params.policy,
+        mean=params.mean,
+    )
+    write_table(Path("data/scores/dsg") / f"{args.model}.parquet", "scores", scores)
+    mean = 100 * sum(row["score"] for row in scores) / max(1, len(scores))
+    logger.info("dsg of %d pictures of %s: %.2f %%", len(scores), args.model, mean)
+
+
+if __name__ == "__main__":
+    run_stage("dsg", main)
