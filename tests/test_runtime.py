@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def stage(tmp_path, body, **environment):
-    program = f"from selma.runtime import run_stage, workspace\nfrom selma.errors import *\n{body}\n"
+    program = (
+        f"from selma.runtime import run_stage, workspace\nfrom selma.errors import *\n{body}\n"
+    )
     env = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(tmp_path), **environment}
     return subprocess.Popen(
         [sys.executable, "-c", program],
