@@ -93,7 +93,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 def journal(event: Mapping[str, Any]) -> None:
     """Append an event to this process's journal, which `selma track` brings to MLflow."""
     run = os.environ.get("DVC_EXP_NAME", "workspace")
-    stage = os.environ.get("DVC_STAGE", "manual")
+    stage = os.environ.get("DVC_STAGE", "manual").replace("/", ".")
     folder = root() / ".selma" / "runs" / run
     line = json.dumps({"time": round(time.time(), 3), "pid": os.getpid(), **event})
     with contextlib.suppress(OSError):  # a read-only checkout must not stop a stage

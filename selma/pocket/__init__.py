@@ -1,1 +1,1 @@
-"""The pocket world: a small world of flat shapes in which the whole method runs and truth is known."""
+"""The pocket world: flat shapes on a small canvas, where the method runs and truth is known."""

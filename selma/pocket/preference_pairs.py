@@ -1,12 +1,11 @@
-"""What the preference scorers learn from: rankings of pictures by noisy annotators, and twins.
+"""What the preference scorers learn from: pictures of one prompt, ranked by noisy annotators.
 
-A ranking is a prompt and pictures of it, each with one flaw more than the one before it. The
-annotators who look at it err now and then. Twins, for the pre-training, are two captioned pictures
-that differ in one fact. No prompt is one that the benchmarks may use.
+Each picture of a ranking has a flaw or two more than the one before it; the annotators who look at
+it err now and then. No prompt is one that the benchmarks may use.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +13,14 @@ from numpy.typing import NDArray
 
 from selma.choices import choose
 from selma.pocket.captions import Description, realise
-from selma.pocket.flaws import BROKEN, DEGRADED, FACTS, Draft, add_flaw, object_shares, paint
-from selma.pocket.scenes import CANVAS_PX, SHAPES, Scene
+from selma.pocket.defects import BROKEN, DEGRADED, paint
+from selma.pocket.flaws import FACTS, Draft, add_flaw
+from selma.pocket.scenes import Scene
 from selma.pocket.skills import DRAW, is_held_out, write_prompt
 from selma.seeds import derive_seed
 
 SAME_LAYOUT_SHARE = 0.5  # of worse pictures: objects stand where they stand in the better one
 SEVERITY, MILD_SEVERITY = (0.25, 1.0), (0.0, 0.3)
-PATCH_PX, PATCH_COVERED = 4, 0.15  # a patch shows an object that covers this share of it
 # Few prompts tell of relations, or of two colours that can change places: draw these more often.
 FACT_DRAWS = (*sorted(FACTS), "relation", "relation", "relation", "swap")
 Advance = Callable[[int], None]
@@ -93,22 +92,9 @@ class PreferenceSet:
     kinds: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class TwinSet:
-    """2N captioned pictures; 2k and 2k + 1 differ in one fact.
-
-    Attributes:
-        captions: 2N.
-        pictures: (2N, CANVAS_PX, CANVAS_PX, 3).
-        patch_shapes: (2N, 8, 8) which shape a patch shows: its place in ``SHAPES`` plus 1; 0: none.
-    """
-
-    captions: tuple[str, ...]
-    pictures: NDArray[np.uint8]
-    patch_shapes: NDArray[np.uint8]
-
-
-def draw_ranking(seed: int, scorer: str, split: str, index: int, refused: frozenset[str]) -> Ranking:
+def draw_ranking(
+    seed: int, scorer: str, split: str, index: int, refused: frozenset[str]
+) -> Ranking:
     """Draw the ranking with a number; it depends on nothing else.
 
     Args:
@@ -124,9 +110,9 @@ def draw_ranking(seed: int, scorer: str, split: str, index: int, refused: frozen
     mix = choose("preference scorer", scorer, MIXES)
     rng = random.Random(derive_seed(seed, "preference", scorer, split, index))
     while True:
-        _, prompt, description = _prompt(rng, refused)
+        _, prompt, description = draw_prompt(rng, refused)
         drafts = _drafts(Draft(description), mix, rng)
-        scenes = _scenes(drafts, rng)
+        scenes = draw_scenes(drafts, rng)
         if scenes is not None:
             return Ranking(prompt, description, drafts, scenes, _annotate(len(drafts), mix, rng))
 
@@ -137,12 +123,13 @@ def build_preference_set(
     """Draw and paint `size` rankings; see `draw_ranking`. `advance` is told of each."""
     prompts: list[str] = []
     pictures: list[NDArray[np.uint8]] = []
-    starts, ranks, kinds = [0], [], []
+    starts, kinds = [0], list[str]()
+    ranks: list[int] = []
     for index in range(size):
         ranking = draw_ranking(seed, scorer, split, index, refused)
         for place, (draft, scene) in enumerate(zip(ranking.drafts, ranking.scenes, strict=True)):
             paint_seed = derive_seed(seed, "preference-paint", scorer, split, index, place)
-            pictures.append(paint(scene, draft, paint_seed))
+            pictures.append(paint(scene, draft.defects, paint_seed))
             before = ranking.drafts[place - 1].kinds if place else draft.kinds
             kinds.append(draft.kinds[len(before)] if place else "")
         prompts.append(ranking.prompt)
@@ -154,38 +141,8 @@ def build_preference_set(
     )
 
 
-def build_twin_set(
-    seed: int, scorer: str, twins: int, refused: frozenset[str], advance: Advance
-) -> TwinSet:
-    """Draw and paint `twins` pairs of captioned pictures that differ in one fact.
-
-    A quarter of them are mildly blurred, muddy or noisy, both alike. Raises as `draw_ranking`.
-    """
-    choose("preference scorer", scorer, MIXES)
-    captions: list[str] = []
-    pictures, shapes = [], []
-    for index in range(twins):
-        rng = random.Random(derive_seed(seed, "twins", scorer, index))
-        for caption, draft, scene in _twins(rng, refused):
-            captions.append(caption)
-            pictures.append(paint(scene, draft, rng.randrange(2**32)))
-            shapes.append(patch_shapes(scene))
-        advance(1)
-    return TwinSet(tuple(captions), np.stack(pictures), np.stack(shapes))
-
-
-def patch_shapes(scene: Scene) -> NDArray[np.uint8]:
-    """Tell which shape each patch of a scene shows, as in ``TwinSet.patch_shapes``, (8, 8)."""
-    side = CANVAS_PX // PATCH_PX
-    shares = np.stack(object_shares(scene)).reshape(-1, side, PATCH_PX, side, PATCH_PX)
-    covered = shares.mean(axis=(2, 4))  # (objects, 8, 8)
-    names = np.array([SHAPES.index(item.shape) + 1 for item in scene.objects], np.uint8)
-    return np.where(covered.max(axis=0) >= PATCH_COVERED, names[covered.argmax(axis=0)], 0).astype(
-        np.uint8
-    )
-
-
-def _prompt(rng: random.Random, refused: frozenset[str]) -> tuple[str, str, Description]:
+def draw_prompt(rng: random.Random, refused: frozenset[str]) -> tuple[str, str, Description]:
+    """Draw a skill, a prompt of it and its meaning; no prompt that is refused or held out."""
     while True:
         skill = rng.choice(sorted(DRAW))
         description = DRAW[skill](rng)
@@ -221,14 +178,13 @@ def _worsen(draft: Draft, family: Sequence[str], rng: random.Random) -> Draft:
     raise AssertionError(f"no flaw can be added to {draft}")
 
 
-def _scenes(drafts: tuple[Draft, ...], rng: random.Random) -> tuple[Scene, ...] | None:
+def draw_scenes(drafts: tuple[Draft, ...], rng: random.Random) -> tuple[Scene, ...] | None:
+    """Lay the drafts' objects out, in some of them as in the first; None if one has no room."""
     layout = rng.randrange(2**32)
     scenes: list[Scene] = []
     for place, draft in enumerate(drafts):
         same = place == 0 or rng.random() < SAME_LAYOUT_SHARE
-        scene = realise(
-            draft.description, random.Random(layout if same else rng.randrange(2**32))
-        )
+        scene = realise(draft.description, random.Random(layout if same else rng.randrange(2**32)))
         if scene is None:
             return None
         scenes.append(scene)
@@ -243,28 +199,3 @@ def _annotate(pictures: int, mix: Mix, rng: random.Random) -> tuple[int, ...]:
         if rng.random() < mix.flips:
             ranks[place], ranks[place + 1] = ranks[place + 1], ranks[place]
     return tuple(ranks)
-
-
-def _twins(
-    rng: random.Random, refused: frozenset[str]
-) -> Iterator[tuple[str, Draft, Scene]]:
-    while True:
-        skill, _, description = _prompt(rng, refused)
-        first = Draft(description)
-        if rng.random() < 0.25:
-            kind = rng.choice(sorted(DEGRADED))
-            first = add_flaw(first, kind, rng, severity=MILD_SEVERITY) or first
-        fact = rng.choice(FACT_DRAWS)
-        second = add_flaw(first, fact, rng, severity=SEVERITY)
-        # A spatial caption names two groups and a link, so it cannot tell of more or fewer.
-        style = "paragraph" if skill == "spatial" and fact in ("extra", "missing") else skill
-        if second is None:
-            continue
-        wording = rng.randrange(2**32)
-        drafts = (first, second)
-        captions = [write_prompt(style, d.description, random.Random(wording)) for d in drafts]
-        scenes = _scenes(drafts, rng)
-        if scenes is None or any(is_held_out(c) or c.lower() in refused for c in captions):
-            continue
-        yield from zip(captions, drafts, scenes, strict=True)
-        return

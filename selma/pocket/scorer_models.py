@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from selma.evaluation.image_reward import RewardConfig, RewardModel
 from selma.evaluation.pixels import ImageSettings, preprocess
-from selma.pocket.preference_pairs import PATCH_PX
 from selma.pocket.scenes import CANVAS_PX
 from selma.pocket.tokenizer import MAX_TOKENS
+from selma.pocket.twins import PATCH_PX
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +50,7 @@ class Scorer(Protocol):
 
     def parameters(self) -> dict[str, "torch.nn.Parameter"]:
         """Give the weights that are kept, by name."""
+        ...
 
     def pretraining_loss(
         self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor"
@@ -96,7 +97,8 @@ class ClipScorer:
         texts = self.clip.get_text_features(input_ids=ids, attention_mask=mask).pooler_output
         texts = texts[torch.from_numpy(text_of)]  # (M, D)
         cosines = torch.nn.functional.cosine_similarity(pictures, texts)
-        return self.clip.logit_scale.exp() * cosines
+        scaled: torch.Tensor = self.clip.logit_scale.exp() * cosines
+        return scaled
 
 
 class RewardScorer:
@@ -113,18 +115,21 @@ class RewardScorer:
     def pretraining_loss(
         self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor"
     ) -> tuple["torch.Tensor", "torch.Tensor"]:
-        """Rank each caption's own picture above its twin's."""
+        """Tell a caption's own picture from its twin and from a stranger, for half of the captions.
+
+        They are the first of each pair of twins in one half of the batch, the second in the other;
+        the stranger is the own picture of the next caption.
+        """
         import torch
 
-        # Half of the captions do: every pair's first in one half of the batch, second in the other.
-        number = len(pixels)
-        own = torch.arange(0, number, 2)  # (N/2,)
+        own = torch.arange(0, len(pixels), 2)  # (N/2,)
         own[len(own) // 2 :] += 1
         patches = self.model.network["vision"](pixel_values=pixels).last_hidden_state
-        pictures, texts = torch.cat([own, own ^ 1]), torch.cat([own, own])  # (N,)
-        raw = self._reward(patches[pictures], ids[texts], mask[texts])
-        margins = raw[: number // 2] - raw[number // 2 :]
-        return -torch.nn.functional.logsigmoid(margins).mean(), patches[:, 1:]
+        pictures = torch.cat([own, own ^ 1, own.roll(-1)])  # (3N/2,)
+        texts = own.repeat(3)
+        raw = self._reward(patches[pictures], ids[texts], mask[texts]).reshape(3, -1)
+        loss = torch.nn.functional.cross_entropy(raw.T, torch.zeros_like(own))
+        return loss, patches[:, 1:]
 
     def scores(
         self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor", text_of: Indices

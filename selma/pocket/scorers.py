@@ -6,14 +6,14 @@ loss on rankings. Where this departs from the papers:
 1. Pre-training batches hold twins, captioned pictures that differ in one fact, so that a model this
    small learns to look closely; and the patches of the vision tower also learn to name the shape
    they show, by a linear head that is dropped afterwards (token labelling, arXiv 2104.10858).
-2. The reward model is pre-trained to tell a caption's own picture from its twin, not to write.
+2. The reward model is pre-trained to tell a caption's own picture from others, not to write.
 3. All weights are trained, without dropout, so that a step depends on its number alone.
 
 Sources: PickScore, arXiv 2305.01569; HPS v2, arXiv 2306.09341; ImageReward, arXiv 2304.05977.
 """
 
+import itertools
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,15 +23,50 @@ from numpy.typing import NDArray
 
 from selma.params import Positive, Section
 from selma.pocket.foundation import Rate
-from selma.pocket.preference_pairs import PreferenceSet, TwinSet
+from selma.pocket.preference_pairs import PreferenceSet
 from selma.pocket.scenes import SHAPES
 from selma.pocket.scorer_models import WIDTH, Indices, Scorer, TokenTable, to_pixels
+from selma.pocket.twins import TwinSet
 from selma.seeds import derive_seed
 
 if TYPE_CHECKING:
     import torch
 
 PATCH_WEIGHT = 1.0  # of the patches' loss in pre-training
+
+
+class ScorerParams(Section):
+    """A scorer's section in foundation/params.yaml: how it is trained and on how much.
+
+    A step of pre-training sees `batch_size` pairs of twins, one of training as many rankings.
+    """
+
+    twins: Positive
+    rankings: Positive
+    held_out_rankings: Positive
+    pretrain_steps: Positive
+    pretrain_learning_rate: Rate
+    train_steps: Positive
+    learning_rate: Rate
+    batch_size: Positive
+    checkpoint_every_steps: Positive
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The share of pairs in which the better picture has the higher score; a tie counts as wrong.
+
+    Attributes:
+        n: number of pairs.
+        accuracy: the share.
+        low: lower end of Wilson's 95 % interval.
+        high: its upper end.
+    """
+
+    n: int
+    accuracy: float
+    low: float
+    high: float
 
 
 def draw_batch(number: int, batch_size: int, *names: str | int, seed: int) -> Indices:
@@ -124,3 +159,33 @@ def score_rankings(
             pixels = to_pixels(rankings.pictures[rows])
             parts.append(scorer.scores(pixels, *tokens.rows(chosen), text_of).double().numpy())
     return np.concatenate(parts)
+
+
+def pair_accuracies(rankings: PreferenceSet, scores: NDArray[np.float64]) -> dict[str, Accuracy]:
+    """Compare scores with the truth, not with the annotators.
+
+    Args:
+        rankings: held out.
+        scores: (P,) one per picture.
+
+    Returns:
+        "overall" over all pairs of each ranking; for each kind of flaw, over the neighbours in
+        rankings of which the worse has that flaw more.
+    """
+    right: dict[str, list[bool]] = {"overall": []}
+    for start, end in itertools.pairwise(rankings.starts.tolist()):
+        for better, worse in itertools.combinations(range(start, end), 2):
+            correct = bool(scores[better] > scores[worse])
+            right["overall"].append(correct)
+            if worse == better + 1:
+                right.setdefault(rankings.kinds[worse], []).append(correct)
+    return {kind: wilson(sum(hits), len(hits)) for kind, hits in sorted(right.items())}
+
+
+def wilson(hits: int, n: int) -> Accuracy:
+    """Give a share with Wilson's 95 % interval, E. B. Wilson, 1927."""
+    z = 1.959964
+    share, denominator = hits / n, 1 + z * z / n
+    middle = (share + z * z / (2 * n)) / denominator
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / denominator
+    return Accuracy(n, share, max(0.0, middle - half), min(1.0, middle + half))

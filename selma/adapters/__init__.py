@@ -1,0 +1,1 @@
+"""LoRA adapters: low-rank factors and the files that hold them."""

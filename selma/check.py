@@ -1,0 +1,98 @@
+"""`selma check`: everything that can be known to be wrong before a run, all at once."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from selma.choices import choose
+from selma.errors import SelmaError
+from selma.params import Params, load_params, read_yaml
+from selma.pipeline import pipeline_problems
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def find_problems(root: Path, params_path: Path) -> list[str]:
+    """Check params, choices, skill files, presets, dvc.yaml and models; nothing is changed.
+
+    Args:
+        root: the repository.
+        params_path: the params file to check.
+
+    Returns:
+        One line per problem; empty if a run can start.
+    """
+    problems: list[str] = []
+    params = _tried(problems, lambda: load_params(params_path))
+    if params is not None:
+        problems += _choice_problems(params)
+        problems += _skill_file_problems(root, params)
+        problems += _model_problems(root, params)
+        pipeline = _tried(problems, lambda: read_yaml(root / "dvc.yaml"))
+        if isinstance(pipeline, dict):
+            problems += pipeline_problems(pipeline, params.model_dump())
+    for preset in sorted((root / "presets").glob("*.yaml")):
+        _tried(problems, lambda path=preset: load_params(path))  # type: ignore[misc]
+    return problems
+
+
+def _tried(problems: list[str], action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except SelmaError as error:
+        problems.append(str(error))
+        return None
+
+
+def _choice_problems(params: Params) -> list[str]:
+    from selma.evaluation.dsg import DSG_POLICIES
+    from selma.evaluation.judges import JUDGES
+    from selma.evaluation.tifa import TIFA_MAPPINGS
+    from selma.merging.methods import MERGE_METHODS, absolute_weights
+
+    problems: list[str] = []
+    merge = params.merge
+    _tried(problems, lambda: choose("merge.method", merge.method, MERGE_METHODS))
+    _tried(problems, lambda: absolute_weights(merge.weights, merge.scale))
+    _tried(problems, lambda: choose("answers.judge", params.answers.judge, JUDGES))
+    _tried(problems, lambda: choose("dsg.policy", params.dsg.policy, DSG_POLICIES))
+    _tried(problems, lambda: choose("tifa.mapping", params.tifa.mapping, TIFA_MAPPINGS))
+    return problems
+
+
+def _skill_file_problems(root: Path, params: Params) -> list[str]:
+    from selma.prompts.skills import read_skill
+
+    problems: list[str] = []
+    for skill in params.skills:
+        path = root / "data" / "skills" / f"{skill}.yaml"
+        _tried(problems, lambda path=path: read_skill(path))  # type: ignore[misc]
+    return problems
+
+
+def _model_problems(root: Path, params: Params) -> Iterator[str]:
+    yield from _checkpoint_problems(
+        root, "backbone", params.backbone.path, params.backbone.revision
+    )
+    for name, path in (
+        ("pickscore", params.pickscore.path),
+        ("imagereward", params.imagereward.path),
+        ("hps", params.hps.path),
+    ):
+        if not (root / path).is_dir():
+            yield f"{name}.path: {path}: no such folder; run `dvc pull`, or put the model there"
+
+
+def _checkpoint_problems(root: Path, name: str, path: str, revision: str | None) -> Iterator[str]:
+    if (root / path).is_dir():
+        if not (root / path / "model_index.json").is_file():
+            yield f"{name}.path: {path}: holds no model_index.json, so it is no diffusers pipeline"
+    elif path.startswith("models/") or not _HUB_ID.fullmatch(path):
+        yield f"{name}.path: {path}: no such folder; run `dvc pull foundation/dvc.yaml`"
+    elif revision is None or not _COMMIT.fullmatch(revision):
+        yield (
+            f"{name}.revision: {path} comes from the Hugging Face hub and must be pinned to a "
+            f"commit (40 hexadecimal digits), got {revision!r}"
+        )

@@ -1,0 +1,1 @@
+"""Merging: several LoRA adapters become one, exactly, without forming a dense update."""

@@ -1,0 +1,103 @@
+"""A picture for the README: a few prompts, drawn by the base model and by the merged model."""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from selma.errors import RecordError
+from selma.report.content import Example, Picture
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw, ImageFont
+
+SIDE_PX = 128  # of a picture; 4 times the pocket world's canvas
+GAP_PX = 16
+LEFT_PX = 72  # column of the models' names
+TEXT_LINES = 7
+LINE_PX = 15
+FONT_PX = 12
+INK, SOFT, PAGE = (27, 31, 36), (93, 102, 114), (255, 255, 255)
+
+
+def render_grid(examples: Sequence[Example]) -> bytes:
+    """Draw a column per example: its prompt, base's picture, merged's picture, with scores.
+
+    Args:
+        examples: at least one.
+
+    Returns:
+        A PNG without metadata; its bytes depend on the examples alone.
+
+    Raises:
+        RecordError: a picture is not a PNG.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size=FONT_PX)
+    head = GAP_PX + TEXT_LINES * LINE_PX + 8
+    row = SIDE_PX + LINE_PX + GAP_PX
+    size = (LEFT_PX + len(examples) * (SIDE_PX + GAP_PX), head + 2 * row)
+    grid = Image.new("RGB", size, PAGE)
+    draw = ImageDraw.Draw(grid)
+    for index, name in enumerate(("base", "merged")):
+        draw.text((GAP_PX, head + index * row + SIDE_PX // 2 - 7), name, fill=INK, font=font)
+    for column, example in enumerate(examples):
+        x = LEFT_PX + column * (SIDE_PX + GAP_PX)
+        lines = wrap(example.prompt, draw, font, SIDE_PX, TEXT_LINES)
+        top = head - 8 - len(lines) * LINE_PX
+        for number, line in enumerate(lines):
+            draw.text((x, top + number * LINE_PX), line, fill=INK, font=font)
+        _place(grid, draw, font, example.base, (x, head))
+        _place(grid, draw, font, example.merged, (x, head + row))
+    buffer = io.BytesIO()
+    grid.save(buffer, format="PNG", compress_level=9)
+    return buffer.getvalue()
+
+
+def _place(
+    grid: "Image.Image",
+    draw: "ImageDraw.ImageDraw",
+    font: "ImageFont.FreeTypeFont | ImageFont.ImageFont",
+    picture: Picture,
+    corner: tuple[int, int],
+) -> None:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(picture.png), formats=("PNG",)) as image:
+            enlarge = max(image.size) < SIDE_PX
+            method = Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS
+            grid.paste(image.convert("RGB").resize((SIDE_PX, SIDE_PX), method), corner)
+    except (UnidentifiedImageError, OSError) as error:
+        raise RecordError(f"a sample's picture is not a whole PNG ({error})") from error
+    x, y = corner
+    draw.rectangle((x - 1, y - 1, x + SIDE_PX, y + SIDE_PX), outline=(225, 229, 234))
+    right = sum(verdict.counted for verdict in picture.verdicts)
+    note = f"{right} of {len(picture.verdicts)} right"
+    draw.text((x, y + SIDE_PX + 3), note, fill=SOFT, font=font)
+
+
+def wrap(
+    text: str,
+    draw: "ImageDraw.ImageDraw",
+    font: "ImageFont.FreeTypeFont | ImageFont.ImageFont",
+    width_px: int,
+    max_lines: int,
+) -> list[str]:
+    """Break a text into lines of at most a width; what is too long ends in three dots.
+
+    A single word that is wider than a line stands alone in it.
+    """
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and draw.textlength(longer, font=font) <= width_px:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    if len(lines) <= max_lines:
+        return lines
+    last = lines[max_lines - 1]
+    while draw.textlength(last + "...", font=font) > width_px and " " in last:
+        last = last.rsplit(" ", 1)[0]
+    return [*lines[: max_lines - 1], last + "..."]

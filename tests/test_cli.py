@@ -1,0 +1,185 @@
+"""The command line: one line for what is wrong, exit codes that say of what kind, a fast start."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import read_adapter, write_adapter
+from selma.cli import PRESETS, main
+from selma.tables import write_table
+
+ROOT = Path(__file__).parent.parent
+
+
+def errors(capsys):
+    return capsys.readouterr().err.splitlines()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A copy of what `selma check` reads; the models are empty folders of the right names."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("data/skills", "presets"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("base", "pickscore", "imagereward", "hps"):
+        (tmp_path / "models/pocket" / name).mkdir(parents=True)
+    (tmp_path / "models/pocket/base/model_index.json").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def replace(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, selma.cli; selma.cli.build_parser().format_help(); print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    heavy = {"torch", "numpy", "pyarrow", "pydantic", "mlflow", "diffusers", "pandas", "ruamel"}
+    assert heavy & set(loaded.stdout.split()) == set()
+
+
+def test_a_sound_project_has_no_problems(project, capsys):
+    before = sorted(project.rglob("*"))
+    assert main(["check"]) == 0
+    assert "no problems" in capsys.readouterr().out
+    assert sorted(project.rglob("*")) == before
+
+
+def test_check_lists_all_problems_at_once_one_a_line(project, capsys):
+    replace(project / "params.yaml", "method: delta_mean", "method: delta_maen")
+    replace(project / "params.yaml", "policy: official", "policy: strict")
+    (project / "data/skills/count.yaml").unlink()
+    shutil.rmtree(project / "models/pocket/base")
+    replace(project / "dvc.yaml", "models/lora/common.safetensors\n      --out", "--out")
+    assert main(["check"]) == 2
+    lines = errors(capsys)
+    assert all(line.startswith("selma: error: ") for line in lines)
+    assert len(lines) == 5
+    for part in ("'delta_maen' (did you mean 'delta_mean'?)", "'strict'", "data/skills/count.yaml",
+                 "models/pocket/base: no such folder; run `dvc pull",
+                 "merge.cmd lacks the skill common"):  # fmt: skip
+        assert sum(part in line for line in lines) == 1, part
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("rank: 16", "rank: 0", "lora.rank: input should be greater than or equal to 1, got 0"),
+        ("rank: 16", "rank: eight", "got 'eight'"),
+        ("rank: 16", "rnak: 16", "lora.rnak is not a known key"),
+        ("  count: {prompts: {}, lora: {}}\n", "", "only in one of them: count"),
+    ],
+)
+def test_check_names_key_and_value_of_a_wrong_param(project, capsys, old, new, words):
+    replace(project / "params.yaml", old, new)
+    assert main(["check"]) == 2
+    assert words in errors(capsys)[0]
+
+
+def test_a_hub_model_without_a_pinned_commit_is_refused(project, capsys):
+    replace(project / "params.yaml", "models/pocket/base", "stabilityai/stable-diffusion-2")
+    assert main(["check"]) == 2
+    assert "backbone.revision: stabilityai/stable-diffusion-2 comes from" in errors(capsys)[0]
+
+
+def test_preset_writes_a_params_file_and_does_not_overwrite_another(tmp_path, capsys):
+    out = tmp_path / "params.yaml"
+    assert main(["preset", "sd14", "--out", str(out)]) == 0
+    assert out.read_bytes() == (PRESETS / "sd14.yaml").read_bytes()
+    assert main(["preset", "sdxl", "--out", str(out)]) == 2
+    assert "--force overwrites" in errors(capsys)[0]
+    assert main(["preset", "sdxl", "--out", str(out), "--force"]) == 0
+    assert out.read_bytes() == (PRESETS / "sdxl.yaml").read_bytes()
+
+
+def test_an_unknown_preset_lists_those_that_exist(tmp_path, capsys):
+    assert main(["preset", "sdlx", "--out", str(tmp_path / "p.yaml")]) == 2
+    (line,) = errors(capsys)
+    assert "did you mean 'sdxl'?" in line and "pocket, sd14, sd2, sdxl" in line
+
+
+def adapter(path, value):
+    import torch
+
+    factors = LoraFactors(torch.full((1, 2), value), torch.ones(3, 1))
+    write_adapter(path, {"mid.to_q": factors}, {})
+    return str(path)
+
+
+def test_merging_two_files_with_weights_gives_their_weighted_mean(tmp_path, capsys):
+    import torch
+
+    one, other = adapter(tmp_path / "a.safetensors", 1.0), adapter(tmp_path / "b.safetensors", 5.0)
+    out = tmp_path / "merged.safetensors"
+    assert main(["merge", one, other, "-o", str(out), "--weights", "3", "1"]) == 0
+    merged = read_adapter(out)["mid.to_q"].delta()  # (3 · 1 + 1 · 5) / 4 = 2
+    torch.testing.assert_close(merged, torch.full((3, 2), 2.0, dtype=torch.float64))
+    assert "relative error" in capsys.readouterr().out
+
+
+def test_a_wrong_number_of_weights_and_a_missing_file_are_one_line_each(tmp_path, capsys):
+    one = adapter(tmp_path / "a.safetensors", 1.0)
+    assert main(["merge", one, "-o", "m.safetensors", "--weights", "1", "2"]) == 2
+    assert main(["merge", str(tmp_path / "no.safetensors"), "-o", "m.safetensors"]) == 3
+    weights, missing = errors(capsys)
+    assert "expected one for each of 1 different files, got 2" in weights
+    assert "no.safetensors: no such file" in missing
+
+
+def scores(path, value, judge="pocket@1"):
+    about = {"metric": "dsg", "judge": judge, "policy": "official", "version": "v", "weight": 1}
+    rows = [
+        {"item_id": f"i{n}", "sample": s, "score": value, "details": json.dumps(about)}
+        for n in range(4)
+        for s in range(2)
+    ]
+    write_table(path, "scores", rows)
+    return str(path)
+
+
+def test_compare_prints_the_paired_difference_with_its_interval(tmp_path, capsys):
+    files = scores(tmp_path / "a.parquet", 0.75), scores(tmp_path / "b.parquet", 0.5)
+    assert main(["compare", *files, "--resamples", "200"]) == 0
+    line = capsys.readouterr().out
+    assert "A - B = +0.2500  95 % interval +0.2500 to +0.2500" in line
+    assert "wins 4, ties 0, losses 0  n = 4 prompts" in line
+
+
+def test_scores_of_different_judges_are_not_compared(tmp_path, capsys):
+    files = scores(tmp_path / "a.parquet", 0.5), scores(tmp_path / "b.parquet", 0.5, "other@2")
+    assert main(["compare", *files]) == 2
+    assert "scored in different ways" in errors(capsys)[0]
+
+
+def test_clean_lists_and_removes_only_old_work(tmp_path, monkeypatch, capsys):
+    import os
+
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    for name, day in (("lora-old", 1.0), ("lora-new", 2e9)):
+        folder = tmp_path / ".selma/work" / name
+        folder.mkdir(parents=True)
+        (folder / "state").write_bytes(b"x")
+        for path in (folder / "state", folder):
+            os.utime(path, (day, day))
+    assert main(["clean"]) == 0
+    assert len(list((tmp_path / ".selma/work").iterdir())) == 2
+    assert main(["clean", "--yes"]) == 0
+    assert [path.name for path in (tmp_path / ".selma/work").iterdir()] == ["lora-new"]
+    assert "removed" in capsys.readouterr().out
+
+
+def test_a_traceback_is_shown_only_on_demand(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SELMA_DEBUG", "1")
+    assert main(["merge", str(tmp_path / "no.safetensors"), "-o", "m.safetensors"]) == 3
+    assert "Traceback" in capsys.readouterr().err
