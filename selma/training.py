@@ -133,7 +133,7 @@ def train(
     while state.step < train_steps:
         optimiser.param_groups[0]["lr"] = learning_rate_at(state.step)
         loss = loss_at(state.step)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(list(parameters.values()), max_gradient_norm)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -171,3 +171,15 @@ def one_cycle(
         return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
     return learning_rate_at
+
+
+def with_cooldown(
+    learning_rate_at: Callable[[int], float], train_steps: int, cooldown_steps: int
+) -> Callable[[int], float]:
+    """End a schedule early: over the last `cooldown_steps` the rate goes linearly to zero."""
+
+    def cooled(step: int) -> float:
+        left = (train_steps - step) / cooldown_steps if cooldown_steps else 1.0
+        return learning_rate_at(step) * min(1.0, left)
+
+    return cooled

@@ -57,6 +57,8 @@ def main() -> None:
                 channels=(params.channels[0], params.channels[1]),
                 seed=seed,
                 train_steps=params.train_steps,
+                schedule_steps=params.schedule_steps,
+                cooldown_steps=params.cooldown_steps,
                 batch_size=params.batch_size,
                 learning_rate=params.learning_rate,
                 average_decay=params.average_decay,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from selma.errors import RecordError
-from selma.training import Checkpointing, one_cycle, train
+from selma.training import Checkpointing, one_cycle, train, with_cooldown
 
 
 def model(seed=0):
@@ -108,3 +108,11 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_zero():
     assert max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) in (4, 5)
     assert rates[-1] < 0.001
+
+
+def test_a_cooldown_leaves_the_schedule_alone_until_its_last_steps():
+    whole = one_cycle(1.0, 100)
+    cut = with_cooldown(whole, 60, 20)
+    assert [cut(step) for step in range(41)] == [whole(step) for step in range(41)]
+    assert cut(50) == pytest.approx(0.5 * whole(50))
+    assert cut(60) == 0

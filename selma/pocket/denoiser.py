@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from selma.pocket.autoencoder import to_tensor
 from selma.pocket.pictures import CaptionNoise, captioned_picture
 from selma.seeds import derive_seed
-from selma.training import Checkpointing, TrainingState, one_cycle, train
+from selma.training import Checkpointing, TrainingState, one_cycle, train, with_cooldown
 
 if TYPE_CHECKING:
     import torch
@@ -197,6 +197,8 @@ def train_denoiser(
     channels: tuple[int, int],
     seed: int,
     train_steps: int,
+    schedule_steps: int,
+    cooldown_steps: int,
     batch_size: int,
     learning_rate: float,
     average_decay: float,
@@ -208,8 +210,9 @@ def train_denoiser(
     """Train text encoder and U-Net from nothing with the v-prediction loss.
 
     Timesteps are stratified within a batch. bfloat16 autocast on the CPU; weights and loss float32.
-    `on_average`, if given, sees copies of both models with the averaged weights every
-    `average_every_steps` steps.
+    The learning rate is a cosine over `schedule_steps`, cut short at `train_steps` by a linear
+    cooldown over the last `cooldown_steps`. `on_average`, if given, sees copies of both models
+    with the averaged weights every `average_every_steps` steps.
 
     Returns:
         Both models with averaged weights, in eval mode, and one loss per step.
@@ -268,7 +271,9 @@ def train_denoiser(
         parameters,
         loss_at,
         train_steps=train_steps,
-        learning_rate_at=one_cycle(learning_rate, train_steps),
+        learning_rate_at=with_cooldown(
+            one_cycle(learning_rate, schedule_steps), train_steps, cooldown_steps
+        ),
         average_decay=average_decay,
         checkpointing=checkpointing,
         on_step=on_step,

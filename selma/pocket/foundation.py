@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from selma.params import Positive, Section
+from selma.params import NonNegative, Positive, Section
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
@@ -27,6 +27,8 @@ class BaseModelParams(Section):
     wrong_captions: Probability
     partial_captions: Probability
     train_steps: Positive
+    schedule_steps: Positive
+    cooldown_steps: NonNegative
     batch_size: Positive
     learning_rate: Rate
     average_decay: Probability
