@@ -66,7 +66,7 @@ def encode_pictures(vae: Any, pixels: "torch.Tensor") -> tuple["torch.Tensor", "
     shift = float(vae.config.shift_factor or 0.0)
     means, deviations = [], []
     with torch.no_grad():
-        for batch in pixels.split(ENCODING_BATCH_SIZE):
+        for batch in torch.split(pixels, ENCODING_BATCH_SIZE):
             posterior = vae.encode(batch.to(vae.device, vae.dtype)).latent_dist
             means.append((posterior.mean.float() - shift) * scale)
             deviations.append(posterior.std.float() * scale)

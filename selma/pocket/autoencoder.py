@@ -44,9 +44,8 @@ def uniform_scene(rng: random.Random) -> Scene:
 
 def object_mask(scene: Scene) -> NDArray[np.float64]:
     """Give the share of each pixel that any object covers, (CANVAS_PX, CANVAS_PX)."""
-    return np.sum(
-        [coverage(o.shape, RADII_PX[o.size], o.x, o.y, CANVAS_PX) for o in scene.objects], axis=0
-    )
+    covers = [coverage(o.shape, RADII_PX[o.size], o.x, o.y, CANVAS_PX) for o in scene.objects]
+    return np.asarray(np.sum(covers, axis=0))
 
 
 def build_autoencoder(seed: int) -> "AutoencoderKL":
@@ -99,7 +98,8 @@ def train_autoencoder(
         posterior = model.encode(pixels).latent_dist
         error = model.decode(posterior.sample(generator)).sample - pixels
         reconstruction = (weight * (error.abs() + 2 * error.square())).mean()
-        return reconstruction + KL_WEIGHT * posterior.kl().mean()
+        loss: torch.Tensor = reconstruction + KL_WEIGHT * posterior.kl().mean()
+        return loss
 
     state = train(
         dict(model.named_parameters()),

@@ -141,9 +141,10 @@ def load_or_build_training_set(
             autoencoder, tokenizer, seed=seed, pictures=pictures, noise=noise, advance=advance
         )
         directory.mkdir(parents=True, exist_ok=True)
-        for file, array in zip(files, (built.latents, built.token_ids), strict=True):
-            np.save(file.with_suffix(".part.npy"), array)
-            os.replace(file.with_suffix(".part.npy"), file)
+        for file, array in ((files[0], built.latents), (files[1], built.token_ids)):
+            part = file.with_suffix(".part.npy")
+            np.save(part, np.asarray(array))
+            os.replace(part, file)
     return TrainingSet(np.load(files[0]), np.load(files[1]))
 
 
