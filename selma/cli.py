@@ -64,6 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=_compare)
 
+    command = commands.add_parser("table", help="print the results as a Markdown table")
+    command.add_argument("--write", type=Path, metavar="FILE", help="put it between its markers")
+    command.set_defaults(run=_table)
+
     command = commands.add_parser("track", help="bring journals and experiments to MLflow")
     command.set_defaults(run=_track)
 
@@ -181,6 +185,19 @@ def _item_scores(path: Path) -> tuple[list[str], dict[str, tuple[float, float]]]
         raise MissingDataError(f"{path}: holds no scores; run `dvc repro`")
     means = {item: (sum(values) / len(values), weights[item]) for item, values in scores.items()}
     return sorted(about), means
+
+
+def _table(args: argparse.Namespace) -> None:
+    from selma.report.markdown import replace_results, table_of
+    from selma.runtime import write_bytes_atomic
+
+    table = table_of(Path())
+    if args.write is None:
+        print(table, end="")
+        return
+    text = replace_results(args.write.read_text(encoding="utf-8"), table, str(args.write))
+    write_bytes_atomic(args.write, text.encode())
+    print(f"wrote the results into {args.write}")
 
 
 def _track(args: argparse.Namespace) -> None:

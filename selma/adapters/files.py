@@ -9,12 +9,12 @@ whose ``selma`` entry, which diffusers skips, says how the adapter was made.
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.adapters.factors import LoraFactors
-from selma.errors import AdapterMismatchError, MissingDataError, RecordError
+from selma.errors import AdapterMismatchError, ConfigError, MissingDataError, RecordError
 from selma.runtime import write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -84,6 +84,20 @@ def read_adapter(path: Path) -> dict[str, LoraFactors]:
     if not parts:
         raise AdapterMismatchError(f"{path}: holds no LoRA factors")
     return {layer: _layer_factors(path, layer, found, header) for layer, found in parts.items()}
+
+
+def read_adapters(paths: Sequence[Path]) -> dict[str, dict[str, LoraFactors]]:
+    """Read several adapters, each named as its file without the suffix.
+
+    Raises:
+        ConfigError: two files have one name.
+        SelmaError: as `read_adapter`.
+    """
+    names = Counter(path.stem for path in paths)
+    twice = sorted(name for name, number in names.items() if number > 1)
+    if twice:
+        raise ConfigError(f"more than one adapter file is named {', '.join(twice)}; give one each")
+    return {path.stem: read_adapter(path) for path in sorted(paths)}
 
 
 def _layer_factors(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from selma.pocket.autoencoder import to_tensor
 from selma.pocket.pictures import CaptionNoise, captioned_picture
+from selma.pocket.storage import load_as_float32
 from selma.seeds import derive_seed
 from selma.training import Checkpointing, TrainingState, one_cycle, train, with_cooldown
 
@@ -290,16 +291,21 @@ def save_pipeline(
     tokenizer: "CLIPTokenizer",
     unet: "UNet2DConditionModel",
 ) -> None:
-    """Write a StableDiffusionPipeline directory that stock diffusers loads."""
+    """Write a StableDiffusionPipeline directory that stock diffusers loads in float32.
+
+    U-Net and text encoder are stored as float16, which halves the release; the VAE as it is.
+    """
+    import torch
     from diffusers import StableDiffusionPipeline
 
     StableDiffusionPipeline(
         vae=autoencoder,
-        text_encoder=text_encoder,
+        text_encoder=copy.deepcopy(text_encoder).to(torch.float16),
         tokenizer=tokenizer,
-        unet=unet,
+        unet=copy.deepcopy(unet).to(torch.float16),
         scheduler=build_noise_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     ).save_pretrained(directory, safe_serialization=True)
+    load_as_float32(directory / "text_encoder")

@@ -1,5 +1,6 @@
 """Trains a preference scorer from files to files: what the stages train_pickscore, … share."""
 
+import copy
 import logging
 import os
 import shutil
@@ -12,6 +13,7 @@ from selma.choices import choose
 from selma.errors import MissingDataError
 from selma.pocket.scorer_models import IMAGE_SETTINGS, ClipScorer, RewardScorer, Scorer
 from selma.pocket.scorers import ScorerParams
+from selma.pocket.storage import load_as_float32, round_to_float16
 from selma.runtime import progress, workspace, write_curve, write_json
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def make_scorer(
         losses = pretrain(name, scorer, tokenizer, refused, work, params, seed)
         tokens = tokenize(tokenizer, rankings.prompts)
         losses += train_on_rankings(name, scorer, rankings, tokens, work, params, seed)
+        round_to_float16(scorer.parameters())
         if isinstance(scorer, RewardScorer):
             scores = score_rankings(scorer, rankings, tokens, batch_size=SCORE_BATCH)
             scorer.model.set_scale(float(scores.mean()), float(scores.std()))
@@ -163,17 +166,23 @@ def train_on_rankings(
 
 
 def save_scorer(scorer: Scorer, tokenizer: "CLIPTokenizer", out: Path) -> None:
-    """Write weights, configs, tokenizer and image settings to a directory, whole or not at all."""
+    """Write weights, configs, tokenizer and image settings to a directory, whole or not at all.
+
+    The weights are stored as float16; the scorer's own are rounded to them first.
+    """
     from selma.evaluation import image_reward
     from selma.evaluation.pixels import write_image_settings
 
+    round_to_float16(scorer.parameters())
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     if isinstance(scorer, RewardScorer):
-        image_reward.save(scorer.model, part)
+        halved = copy.deepcopy(scorer.model.network).half()
+        image_reward.save(image_reward.RewardModel(scorer.model.config, halved), part)
     elif isinstance(scorer, ClipScorer):
-        scorer.clip.save_pretrained(part)
+        copy.deepcopy(scorer.clip).half().save_pretrained(part)
+        load_as_float32(part)
     else:
         raise TypeError(f"{type(scorer).__name__} has no file format")
     tokenizer.save_pretrained(part)

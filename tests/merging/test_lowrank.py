@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from selma.adapters.factors import LoraFactors
+from selma.merging.lowrank import compact, factor_svd, inner_product, weighted_sum
+
+
+@pytest.mark.parametrize("rank", [1, 3, 5, 9])
+def test_the_singular_values_are_those_of_the_dense_update(factors, rank):
+    layer = factors(0, rank=rank, scale=0.7)
+    found = factor_svd(layer)
+    dense = torch.linalg.svdvals(layer.delta())
+    torch.testing.assert_close(found.s, dense[: len(found.s)], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close((found.u * found.s) @ found.vt, layer.delta(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_the_error_of_a_truncation_is_its_distance_to_the_update(factors, rank):
+    layer = factors(1, rank=4)
+    truncated, error = factor_svd(layer).truncate(rank)
+    assert truncated.rank == rank
+    assert error == pytest.approx(float((truncated.delta() - layer.delta()).norm()), rel=1e-5)
+
+
+def test_no_update_of_that_rank_is_nearer_than_the_truncation():
+    # diag(3, 2, 1): the best rank 2 is diag(3, 2, 0), at distance 1
+    layer = LoraFactors(lora_a=torch.diag(torch.tensor([3.0, 2.0, 1.0])), lora_b=torch.eye(3))
+    truncated, error = factor_svd(layer).truncate(2)
+    expected = torch.diag(torch.tensor([3.0, 2.0, 0.0])).double()
+    torch.testing.assert_close(truncated.delta(), expected, rtol=0, atol=1e-6)
+    assert error == pytest.approx(1.0)
+
+
+def test_truncating_at_the_full_rank_loses_nothing(factors):
+    layer = factors(2, rank=3)
+    truncated, error = factor_svd(layer).truncate(3)
+    assert error == pytest.approx(0.0, abs=1e-9)
+    torch.testing.assert_close(truncated.delta(), layer.delta(), rtol=1e-5, atol=1e-5)
+
+
+def test_truncated_factors_share_the_singular_values_evenly(factors):
+    truncated, _ = factor_svd(factors(3, rank=4)).truncate(2)
+    torch.testing.assert_close(truncated.lora_b.norm(dim=0), truncated.lora_a.norm(dim=1))
+
+
+def test_flipping_the_sign_of_both_factors_changes_no_byte_of_a_truncation(factors):
+    layer = factors(4, rank=3)
+    flipped = LoraFactors(-layer.lora_a, -layer.lora_b)
+    one, two = factor_svd(layer).truncate(2)[0], factor_svd(flipped).truncate(2)[0]
+    torch.testing.assert_close(one.lora_a, two.lora_a)
+    torch.testing.assert_close(one.lora_b, two.lora_b)
+
+
+def test_a_weighted_sum_is_the_dense_one_with_scales_and_weights(factors):
+    layers = [factors(5, scale=0.5), factors(6, rank=3, scale=2.0)]
+    total = weighted_sum(layers, [0.25, -3.0])
+    assert total.rank == 5
+    dense = 0.25 * layers[0].delta() - 3.0 * layers[1].delta()
+    torch.testing.assert_close(total.delta(), dense, rtol=1e-6, atol=1e-6)
+
+
+def test_compacting_lowers_the_rank_to_the_smaller_side_and_keeps_the_update(factors):
+    layer = factors(7, rank=12)
+    small = compact(layer)
+    assert small.rank == 5
+    torch.testing.assert_close(small.delta(), layer.delta(), rtol=1e-5, atol=1e-5)
+
+
+def test_compacting_leaves_a_small_rank_alone(factors):
+    layer = factors(8, rank=5)
+    assert compact(layer) is layer
+
+
+def test_the_inner_product_is_that_of_the_dense_updates(factors):
+    left, right = factors(9, rank=2, scale=0.5), factors(10, rank=3, scale=3.0)
+    dense = float((left.delta() * right.delta()).sum())
+    assert inner_product(left, right) == pytest.approx(dense, rel=1e-9)

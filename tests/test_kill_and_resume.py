@@ -1,0 +1,104 @@
+"""A stage that is killed and run again ends in the same bytes as one that was left alone."""
+
+import importlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny_world import (
+    BENCHMARKS,
+    ROOT,
+    copy_models,
+    tiny_params,
+    write_benchmarks,
+    write_expert,
+    write_images,
+    write_params,
+    write_prompts,
+)
+
+LIMIT_S = 120  # to see the first progress: mostly the imports of a slow machine
+LONG = {
+    "images": {"per_prompt": 2, "inference_steps": 3, "batch_size": 2},
+    "samples": {"per_prompt": 4, "inference_steps": 3, "batch_size": 1},
+    "lora": {"train_steps": 60, "checkpoint_every_steps": 1},
+}
+
+
+@pytest.fixture
+def killed_world(tmp_path, tiny_models, monkeypatch):
+    """A folder with the inputs of all three stages."""
+    write_params(tmp_path, tiny_params(**LONG))
+    write_benchmarks(tmp_path)
+    write_prompts(tmp_path, "count", 40)
+    write_images(tmp_path, "count", 8)
+    write_expert(tmp_path, "count")
+    copy_models(tiny_models, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def kill_when(folder, module, arguments, pattern):
+    """Start a stage and send SIGKILL as soon as a file of its work folder is there."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder)}
+    command = [sys.executable, "-m", module, *arguments]
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + LIMIT_S
+    try:
+        while not list((folder / ".selma").glob(f"work/*/{pattern}")):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < end, f"no {pattern} after {LIMIT_S} s"
+            time.sleep(0.002)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments", "pattern", "outs"),
+    [
+        (
+            "images",
+            "--skill count --prompts data/prompts/count.parquet --out OUT/i --metrics OUT/m",
+            "batch-000003.parquet",
+            ["i", "m"],
+        ),
+        (
+            "lora",
+            "--skill count --images data/images/count.parquet --out OUT/l --curve OUT/c",
+            "state.safetensors",
+            ["l", "c"],
+        ),
+        (
+            "samples",
+            "--model merged --adapter models/lora/count.safetensors --out OUT --benchmarks "
+            + " ".join(f"data/benchmarks/{name}.parquet" for name in BENCHMARKS),
+            "pocket-tifa/batch-000003.parquet",
+            [f"{name}.parquet" for name in BENCHMARKS],
+        ),
+    ],
+    ids=["images", "lora", "samples"],
+)
+def test_a_killed_stage_resumes_and_ends_in_the_same_bytes(
+    killed_world, monkeypatch, caplog, stage, arguments, pattern, outs
+):
+    folder, module = killed_world, f"stages.{stage}"
+    kill_when(folder, module, arguments.replace("OUT", "resumed").split(), pattern)
+    assert not (folder / "resumed" / outs[-1]).exists()
+    main = importlib.import_module(module).main
+    for root, out in ((folder, "resumed"), (folder / "elsewhere", "whole")):
+        monkeypatch.setenv("DVC_ROOT", str(root))
+        with caplog.at_level(logging.INFO):
+            main(arguments.replace("OUT", out).split())
+        assert ("resuming" in caplog.text) == (out == "resumed")
+        caplog.clear()
+    for out in outs:
+        assert (folder / "resumed" / out).read_bytes() == (folder / "whole" / out).read_bytes()
+    assert not any((folder / ".selma/work").iterdir())

@@ -1,0 +1,121 @@
+"""A world of the pipeline's real files, tiny and untrained, for tests that run whole stages."""
+
+import copy
+import shutil
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from selma.tables import write_table
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ("pocket-dsg", "pocket-tifa")
+CHANGES = {
+    "threads": 1,
+    "prompts": {"per_skill": 4},
+    "images": {"inference_steps": 2, "batch_size": 3},
+    "lora": {
+        "rank": 2,
+        "learning_rate": 0.02,
+        "train_steps": 3,
+        "batch_size": 2,
+        "checkpoint_every_steps": 1,
+    },
+    "samples": {"inference_steps": 2, "batch_size": 5},
+    "compare": {"resamples": 200},
+    "report": {"examples": 2},
+}
+
+
+def shipped_params():
+    return YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def tiny_params(**changes):
+    """The shipped params with small numbers; a section in `changes` is laid over them."""
+    params = shipped_params()
+    for layer in (CHANGES, changes):
+        for name, value in copy.deepcopy(layer).items():
+            params[name] = {**params[name], **value} if isinstance(value, dict) else value
+    return params
+
+
+def write_params(folder, params):
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = False
+    yaml.dump(params, folder / "params.yaml")
+
+
+def build_tokenizer():
+    """A CLIPTokenizer that spells every word."""
+    from tokenizers import pre_tokenizers
+    from transformers import CLIPTokenizer
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    vocab = {token: index for index, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=48)
+
+
+def write_models(folder):
+    """Write models/pocket/{base,pickscore,hps,imagereward} of untrained weights."""
+    from selma.pocket.autoencoder import build_autoencoder
+    from selma.pocket.denoiser import build_text_encoder, build_unet, save_pipeline
+    from selma.pocket.scorer_files import build_scorer, save_scorer
+
+    tokenizer = build_tokenizer()
+    models = folder / "models" / "pocket"
+    text_encoder, unet = build_text_encoder(tokenizer, 0), build_unet((32, 32), 0)
+    for parameter in text_encoder.parameters():
+        parameter.data *= 3  # untrained, but pictures of different prompts should differ
+    save_pipeline(models / "base", build_autoencoder(0), text_encoder, tokenizer, unet)
+    for seed, name in enumerate(("pickscore", "hps", "imagereward")):
+        save_scorer(build_scorer(name, tokenizer, seed), tokenizer, models / name)
+
+
+def write_benchmarks(folder, items_per_skill=1):
+    from selma.pocket.benchmarks import benchmark_rows
+
+    for name in BENCHMARKS:
+        rows = benchmark_rows(name, items_per_skill, 0)
+        write_table(folder / "data/benchmarks" / f"{name}.parquet", "benchmark", rows)
+
+
+def write_images(folder, skill, number):
+    """Write data/images/{skill}.parquet with pictures of noise."""
+    import numpy as np
+
+    from selma.images.pictures import as_images, make_requests, picture_row
+
+    noise = np.random.default_rng(0)
+    requests = make_requests({f"{skill}-{k}": f"{k} red cats" for k in range(number)}, 1, 0, skill)
+    rows = [picture_row(r, noise.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for r in requests]
+    write_table(folder / "data/images" / f"{skill}.parquet", "images", as_images(rows))
+
+
+def write_prompts(folder, skill, number):
+    """Write data/prompts/{skill}.parquet."""
+    found = {"request_id": 0, "nearest_prompt_id": None, "rouge_l": 0.0}
+    found |= {"nearest_benchmark_id": None, "benchmark_rouge_l": 0.0, "skill": skill}
+    rows = [
+        {"prompt_id": f"{skill}-{k:03d}", "prompt": f"{k} red cats", "index": k, **found}
+        for k in range(number)
+    ]
+    write_table(folder / "data/prompts" / f"{skill}.parquet", "prompts", rows)
+
+
+def write_expert(folder, name):
+    """Write models/lora/{name}.safetensors: one layer of rank 2."""
+    import torch
+
+    from selma.adapters.factors import LoraFactors
+    from selma.adapters.files import write_adapter
+
+    layer = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
+    factors = LoraFactors(torch.eye(2, 96), 3 * torch.ones(32, 2))
+    write_adapter(folder / "models/lora" / f"{name}.safetensors", {layer: factors}, {"name": name})
+
+
+def copy_models(source, folder):
+    shutil.copytree(source / "models", folder / "models")
