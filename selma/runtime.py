@@ -162,6 +162,20 @@ def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
         yield advance
 
 
+@contextlib.contextmanager
+def training_progress(total: int, label: str) -> Iterator[Callable[[int, float], None]]:
+    """Show a bar for a training; yields `on_step(steps_done, loss)`, right after a resume too."""
+    done = 0
+    with progress(total, label) as advance:
+
+        def on_step(step: int, loss: float) -> None:
+            nonlocal done
+            advance(step - done)
+            done = step
+
+        yield on_step
+
+
 def set_threads(threads: int) -> None:
     """Fix the number of CPU threads: sums, and so the last bits, depend on it."""
     import torch

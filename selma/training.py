@@ -69,17 +69,30 @@ class TrainingState:
                 f"{path}: not a checkpoint of this training; delete it ({error})"
             ) from error
         self.average = {
-            name.removeprefix("average/"): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("average/")
+            name: _as_kept_for(parameter, tensors[f"average/{name}"])
+            for name, parameter in self.parameters.items()
+            if f"average/{name}" in tensors
         }
         for name, parameter in self.parameters.items():
             self.optimiser.state[parameter] = {
-                key.split("/")[1]: tensor
+                key.split("/")[1]: _as_kept_for(parameter, tensor)
                 for key, tensor in tensors.items()
                 if key.startswith("optimiser/") and key.split("/", 2)[2] == name
             }
         self.step, self.losses = header["step"], header["losses"]
+
+
+def _as_kept_for(parameter: "torch.Tensor", stored: "torch.Tensor") -> "torch.Tensor":
+    """Give a stored tensor the device and memory layout that training gives a parameter's state.
+
+    A file holds row-major tensors on the CPU, but fused AdamW wants the state beside its parameter
+    and pairs their values by their place in memory, without a word when the layouts differ.
+    """
+    import torch
+
+    if stored.shape != parameter.shape:  # the step count
+        return stored.to(parameter.device)
+    return torch.empty_like(parameter, dtype=stored.dtype, requires_grad=False).copy_(stored)
 
 
 def train(

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from selma.adapters.files import read_adapter, read_provenance, write_adapter
+from selma.adapters.files import read_adapter, read_adapters, read_provenance, write_adapter
 from selma.choices import choose
 from selma.merging.certificate import certify
 from selma.merging.methods import MERGE_METHODS, absolute_weights, merge_adapters
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     set_threads(load_value("threads", args.params))
     merge_layer = choose("merge method", params.method, MERGE_METHODS)
     weights = absolute_weights(params.weights, params.scale)
-    experts = {path.stem: read_adapter(path) for path in sorted(args.experts)}
+    experts = read_adapters(args.experts)
     merged = merge_adapters(experts, merge_layer, weights)
     origins = {path.stem: read_provenance(path) for path in sorted(args.experts)}
     write_adapter(args.out, merged, {"merge": params.model_dump(), "experts": origins})

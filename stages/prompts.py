@@ -43,7 +43,11 @@ def main(argv: list[str] | None = None) -> None:
         cached = CachedGenerator(generator, work / "replies.jsonl", llm)
         with progress(params.per_skill, f"prompts {args.skill}") as advance:
             written = write_prompts(
-                spec, cached, **limits, seed=seed, benchmark_prompts=benchmark_prompts,
+                spec,
+                cached,
+                **limits,
+                seed=seed,
+                benchmark_prompts=benchmark_prompts,
                 on_kept=advance,
             )
         versions = {"request_version": REQUEST_VERSION, "skill_version": spec.version}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from selma.params import load_section, load_value
 from selma.pocket.foundation import AutoencoderParams
-from selma.runtime import progress, run_stage, set_threads, workspace, write_curve
+from selma.runtime import run_stage, set_threads, training_progress, workspace, write_curve
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     settings = {"seed": seed, "threads": threads, **params.model_dump()}
     with (
         workspace("train_autoencoder", [], settings) as work,
-        progress(params.train_steps, "autoencoder") as advance,
+        training_progress(params.train_steps, "autoencoder") as on_step,
     ):
         model, losses = train_autoencoder(
             seed=seed,
@@ -33,7 +33,7 @@ def main() -> None:
             batch_size=params.batch_size,
             learning_rate=params.learning_rate,
             checkpointing=Checkpointing(work / "state.safetensors", params.checkpoint_every_steps),
-            on_step=lambda step, loss: advance(1),
+            on_step=on_step,
         )
         model.save_pretrained(args.out, safe_serialization=True)
         write_curve(args.curve, losses)

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from selma.params import load_section, load_value
 from selma.pocket.foundation import BaseModelParams
-from selma.runtime import progress, run_stage, set_threads, workspace, write_curve
+from selma.runtime import (
+    progress,
+    run_stage,
+    set_threads,
+    training_progress,
+    workspace,
+    write_curve,
+)
 
 
 def main() -> None:
@@ -50,7 +57,7 @@ def main() -> None:
                 noise=CaptionNoise(params.wrong_captions, params.partial_captions),
                 advance=advance,
             )
-        with progress(params.train_steps, args.section) as advance:
+        with training_progress(params.train_steps, args.section) as on_step:
             text_encoder, unet, losses = train_denoiser(
                 training_set,
                 tokenizer,
@@ -65,7 +72,7 @@ def main() -> None:
                 checkpointing=Checkpointing(
                     work / "state.safetensors", params.checkpoint_every_steps
                 ),
-                on_step=lambda step, loss: advance(1),
+                on_step=on_step,
                 on_average=grid_drawer(autoencoder, tokenizer, work / "grids"),
                 average_every_steps=params.grid_every_steps,
             )

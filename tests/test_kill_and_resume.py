@@ -25,7 +25,7 @@ LIMIT_S = 120  # to see the first progress: mostly the imports of a slow machine
 LONG = {
     "images": {"per_prompt": 2, "inference_steps": 3, "batch_size": 2},
     "samples": {"per_prompt": 4, "inference_steps": 3, "batch_size": 1},
-    "lora": {"train_steps": 60, "checkpoint_every_steps": 1},
+    "lora": {"train_steps": 40, "checkpoint_every_steps": 1},
 }
 
 

@@ -92,7 +92,7 @@ def test_nothing_but_what_dvc_yaml_declares_is_left(runs):
     names = {str(path.relative_to(first)) for path in first.rglob("*") if path.is_file()}
     left = {name for name in names if not name.startswith(given)}
     declared = {path for stage in stages.values() for path in made_by(stage)}
-    assert left == declared | {"params.yaml", "dvc.yaml", ".dvcignore"}
+    assert left == declared | {"params.yaml", "dvc.yaml"}
     assert not any((first / ".selma/work").iterdir())
 
 

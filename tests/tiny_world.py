@@ -118,4 +118,4 @@ def write_expert(folder, name):
 
 
 def copy_models(source, folder):
-    shutil.copytree(source / "models", folder / "models")
+    shutil.copytree(source / "models", folder / "models", dirs_exist_ok=True)

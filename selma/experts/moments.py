@@ -49,7 +49,7 @@ def decode_pictures(rows: Sequence[Mapping[str, Any]]) -> "torch.Tensor":
         try:
             with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
                 pictures.append(np.asarray(picture.convert("RGB")))
-        except (OSError, SyntaxError, TypeError) as error:
+        except (OSError, SyntaxError, TypeError, ValueError) as error:
             raise RecordError(f"{where}: not a readable image ({error}); draw it again") from error
         if pictures[-1].shape != pictures[0].shape:
             got, want = pictures[-1].shape[1::-1], pictures[0].shape[1::-1]

@@ -39,7 +39,7 @@ def train_adapter(
     from selma.backbone import load_backbone, prepare_device
     from selma.experts.moments import encode_examples
     from selma.experts.trainer import train_expert
-    from selma.runtime import progress, set_threads, workspace, write_curve
+    from selma.runtime import set_threads, training_progress, workspace, write_curve
     from selma.training import Checkpointing
 
     set_threads(threads)
@@ -54,7 +54,7 @@ def train_adapter(
             text_encoder=backbone.text_encoder,
         )
         logger.info("%s: encoded %d pictures", name, len(examples))
-        with progress(lora.train_steps, f"lora {name}") as advance:
+        with training_progress(lora.train_steps, f"lora {name}") as on_step:
             expert = train_expert(
                 backbone.unet,
                 backbone.noise_scheduler,
@@ -64,7 +64,7 @@ def train_adapter(
                 checkpointing=Checkpointing(
                     work / "state.safetensors", lora.checkpoint_every_steps
                 ),
-                on_step=lambda step, loss: advance(1),
+                on_step=on_step,
                 **lora.model_dump(exclude={"checkpoint_every_steps"}),
             )
         provenance = {"name": name, "seed": seed, "lora": lora.model_dump(), "base": model.path}

@@ -1,6 +1,7 @@
 """Certifies a merged adapter against the dense weighted sum, and tells how experts relate."""
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ def relative_error(
 ) -> float:
     """Give ‖merged − Σ wₜ ΔWₜ‖ / ‖Σ wₜ ΔWₜ‖ (Frobenius, all layers), computed densely in float64.
 
-    An update of zero that is merged to zero has the error 0.
+    Where the weighted sum is zero (untrained experts, or such that cancel out), the absolute error.
     """
     error, size = 0.0, 0.0
     for layer, factors in merged.items():
@@ -21,12 +22,17 @@ def relative_error(
         dense = sum(deltas[1:], start=deltas[0])
         error += float((factors.delta() - dense).square().sum())
         size += float(dense.square().sum())
-    return (error / size) ** 0.5 if error else 0.0
+    return math.sqrt(error / (size or 1.0))
 
 
 def adapter_product(left: Adapter, right: Adapter) -> float:
     """Give ⟨left, right⟩ summed over all layers."""
     return sum(inner_product(left[layer], right[layer]) for layer in sorted(left))
+
+
+def adapter_norm(adapter: Adapter) -> float:
+    """Give the Frobenius norm over all layers; rounding may put a square of zero below zero."""
+    return math.sqrt(max(0.0, adapter_product(adapter, adapter)))
 
 
 def certify(
@@ -45,7 +51,7 @@ def certify(
         norm, merged_norm: Frobenius norms of whole adapters.
         cosine: between whole adapters, expert → expert; 0 where a norm is 0.
     """
-    norms = {skill: adapter_product(expert, expert) ** 0.5 for skill, expert in experts.items()}
+    norms = {skill: adapter_norm(expert) for skill, expert in experts.items()}
     cosine: dict[str, dict[str, float]] = {skill: {} for skill in experts}
     for left, right in itertools.product(sorted(experts), repeat=2):
         size = norms[left] * norms[right]
@@ -55,6 +61,6 @@ def certify(
         "relative_error": float(f"{relative_error(merged, experts, merge_weights):.1e}"),
         "rank": max(factors.rank for factors in merged.values()),
         "norm": {skill: round(norm, 4) for skill, norm in norms.items()},
-        "merged_norm": round(adapter_product(merged, merged) ** 0.5, 4),
+        "merged_norm": round(adapter_norm(merged), 4),
         "cosine": cosine,
     }

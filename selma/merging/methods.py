@@ -40,13 +40,15 @@ def absolute_weights(weights: Mapping[str, float], scale: float) -> dict[str, fl
         scale: the strength of the merged adapter, 1 is the mean.
 
     Raises:
-        ConfigError: a weight is negative or all are 0.
+        ConfigError: a weight is negative, all are 0, or the scale is 0.
     """
     negative = sorted(skill for skill, weight in weights.items() if weight < 0)
     if negative:
         raise ConfigError(
             f"merge.weights.{negative[0]}: must be at least 0, got {weights[negative[0]]}"
         )
+    if scale == 0:
+        raise ConfigError("merge.scale: is 0, so nothing is left to merge; 1 gives the mean")
     total = sum(weights.values())
     if total == 0:
         raise ConfigError(

@@ -16,8 +16,12 @@ from selma.pocket.questions import YES_NO
 from selma.pocket.scenes import BACKGROUNDS, COLOURS, MAX_OBJECTS, RADII_PX, RELATIONS, SHAPES
 
 DSG_CATEGORIES = (
-    "entity - whole", "attribute - color", "attribute - size", "other - count",
-    "relation - spatial", "global",
+    "entity - whole",
+    "attribute - color",
+    "attribute - size",
+    "other - count",
+    "relation - spatial",
+    "global",
 )
 TIFA_CATEGORIES = ("object", "color", "counting", "shape", "spatial", "attribute", "location")
 

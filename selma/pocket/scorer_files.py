@@ -14,7 +14,7 @@ from selma.errors import MissingDataError
 from selma.pocket.scorer_models import IMAGE_SETTINGS, ClipScorer, RewardScorer, Scorer
 from selma.pocket.scorers import ScorerParams
 from selma.pocket.storage import load_as_float32, round_to_float16
-from selma.runtime import progress, workspace, write_curve, write_json
+from selma.runtime import progress, training_progress, workspace, write_curve, write_json
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -122,7 +122,7 @@ def pretrain(
     parameters = scorer.parameters()
     parameters |= {f"patch_head.{part}": value for part, value in head.named_parameters()}
     tokens = tokenize(tokenizer, twins.captions)
-    with progress(params.pretrain_steps, f"{name} pre-training") as advance:
+    with training_progress(params.pretrain_steps, f"{name} pre-training") as on_step:
         state = train(
             parameters,
             pretraining_loss_at(
@@ -133,7 +133,7 @@ def pretrain(
             checkpointing=Checkpointing(
                 work / "pretraining.safetensors", params.checkpoint_every_steps
             ),
-            on_step=lambda step, loss: advance(1),
+            on_step=on_step,
         )
     return state.losses
 
@@ -151,7 +151,7 @@ def train_on_rankings(
     from selma.pocket.scorers import preference_loss_at
     from selma.training import Checkpointing, one_cycle, train
 
-    with progress(params.train_steps, f"{name} training") as advance:
+    with training_progress(params.train_steps, f"{name} training") as on_step:
         state = train(
             scorer.parameters(),
             preference_loss_at(scorer, rankings, tokens, batch_size=params.batch_size, seed=seed),
@@ -160,7 +160,7 @@ def train_on_rankings(
             checkpointing=Checkpointing(
                 work / "training.safetensors", params.checkpoint_every_steps
             ),
-            on_step=lambda step, loss: advance(1),
+            on_step=on_step,
         )
     return state.losses
 

@@ -129,9 +129,7 @@ def _places(items: list[_Item], expected: int) -> list[str]:
     """Tell for each item why it is not part of the list; "" if it is."""
     reasons = ["" if item.marked else "talk" for item in items]
     plain = {
-        at
-        for at, item in enumerate(items)
-        if not item.marked and not _CHATTER.match(item.text)
+        at for at, item in enumerate(items) if not item.marked and not _CHATTER.match(item.text)
     }
     if not any(item.marked for item in items):
         if 2 * len(plain) >= expected:

@@ -34,8 +34,9 @@ def test_what_is_written_is_read_back_with_the_scale_in_b(tmp_path):
 
 
 def test_the_bytes_depend_on_the_content_alone(tmp_path):
-    for name, factors in (("x", adapter()), ("y", dict(reversed(adapter().items())))):
-        write_adapter(tmp_path / name, factors, dict(sorted(PROVENANCE.items(), reverse=name == "y")))
+    write_adapter(tmp_path / "x", adapter(), PROVENANCE)
+    backwards = dict(reversed(adapter().items()))
+    write_adapter(tmp_path / "y", backwards, dict(reversed(PROVENANCE.items())))
     assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
 
 

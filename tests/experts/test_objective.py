@@ -40,9 +40,7 @@ def test_from_the_target_of_each_type_diffusers_recovers_the_clean_latents(
     noisy = add_noise(latents, noise, alpha_bar)
     for item in (0, 1, 2):  # at zero SNR the noise says nothing about the latents
         step = scheduler.step(target[item], timesteps[item], noisy[item])
-        torch.testing.assert_close(
-            step.pred_original_sample, latents[item], rtol=1e-4, atol=1e-4
-        )
+        torch.testing.assert_close(step.pred_original_sample, latents[item], rtol=1e-4, atol=1e-4)
 
 
 def test_an_unknown_prediction_type_is_refused_with_the_list():

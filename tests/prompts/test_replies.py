@@ -22,7 +22,7 @@ WANTED = (RED, BLUE, GREEN)
         f"- {RED}\n- {BLUE}\n- {GREEN}",
         f"* {RED}\n* {BLUE}\n• {GREEN}",
         f"- 1. {RED}\n- 2. {BLUE}\n- 3. {GREEN}",
-        f'1. "{RED}"\n2. “{BLUE}”\n3. \'{GREEN}\'',
+        f"1. \"{RED}\"\n2. “{BLUE}”\n3. '{GREEN}'",
         f'1. "{RED}",\n2. "{BLUE}",\n3. "{GREEN}"',
         f"**1.** {RED}\n**2.** {BLUE}\n**3.** {GREEN}",
         f"**1. {RED}**\n**2. {BLUE}**\n**3. {GREEN}**",
