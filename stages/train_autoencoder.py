@@ -18,6 +18,7 @@ def main() -> None:
     params = load_section("autoencoder", AutoencoderParams, args.params)
     seed, threads = load_value("seed", args.params), load_value("threads", args.params)
 
+    from selma.backbone import prepare_device
     from selma.pocket.autoencoder import train_autoencoder
     from selma.training import Checkpointing
 
@@ -32,6 +33,7 @@ def main() -> None:
             train_steps=params.train_steps,
             batch_size=params.batch_size,
             learning_rate=params.learning_rate,
+            device=prepare_device(),
             checkpointing=Checkpointing(work / "state.safetensors", params.checkpoint_every_steps),
             on_step=on_step,
         )

@@ -33,6 +33,7 @@ def main() -> None:
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer
 
+    from selma.backbone import prepare_device
     from selma.pocket.denoiser import (
         load_or_build_training_set,
         save_pipeline,
@@ -69,6 +70,7 @@ def main() -> None:
                 batch_size=params.batch_size,
                 learning_rate=params.learning_rate,
                 average_decay=params.average_decay,
+                device=prepare_device(),
                 checkpointing=Checkpointing(
                     work / "state.safetensors", params.checkpoint_every_steps
                 ),

@@ -72,6 +72,7 @@ def train_autoencoder(
     train_steps: int,
     batch_size: int,
     learning_rate: float,
+    device: str,
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> tuple["AutoencoderKL", list[float]]:
@@ -86,7 +87,7 @@ def train_autoencoder(
     """
     import torch
 
-    model = build_autoencoder(seed)
+    model = build_autoencoder(seed).to(device)
 
     def loss_at(step: int) -> "torch.Tensor":
         generator = torch.Generator().manual_seed(derive_seed(seed, "autoencoder", step))
@@ -95,6 +96,7 @@ def train_autoencoder(
         pixels = to_tensor(np.stack([render(scene) for scene in scenes]))
         masks = np.stack([object_mask(scene) for scene in scenes])
         weight = 1 + (OBJECT_WEIGHT - 1) * torch.from_numpy(masks).float()[:, None]
+        pixels, weight = pixels.to(device), weight.to(device)
         posterior = model.encode(pixels).latent_dist
         error = model.decode(posterior.sample(generator)).sample - pixels
         reconstruction = (weight * (error.abs() + 2 * error.square())).mean()
@@ -109,7 +111,7 @@ def train_autoencoder(
         checkpointing=checkpointing,
         on_step=on_step,
     )
-    model.eval()
+    model.cpu().eval()
     rng = random.Random(derive_seed(seed, "latent-scale"))
     with torch.no_grad():
         pixels = to_tensor(np.stack([render(uniform_scene(rng)) for _ in range(512)]))

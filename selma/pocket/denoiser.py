@@ -181,7 +181,7 @@ def use_float32_attention(unet: "UNet2DConditionModel") -> None:
                 (attention.to_v, source),
             )
         )
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(query.device.type, enabled=False):
             mixed = torch.nn.functional.scaled_dot_product_attention(
                 query.float(), key.float(), value.float()
             )
@@ -204,6 +204,7 @@ def train_denoiser(
     batch_size: int,
     learning_rate: float,
     average_decay: float,
+    device: str,
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
     on_average: Callable[[int, "CLIPTextModel", "UNet2DConditionModel"], None] | None = None,
@@ -211,7 +212,7 @@ def train_denoiser(
 ) -> tuple["CLIPTextModel", "UNet2DConditionModel", list[float]]:
     """Train text encoder and U-Net from nothing with the v-prediction loss.
 
-    Timesteps are stratified within a batch. bfloat16 autocast on the CPU; weights and loss float32.
+    Timesteps are stratified within a batch. bfloat16 autocast; weights and loss are float32.
     The learning rate is a cosine over `schedule_steps`, cut short at `train_steps` by a linear
     cooldown over the last `cooldown_steps`. `on_average`, if given, sees copies of both models
     with the averaged weights every `average_every_steps` steps.
@@ -223,7 +224,8 @@ def train_denoiser(
 
     noise_scheduler = build_noise_scheduler()
     text_encoder = build_text_encoder(tokenizer, seed)
-    unet = build_unet(channels, seed)
+    text_encoder.to(device)
+    unet = build_unet(channels, seed).to(device)
     processors = dict(unet.attn_processors)
     use_float32_attention(unet)
     latents_of = torch.from_numpy(training_set.latents)
@@ -244,9 +246,10 @@ def train_denoiser(
         timesteps = (1000 * strata**TIMESTEP_POWER).long().clamp(max=999)
         noise = torch.randn(latents.shape, generator=generator)
         noise = noise.contiguous(memory_format=torch.channels_last)
+        latents, noise, timesteps = latents.to(device), noise.to(device), timesteps.to(device)
         noisy = noise_scheduler.add_noise(latents, noise, timesteps)
-        with torch.autocast("cpu", torch.bfloat16):
-            text = text_encoder(token_ids)[0]
+        with torch.autocast(device, torch.bfloat16):
+            text = text_encoder(token_ids.to(device))[0]
             prediction = unet(noisy, timesteps, text).sample
         target = noise_scheduler.get_velocity(latents, noise, timesteps)
         return torch.nn.functional.mse_loss(prediction.float(), target)
@@ -263,7 +266,7 @@ def train_denoiser(
                 model, _, key = name.partition(".")
                 models[model].get_parameter(key).copy_(tensor)
         models["unet"].set_attn_processor(dict(processors))
-        return models["text_encoder"].eval(), models["unet"].eval()
+        return models["text_encoder"].cpu().eval(), models["unet"].cpu().eval()
 
     def look(state: TrainingState) -> None:
         if on_average and (state.step % average_every_steps == 0 or state.step == train_steps):
