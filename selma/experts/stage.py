@@ -24,6 +24,8 @@ def train_adapter(
 ) -> None:
     """Train one adapter on image rows and write it with its loss curve.
 
+    It is trained in float32 and stored as float16, as adapters are passed around.
+
     Args:
         rows: of `images` tables.
         inputs: the files they came from.
@@ -68,5 +70,6 @@ def train_adapter(
                 **lora.model_dump(exclude={"checkpoint_every_steps"}),
             )
         provenance = {"name": name, "seed": seed, "lora": lora.model_dump(), "base": model.path}
-        write_adapter(out, factors_of(expert.tensors), provenance)
+        halved = {name: tensor.half() for name, tensor in expert.tensors.items()}
+        write_adapter(out, factors_of(halved), provenance)
         write_curve(curve, expert.losses)
