@@ -75,9 +75,9 @@ def test_check_lists_all_problems_at_once_one_a_line(project, capsys):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("rank: 16", "rank: 0", "lora.rank: input should be greater than or equal to 1, got 0"),
-        ("rank: 16", "rank: eight", "got 'eight'"),
-        ("rank: 16", "rnak: 16", "lora.rnak is not a known key"),
+        ("  rank: 8", "  rank: 0", "lora.rank: input should be greater than or equal to 1, got 0"),
+        ("  rank: 8", "  rank: eight", "got 'eight'"),
+        ("  rank: 8", "  rnak: 16", "lora.rnak is not a known key"),
         ("  count: {prompts: {}, lora: {}}\n", "", "only in one of them: count"),
     ],
 )

@@ -1,6 +1,7 @@
 """The real client against a small server on loopback."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -50,6 +51,11 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
+    try:
+        socket.create_connection(("127.0.0.1", server.server_port), timeout=5).close()
+    except OSError:
+        server.server_close()
+        pytest.skip("no loopback interface: this process has no network at all")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
