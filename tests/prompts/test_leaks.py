@@ -8,11 +8,15 @@ GATE = BenchmarkGate({"dsg/7": "A red circle, on the white background.", "dsg/8"
 
 
 @pytest.mark.parametrize(
-    "prompt",
-    ["a red circle on a white background", "RED circle  on white background!", "the Three stars"],
+    ("prompt", "item"),
+    [
+        ("a red circle on a white background", "dsg/7"),
+        ("RED circle  on white background!", "dsg/7"),
+        ("the Three stars", "dsg/8"),
+    ],
 )
-def test_a_benchmark_prompt_is_refused_in_any_dress(prompt: str):
-    assert GATE.leaked(prompt) is not None
+def test_a_benchmark_prompt_is_refused_in_any_dress(prompt: str, item: str):
+    assert GATE.leaked(prompt) == item
 
 
 def test_a_prompt_of_another_meaning_passes_however_near():
