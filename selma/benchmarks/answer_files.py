@@ -1,0 +1,260 @@
+"""Reads answers that others have published, as if a judge of ours had written them.
+
+Two layouts besides our own Parquet: the CSV files that DSG's authors released (columns item_id,
+question_id, question, answer, t2i_model, qg_model) and the JSON result of TIFA's package.
+"""
+
+import csv
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selma.choices import choose
+from selma.errors import ConfigError, MissingDataError, RecordError
+
+logger = logging.getLogger(__name__)
+Row = Mapping[str, Any]
+REQUIRED = ("item_id", "answer")
+OTHER_TEXTS_MAX = 0.01  # share of answers whose question's wording may differ from the benchmark's
+_CELL_MAX_CHARACTERS = 1 << 24  # runaway generations are long; the csv module's own limit is short
+
+
+def read_answers(
+    path: Path,
+    benchmark: Sequence[Row],
+    *,
+    metric: str,
+    t2i_model: str | None,
+    aliases: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """Read an answers table, a released CSV file or a TIFA result.
+
+    Args:
+        path: .parquet, .csv or .json.
+        benchmark: rows of the benchmark that was asked. Answers to other items are left out when
+            the item's source is not among the benchmark's.
+        metric: "dsg" or "tifa": which rows of a file with several `qg_model` are meant.
+        t2i_model: whose pictures, where a file holds several models'.
+        aliases: other names of the benchmark's items, to their item_id.
+
+    Returns:
+        Rows of an answers table. A published file's judge is its name, the revision its SHA-256.
+
+    Raises:
+        MissingDataError: there is no such file.
+        ConfigError: a model must be chosen, or there is no such model in it.
+        RecordError: the file does not hold what its layout says, or asks other questions.
+    """
+    reader = choose("kind of answer file", path.suffix.removeprefix("."), _READERS)
+    if not path.exists():
+        raise MissingDataError(f"{path}: no such file")
+    return reader(path, benchmark, metric, t2i_model, aliases or {})
+
+
+def _read_parquet(
+    path: Path, benchmark: Sequence[Row], metric: str, t2i_model: str | None, aliases: Row
+) -> list[dict[str, Any]]:
+    from selma.tables import read_table
+
+    if t2i_model is not None:
+        raise ConfigError(f"{path}: a table holds one model's answers; leave the model's name out")
+    return read_table(path, "answers")
+
+
+def _read_csv(
+    path: Path,
+    benchmark: Sequence[Row],
+    metric: str,
+    t2i_model: str | None,
+    aliases: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    rows = _csv_rows(path)
+    rows = _one_value(
+        rows, "qg_model", metric if len(_values(rows, "qg_model")) > 1 else None, path
+    )
+    rows = _one_value(rows, "t2i_model", t2i_model, path)
+    given = [
+        {
+            "item_id": aliases.get(row["item_id"], row["item_id"]),
+            "number": row.get("question_id", ""),
+            "question": row.get("question"),
+            "raw_answer": row["answer"],
+            "answer": row["answer"],
+            "line": row["line"],
+        }
+        for row in rows
+    ]
+    return _join(given, benchmark, path)
+
+
+def _csv_rows(path: Path) -> list[dict[str, Any]]:
+    """Read all cells as text, with the line each row ends on; an answer may hold line breaks."""
+    csv.field_size_limit(_CELL_MAX_CHARACTERS)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            lacking = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
+            if lacking or not {"question", "question_id"} & set(reader.fieldnames or ()):
+                raise RecordError(
+                    f"{path}: columns {', '.join(reader.fieldnames or ['none'])}; expected "
+                    "item_id, answer and question_id or question, as in the released answer files"
+                )
+            rows: list[dict[str, Any]] = []
+            for row in reader:
+                if None in row or None in row.values():
+                    raise RecordError(
+                        f"{path}: line {reader.line_num}: expected {len(reader.fieldnames or ())} "
+                        "cells, got another number; the file may be cut short"
+                    )
+                rows.append({**row, "line": reader.line_num})
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecordError(f"{path}: not a CSV file in UTF-8: {error}") from error
+    if not rows:
+        raise RecordError(f"{path}: holds no answers")
+    return rows
+
+
+def _values(rows: Sequence[Row], column: str) -> Counter[str]:
+    return Counter(row[column] for row in rows if column in row)
+
+
+def _one_value(
+    rows: list[dict[str, Any]], column: str, wanted: str | None, path: Path
+) -> list[dict[str, Any]]:
+    """Keep the rows of one value of a column, which must be named if there are several."""
+    counts = _values(rows, column)
+    seen = ", ".join(f"{name} ({number} answers)" for name, number in sorted(counts.items()))
+    if wanted is None and len(counts) > 1:
+        raise ConfigError(f"{path}: holds several {column}: {seen}; choose one of them")
+    if wanted is not None and wanted not in counts:
+        raise ConfigError(f"{path}: no {column} {wanted!r}; it holds: {seen or 'no such column'}")
+    return [row for row in rows if wanted is None or row[column] == wanted]
+
+
+def _read_tifa_result(
+    path: Path,
+    benchmark: Sequence[Row],
+    metric: str,
+    t2i_model: str | None,
+    aliases: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """Read `question_details`: free answers, and what its authors' mapping made of them.
+
+    The log is keyed by question text, so a question that is asked twice has one answer there.
+    """
+    if t2i_model is not None:
+        raise ConfigError(f"{path}: a TIFA result holds one model's answers; leave the name out")
+    try:
+        details = json.loads(path.read_text(encoding="utf-8"))["question_details"]
+        logs = {
+            (item_id, text): (log["free_form_vqa"], log["multiple_choice_vqa"])
+            for item_id, asked in details.items()
+            for text, log in asked.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(
+            f"{path}: not a result of TIFA's package, which has question_details with "
+            f"free_form_vqa and multiple_choice_vqa: {error!r}"
+        ) from error
+    ids = {aliases.get(item_id, item_id): item_id for item_id in details}
+    given = [
+        {
+            "item_id": row["item_id"],
+            "number": str(question["question_id"]),
+            "question": question["question"],
+            "raw_answer": logs[ids[row["item_id"]], question["question"]][0],
+            "answer": logs[ids[row["item_id"]], question["question"]][1],
+            "line": 0,
+        }
+        for row in benchmark
+        for question in row["questions"]
+        if (ids.get(row["item_id"]), question["question"]) in logs
+    ]
+    asked = {(item["item_id"], item["question"]) for item in given}
+    extra = sorted(
+        (aliases.get(i, i), text) for i, text in logs if (aliases.get(i, i), text) not in asked
+    )
+    if extra:
+        raise RecordError(
+            f"{path}: {len(extra)} questions are not the benchmark's, first {extra[0]}; result and "
+            "benchmark must be of one version"
+        )
+    return _join(given, benchmark, path)
+
+
+_READERS = {"parquet": _read_parquet, "csv": _read_csv, "json": _read_tifa_result}
+
+
+def _join(given: Sequence[Row], benchmark: Sequence[Row], path: Path) -> list[dict[str, Any]]:
+    """Give each answer the id of its question: the one with its number and text, or its text."""
+    questions = {row["item_id"]: row["questions"] for row in benchmark}
+    sources = {row["source"] for row in benchmark}
+    revision = "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest()
+    taken: set[tuple[str, int]] = set()
+    reworded = 0
+    rows = []
+    for item in given:
+        item_id = item["item_id"]
+        if item_id not in questions:
+            if item_id.rpartition("_")[0] not in sources:
+                continue
+            raise RecordError(
+                f"{path}: line {item['line']}: item {item_id!r} is not in the benchmark; answers "
+                "and benchmark must be of one version"
+            )
+        number, same_text = _question_id(item, questions[item_id], taken, path)
+        reworded += not same_text
+        taken.add((item_id, number))
+        rows.append(
+            {
+                "item_id": item_id,
+                "sample": 0,
+                "question_id": number,
+                "judge": path.stem,
+                "revision": revision,
+                "sha256": "",
+                "raw_answer": item["raw_answer"],
+                "answer": item["answer"],
+            }
+        )
+    if reworded > OTHER_TEXTS_MAX * len(rows):
+        raise RecordError(
+            f"{path}: {reworded} of {len(rows)} answers belong to a question with another wording "
+            "than the benchmark's; answers and benchmark must be of one version"
+        )
+    if reworded:
+        logger.warning(
+            "%s: %d questions are worded otherwise than in the benchmark", path, reworded
+        )
+    return rows
+
+
+def _question_id(
+    item: Row, questions: Sequence[Row], taken: set[tuple[str, int]], path: Path
+) -> tuple[int, bool]:
+    """Find an answer's question, and tell whether the wording is the same."""
+    item_id = item["item_id"]
+    by_id = {question["question_id"]: question for question in questions}
+    number = int(item["number"]) if item["number"].strip().isdecimal() else None
+    text = item["question"]
+    free = [q for q in questions if (item_id, q["question_id"]) not in taken]
+    if number in by_id and (text is None or _plain(by_id[number]["question"]) == _plain(text)):
+        found, same = number, True
+    else:
+        worded = [q["question_id"] for q in free if _plain(q["question"]) == _plain(text or "")]
+        found, same = (worded[0], True) if worded else (number, False)
+    if found is None or found not in by_id or (item_id, found) in taken:
+        raise RecordError(
+            f"{path}: line {item['line']}: item {item_id!r}: question {item['number']!r} "
+            f"({text!r}) is not in the benchmark or answered twice; its questions are "
+            f"{sorted(by_id)}"
+        )
+    return found, same
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()

@@ -1,0 +1,251 @@
+"""DSG-1k: 1,060 prompts of ten older sets with 8,182 yes/no questions that depend on each other.
+
+Source: Davidsonian Scene Graph, arXiv 2310.18235; data of github.com/j-min/DSG.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from selma.benchmarks.reading import (
+    Imported,
+    Problems,
+    Record,
+    Row,
+    check_counts,
+    csv_records,
+    file_in,
+    is_text,
+    shown,
+)
+from selma.errors import RecordError
+
+FILE = "dsg-1k-anns.csv"
+REMEDY = f"mend it, or take dsg/data/{FILE} of github.com/j-min/DSG"
+PARTIAL = "or say --partial to import the items that are there"
+COLUMNS = (
+    "item_id",
+    "text",
+    "keywords",
+    "proposition_id",
+    "dependency",
+    "category_broad",
+    "category_detailed",
+    "tuple",
+    "question_natural_language",
+)
+ITEMS = {
+    "countbench": 100,
+    "diffusiondb": 100,
+    "drawtext": 100,
+    "localized_narratives": 100,
+    "midjourney": 100,
+    "posescript": 100,
+    "stanford_paragraph": 100,
+    "tifa160": 160,
+    "vrd": 100,
+    "whoops": 100,
+}
+QUESTIONS = {
+    "countbench": 642,
+    "diffusiondb": 672,
+    "drawtext": 659,
+    "localized_narratives": 865,
+    "midjourney": 722,
+    "posescript": 1014,
+    "stanford_paragraph": 1240,
+    "tifa160": 929,
+    "vrd": 1004,
+    "whoops": 435,
+}
+FIRST_QUESTION = {"tifa160_134": 2}  # its question 1 was dropped; its others still name it
+SKILL_NAMES = {
+    "whole": "Whole",
+    "color": "Color",
+    "shape": "Shape",
+    "spatial": "Spatial",
+    "part": "Part",
+    "state": "State",
+    "count": "Count",
+    "action": "Action",
+    "-": "Global",
+    "material": "Material",
+    "type": "Type",
+    "text rendering": "Text Rendering",
+}  # category_detailed of SELMA's Table 7, arXiv 2403.06952, in its order; all others are not in it
+BROAD_TYPES = {
+    "entity": "entity",
+    "attribute": "attribute",
+    "other": "attribute",
+    "relation": "relation",
+    "action": "relation",
+    "global": "global",
+}
+GROUPS = {
+    "tifa": "tifa",
+    "stanford": "paragraph",
+    "localized": "paragraph",
+    "vrd": "relation",
+    "count": "count",
+    "diffusiondb": "real_user",
+    "midjourney": "real_user",
+    "pose": "pose",
+    "whoops": "defying",
+    "drawtext": "text",
+}
+ITEM_ID = re.compile(r"(\S+)_[0-9]+")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+
+
+def broad_type(tuple_text: str) -> str:
+    """Give entity, attribute, relation or global by the first word of BROAD_TYPES in the tuple.
+
+    Differs from the file's column category_broad, which has "other" besides: the official package
+    sorts by the tuple's text, wherever in it the word stands.
+
+    Raises:
+        RecordError: the tuple has none of the words.
+    """
+    for word, broad in BROAD_TYPES.items():
+        if word in tuple_text:
+            return broad
+    raise RecordError(f"tuple {tuple_text!r}: expected one of {', '.join(BROAD_TYPES)} in it")
+
+
+def group_of(item_id: str) -> str:
+    """Give the one of DSG's 8 prompt groups that a part of the id tells.
+
+    Raises:
+        RecordError: the id tells none.
+    """
+    for part, group in GROUPS.items():
+        if part in item_id:
+            return group
+    raise RecordError(f"item {item_id!r}: expected one of {', '.join(GROUPS)} in its id")
+
+
+def source_of(item_id: str) -> str:
+    """Give the id up to its last underscore: the older set that the prompt is of.
+
+    Raises:
+        RecordError: the id does not end in an underscore and a number.
+    """
+    match = ITEM_ID.fullmatch(item_id)
+    if match is None:
+        raise RecordError(f"item {item_id!r}: expected an id like vrd_17")
+    return match[1]
+
+
+def import_dsg1k(path: Path, *, partial: bool) -> Imported:
+    """Read dsg-1k-anns.csv, or the folder that holds it; see `Importer`.
+
+    A part may lack items, but has every question of the items it has.
+    """
+    file = file_in(path, FILE, REMEDY)
+    rows = read_dsg_annotations(file)
+    problems = Problems(file, REMEDY if partial else f"{REMEDY}, {PARTIAL}")
+    _check_numbers(rows, problems)
+    _check_items(rows, problems, partial=partial)
+    if not partial:
+        counts = Counter[str]()
+        for row in rows:
+            counts[row["source"]] += len(row["questions"])
+        check_counts("questions", QUESTIONS, counts, problems)
+    problems.stop()
+    return Imported(rows, [file], sum(ITEMS.values()))
+
+
+def read_dsg_annotations(path: Path) -> list[Row]:
+    """Read questions in the format of dsg-1k-anns.csv, of any number of prompts.
+
+    The questions of an item keep the file's order and numbers, which may have gaps; a question
+    text or tuple that occurs twice is two questions. Dependencies are kept as they are written:
+    some name themselves, later or absent questions, or things that are no numbers.
+
+    Returns:
+        Rows of a benchmark table; category is the file's category_detailed ("-" is the global one),
+        element its tuple, the answer always "yes".
+
+    Raises:
+        MissingDataError: there is no such file.
+        RecordError: names all that is wrong: line, item, column, got and expected.
+    """
+    problems = Problems(file_in(path, FILE, REMEDY), REMEDY)
+    items: dict[str, Row] = {}
+    lines: dict[tuple[str, int], int] = {}
+    for record in csv_records(problems.path, COLUMNS, problems):
+        if _is_sound(record, problems):
+            _add(record, items, lines, problems)
+    problems.stop()
+    if not items:
+        problems.add("file", "holds no question")
+    problems.stop()
+    return list(items.values())
+
+
+def _is_sound(record: Record, problems: Problems) -> bool:
+    wanted = {column: "a text" for column in COLUMNS if not is_text(record.cells[column])}
+    if not ITEM_ID.fullmatch(record.cells["item_id"]):
+        wanted["item_id"] = "an id like vrd_17"
+    if not _NUMBER.fullmatch(record.cells["proposition_id"]):
+        wanted["proposition_id"] = "a whole number from 1"
+    for column, expected in wanted.items():
+        problems.wrong(_place(record, column), expected, record.cells[column])
+    return not wanted
+
+
+def _add(
+    record: Record,
+    items: dict[str, Row],
+    lines: dict[tuple[str, int], int],
+    problems: Problems,
+) -> None:
+    cells = record.cells
+    item_id, number = cells["item_id"], int(cells["proposition_id"])
+    new = {"item_id": item_id, "prompt": cells["text"], "source": source_of(item_id)}
+    row = items.setdefault(item_id, {**new, "questions": []})
+    if row["prompt"] != cells["text"]:
+        problems.wrong(
+            _place(record, "text"), f"the item's prompt {row['prompt']!r}", cells["text"]
+        )
+    first = lines.setdefault((item_id, number), record.line)
+    if first != record.line:
+        place = _place(record, "proposition_id")
+        problems.add(place, f"question {number} of the item is on line {first} already")
+    row["questions"].append(
+        {
+            "question_id": number,
+            "question": cells["question_natural_language"],
+            "choices": [],
+            "answer": "yes",
+            "dependency": cells["dependency"],
+            "category": cells["category_detailed"],
+            "element": cells["tuple"],
+        }
+    )
+
+
+def _place(record: Record, column: str) -> str:
+    return f"line {record.line}, item {record.cells['item_id']}, column {column}"
+
+
+def _check_items(rows: Sequence[Row], problems: Problems, *, partial: bool) -> None:
+    known = {f"{source}_{number}" for source, count in ITEMS.items() for number in range(count)}
+    given = {row["item_id"] for row in rows}
+    for item_id in sorted(given - known):
+        problems.add(f"item {item_id}", "is not one of DSG-1k")
+    for item_id in sorted(known - given) if not partial else ():
+        problems.add(f"item {item_id}", "is missing")
+
+
+def _check_numbers(rows: Sequence[Row], problems: Problems) -> None:
+    for row in rows:
+        ids = [question["question_id"] for question in row["questions"]]
+        wanted = range(FIRST_QUESTION.get(row["item_id"], 1), max(ids) + 1)
+        missing = sorted(set(wanted) - set(ids))
+        if missing:
+            problems.add(f"item {row['item_id']}", f"lacks question {shown(missing)[1:-1]}")
+        elif ids != list(wanted):
+            expected = f"the questions {wanted.start} to {max(ids)} in order"
+            problems.wrong(f"item {row['item_id']}", expected, ids)

@@ -1,0 +1,244 @@
+"""Reads a benchmark's files strictly and tells all that is wrong with them in one error."""
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from selma.errors import ConfigError, MissingDataError, RecordError
+
+Row = dict[str, Any]
+SHOWN_PROBLEMS = 5
+SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an importer read.
+
+    Attributes:
+        rows: rows of a benchmark table, in the order of the files.
+        files: the files they come from.
+        published_items: prompts in the whole public benchmark.
+    """
+
+    rows: list[Row]
+    files: list[Path]
+    published_items: int
+
+
+class Importer(Protocol):
+    """Reads the public files of one benchmark."""
+
+    def __call__(self, path: Path, *, partial: bool) -> Imported:
+        """Read and check the files.
+
+        Args:
+            path: a file, or a folder where the public layout is one.
+            partial: take a part of the benchmark too, so long as its items keep their ids.
+
+        Raises:
+            MissingDataError: `path` is not there.
+            RecordError: names all that is wrong: file, line, column, got and expected.
+        """
+        ...
+
+
+class Record(NamedTuple):
+    """One row of a table in a text file, and the line it begins on, from 1."""
+
+    line: int
+    cells: dict[str, str]
+
+
+class Problems:
+    """What is wrong with a file or a folder of files: collected, then told in one line."""
+
+    def __init__(self, path: Path, remedy: str) -> None:
+        """Begin without problems; `remedy` tells what to do about them."""
+        self.path = path
+        self.remedy = remedy
+        self._told: list[str] = []
+
+    def add(self, place: str, problem: str) -> None:
+        """Note a problem; the place is a line, a column, an item."""
+        self._told.append(f"{place}: {problem}")
+
+    def wrong(self, place: str, expected: str, got: object) -> None:
+        """Note a value that is not as expected."""
+        self.add(place, f"expected {expected}, got {shown(got)}")
+
+    def stop(self) -> None:
+        """Raise RecordError with the first problems and their number, if there are any."""
+        if not self._told:
+            return
+        first, count = self._told[:SHOWN_PROBLEMS], len(self._told)
+        head = f"{count} problems: " if count > 1 else ""
+        more = f"; and {count - len(first)} more" if count > len(first) else ""
+        raise RecordError(f"{self.path}: {head}{'; '.join(first)}{more}; {self.remedy}")
+
+
+def shown(value: object) -> str:
+    """Write a value for a message, shortened."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def is_text(value: object) -> bool:
+    """Tell whether a value is a text with something in it, and one that UTF-8 can hold."""
+    return is_writable(value) and bool(str(value).strip())
+
+
+def is_writable(value: object) -> bool:
+    """Tell whether a value is a text, maybe empty, that UTF-8 can hold: JSON can bring others."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
+
+
+def file_in(path: Path, name: str, remedy: str) -> Path:
+    """Give the file itself, or the one of this name if `path` is a folder.
+
+    Raises:
+        MissingDataError: there is no such file.
+    """
+    file = path / name if path.is_dir() else path
+    if not file.is_file():
+        raise MissingDataError(f"{file}: no such file; {remedy}")
+    return file
+
+
+def check_folder(path: Path, remedy: str) -> None:
+    """Check that a path is a folder.
+
+    Raises:
+        MissingDataError: it is not there.
+        RecordError: it is a file.
+    """
+    if not path.exists():
+        raise MissingDataError(f"{path}: no such folder; {remedy}")
+    if not path.is_dir():
+        raise RecordError(f"{path}: is a file, expected the folder that holds it; {remedy}")
+
+
+def refuse_partial(name: str, partial: bool) -> None:
+    """Refuse a part of a benchmark whose items are numbered by their place in the one file.
+
+    Raises:
+        ConfigError: `partial` is asked for.
+    """
+    if partial:
+        raise ConfigError(f"--partial: the items of {name} are numbered by line; import all of it")
+
+
+def lines_of(path: Path, problems: Problems) -> list[str]:
+    """Read lines, which end in LF or CR LF and in nothing else that Unicode has for it.
+
+    A file that is missing, is not UTF-8 or is empty is a problem and gives [].
+    """
+    lines = [line.removesuffix("\r") for line in _text_of(path, problems).split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
+def json_list(path: Path, problems: Problems) -> list[Any]:
+    """Read a file that holds one JSON list; anything else is a problem and gives []."""
+    text = _text_of(path, problems)
+    if not text:
+        return []
+    place = f"{in_file(path, problems)}file"
+    try:
+        entries = parse_json(text)
+    except ValueError as error:
+        problems.add(place, str(error))
+        return []
+    if not isinstance(entries, list) or not entries:
+        problems.wrong(place, "a JSON list that is not empty", entries)
+        return []
+    return entries
+
+
+def parse_json(text: str) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: it is none; the message says where and why.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno} column {error.colno}"
+        raise ValueError(f"not JSON at {at} ({error.msg}); it may be cut short") from error
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
+
+
+def csv_records(path: Path, columns: Sequence[str], problems: Problems) -> Iterator[Record]:
+    """Read a comma-separated table, every cell as text; its rows may span lines.
+
+    A header that lacks or adds a column, a row with too many or too few cells and broken quotes are
+    problems; such a row is left out, and after such a header or quote nothing follows.
+    """
+    reader = csv.reader(io.StringIO(_text_of(path, problems), newline=""), strict=True)
+    header: list[str] = []
+    before = 0
+    try:
+        for cells in reader:
+            line, before = before + 1, reader.line_num
+            if not header:
+                header = cells
+                if not _fits(header, columns, problems):
+                    return
+            elif len(cells) == len(header):
+                yield Record(line, dict(zip(header, cells, strict=True)))
+            else:
+                problems.wrong(f"line {line}", f"{len(header)} cells", len(cells))
+    except csv.Error as error:
+        problems.add(f"line {before + 1}", f"cannot be read as CSV ({error}); it may be cut short")
+
+
+def check_count(place: str, what: str, expected: int, got: int, problems: Problems) -> None:
+    """Note a problem if a number of things is not as expected."""
+    if got != expected:
+        problems.add(place, f"expected {expected} {what}, got {got}")
+
+
+def check_counts(
+    what: str, expected: dict[str, int], got: Counter[str], problems: Problems
+) -> None:
+    """Note a problem for each kind whose number is not as expected, or that should not be there."""
+    for kind in sorted(expected.keys() | got.keys()):
+        check_count(kind, what, expected.get(kind, 0), got[kind], problems)
+
+
+def in_file(path: Path, problems: Problems) -> str:
+    """Give what a place in this file begins with: its name, if the message does not tell it."""
+    return "" if path == problems.path else f"{path.name} "
+
+
+def _text_of(path: Path, problems: Problems) -> str:
+    place = in_file(path, problems)
+    if not path.is_file():
+        problems.add(f"{place}file", "is missing")
+        return ""
+    data = path.read_bytes()
+    if not data:
+        problems.add(f"{place}file", "is empty")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problems.add(f"{place}line {line}", f"byte 0x{data[error.start]:02x} is not UTF-8")
+        return ""
+
+
+def _fits(header: Sequence[str], columns: Sequence[str], problems: Problems) -> bool:
+    lost = [name for name in columns if name not in header]
+    odd = [name for name in header if name not in columns or header.count(name) > 1]
+    if lost:
+        problems.add("line 1", f"missing columns: {', '.join(lost)}")
+    if odd:
+        problems.add("line 1", f"unknown or doubled columns: {shown(', '.join(odd))}")
+    return not lost and not odd

@@ -1,0 +1,195 @@
+"""TIFA v1.0: 4,081 prompts with 25,829 multiple-choice questions about their elements.
+
+Source: TIFA, arXiv 2303.11897; data of github.com/Yushi-Hu/tifa.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selma.benchmarks.dsg1k import ITEM_ID, source_of
+from selma.benchmarks.reading import (
+    Imported,
+    Problems,
+    Row,
+    check_count,
+    check_counts,
+    file_in,
+    in_file,
+    is_text,
+    is_writable,
+    json_list,
+)
+
+FILE = "tifa_v1.0_question_answers.json"
+PROMPTS_FILE = "tifa_v1.0_text_inputs.json"
+REMEDY = "mend it, or take the folder tifa_v1.0 of github.com/Yushi-Hu/tifa"
+PARTIAL = "or say --partial to import the questions that are there"
+PROMPTS = {"coco": 2000, "drawbench": 161, "paintskill": 500, "partiprompt": 1420}
+ITEMS_WITH_QUESTIONS = 4073
+QUESTIONS = 25_829
+ELEMENT_TYPES = {
+    "animal/human": "Animal/Human",
+    "object": "Object",
+    "location": "Location",
+    "activity": "Activity",
+    "color": "Color",
+    "spatial": "Spatial",
+    "attribute": "Attribute",
+    "food": "Food",
+    "counting": "Counting",
+    "material": "Material",
+    "other": "Other",
+    "shape": "Shape",
+}  # as SELMA's Table 6 prints them, arXiv 2403.06952, in its order
+MERGED_TYPES = {"animal": "animal/human", "human": "animal/human"}
+
+
+def import_tifa(path: Path, *, partial: bool) -> Imported:
+    """Read tifa_v1.0_question_answers.json, or the folder that holds it; see `Importer`.
+
+    If tifa_v1.0_text_inputs.json is beside it, the prompts are that file's, and those without
+    questions become items without questions. A part may lack items, questions and element types,
+    and has no items without questions.
+    """
+    file = file_in(path, FILE, REMEDY)
+    beside = file.parent / PROMPTS_FILE
+    prompts = beside if beside.is_file() and not partial else None
+    rows = read_tifa_questions(file, prompts)
+    problems = Problems(file, REMEDY if partial else f"{REMEDY}, {PARTIAL}")
+    _check_known(rows, problems, untyped=("",) if partial else ())
+    if not partial:
+        _check_complete(rows, problems, with_prompts=prompts is not None)
+    problems.stop()
+    if prompts is None:
+        return Imported(rows, [file], ITEMS_WITH_QUESTIONS)
+    return Imported(rows, [file, prompts], sum(PROMPTS.values()))
+
+
+def read_tifa_questions(path: Path, prompts: Path | None = None) -> list[Row]:
+    """Read questions in the format of TIFA v1.0, of any number of prompts.
+
+    Questions are numbered from 1 in the file's order, each item for itself; a text that occurs
+    twice is two questions. The types "animal" and "human" are merged into "animal/human".
+
+    Args:
+        path: a JSON list of {id, caption, question, choices, answer}, with or without element_type
+            and element. An item_id goes before the id: DSG calls TIFA's prompts otherwise, and so
+            do the answers that its authors released. Other keys are not read.
+        prompts: a JSON list of {id, caption}: then these are the items, in this order, and an item
+            may have no questions.
+
+    Returns:
+        Rows of a benchmark table; category is the element_type, "" if there is none.
+
+    Raises:
+        MissingDataError: there is no such file.
+        RecordError: names all that is wrong: entry (from 0), key, got and expected.
+    """
+    problems = Problems(file_in(path, FILE, REMEDY), REMEDY)
+    items: dict[str, Row] = {}
+    for place, entry in _entries(problems.path, ("caption", "question", "answer"), problems):
+        if _is_question(entry, place, problems):
+            _add(entry, items, place, problems)
+    if prompts is not None:
+        items = _all_prompts(file_in(prompts, PROMPTS_FILE, REMEDY), items, problems)
+    problems.stop()
+    return list(items.values())
+
+
+def _entries(
+    path: Path, text_keys: Sequence[str], problems: Problems
+) -> list[tuple[str, dict[str, Any]]]:
+    """Give the objects of a list whose id and texts are sound, each with its place."""
+    sound = []
+    for index, entry in enumerate(json_list(path, problems)):
+        place = f"{in_file(path, problems)}entry {index}"
+        if not isinstance(entry, dict):
+            problems.wrong(place, "an object", entry)
+            continue
+        wrong = {key: "a text" for key in text_keys if not is_text(entry.get(key))}
+        for key in {"id", "item_id"} & {"id", *entry}:
+            if not ITEM_ID.fullmatch(str(entry.get(key))):
+                wrong[key] = "an id like coco_17"
+        for key, expected in wrong.items():
+            problems.wrong(f"{place}, key {key}", expected, entry.get(key, "nothing"))
+        if not wrong:
+            sound.append((f"{place} ({entry['id']})", entry))
+    return sound
+
+
+def _is_question(entry: Mapping[str, Any], place: str, problems: Problems) -> bool:
+    choices, answer = entry.get("choices"), entry["answer"]
+    if not isinstance(choices, list) or not choices or not all(map(is_text, choices)):
+        problems.wrong(f"{place}, key choices", "a list of texts", choices)
+        return False
+    wrong = [key for key in ("element_type", "element") if not is_writable(entry.get(key, ""))]
+    for key in wrong:
+        problems.wrong(f"{place}, key {key}", "a text", entry[key])
+    if answer not in choices:
+        problems.wrong(f"{place}, key answer", f"one of {choices}", answer)
+    return not wrong and answer in choices
+
+
+def _add(entry: Mapping[str, Any], items: dict[str, Row], place: str, problems: Problems) -> None:
+    item_id, caption = entry.get("item_id", entry["id"]), entry["caption"]
+    row = items.setdefault(item_id, _item(item_id, caption))
+    if row["prompt"] != caption:
+        problems.wrong(f"{place}, key caption", f"the item's {row['prompt']!r}", caption)
+    element_type = entry.get("element_type", "")
+    row["questions"].append(
+        {
+            "question_id": len(row["questions"]) + 1,
+            "question": entry["question"],
+            "choices": list(entry["choices"]),
+            "answer": entry["answer"],
+            "dependency": "0",
+            "category": MERGED_TYPES.get(element_type, element_type),
+            "element": entry.get("element", ""),
+        }
+    )
+
+
+def _item(item_id: str, caption: str) -> Row:
+    return {"item_id": item_id, "prompt": caption, "source": source_of(item_id), "questions": []}
+
+
+def _all_prompts(path: Path, items: Mapping[str, Row], problems: Problems) -> dict[str, Row]:
+    """Give an item for every prompt of the file, with the questions it has."""
+    rows: dict[str, Row] = {}
+    for place, entry in _entries(path, ("caption",), problems):
+        item_id, caption = entry["id"], entry["caption"]
+        if item_id in rows:
+            problems.add(f"{place}, key id", f"{item_id} occurs twice")
+        rows[item_id] = _item(item_id, caption)
+        asked = items.get(item_id)
+        if asked is None:
+            continue
+        rows[item_id]["questions"] = asked["questions"]
+        if asked["prompt"].split() != caption.split():
+            expected = f"that of the questions, {asked['prompt']!r}"
+            problems.wrong(f"{place}, key caption", expected, caption)
+    for item_id in items.keys() - rows.keys() if rows else ():
+        problems.add(f"item {item_id}", f"has questions and is not in {path.name}")
+    return rows
+
+
+def _check_known(rows: Sequence[Row], problems: Problems, *, untyped: Sequence[str]) -> None:
+    for row in rows:
+        if row["source"] not in PROMPTS:
+            expected = f"an id of one of {', '.join(PROMPTS)}"
+            problems.wrong(f"item {row['item_id']}", expected, row["item_id"])
+        for question in row["questions"]:
+            if question["category"] not in (*ELEMENT_TYPES, *untyped):
+                place = f"item {row['item_id']} question {question['question_id']}, element_type"
+                problems.wrong(place, f"one of {', '.join(ELEMENT_TYPES)}", question["category"])
+
+
+def _check_complete(rows: Sequence[Row], problems: Problems, *, with_prompts: bool) -> None:
+    sources = Counter(row["source"] for row in rows)
+    if with_prompts:
+        check_counts("prompts", PROMPTS, sources, problems)
+    asked = [len(row["questions"]) for row in rows if row["questions"]]
+    check_count("file", "prompts with questions", ITEMS_WITH_QUESTIONS, len(asked), problems)
+    check_count("file", "questions", QUESTIONS, sum(asked), problems)

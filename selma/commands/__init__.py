@@ -1,0 +1,1 @@
+"""The commands of `selma`: each file describes its arguments and runs them."""

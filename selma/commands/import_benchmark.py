@@ -1,0 +1,45 @@
+"""`selma import`: turns the public files of a benchmark into a benchmark table."""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from selma.errors import ConfigError
+
+FOLDER = Path("data/benchmarks")
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    command = commands.add_parser("import", help="make a benchmark table of public files")
+    command.add_argument(
+        "name", help="dsg1k, geneval, hps, partiprompts, t2i-compbench, tifa", metavar="NAME"
+    )
+    command.add_argument("path", type=Path, metavar="PATH", help="the public file or folder")
+    command.add_argument("--out", type=Path, help="default: data/benchmarks/NAME.parquet")
+    command.add_argument(
+        "--partial", action="store_true", help="a part of the benchmark will do: some styles, items"
+    )
+    command.add_argument("--force", action="store_true", help="overwrite the table")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, check and write; a file with problems writes nothing."""
+    from selma.benchmarks.importing import GIT_IDS, IMPORTERS, describe
+    from selma.choices import choose
+    from selma.tables import write_table
+
+    read = choose("benchmark", args.name, IMPORTERS)
+    out = args.out or FOLDER / f"{args.name}.parquet"
+    if out.exists() and not args.force:
+        raise ConfigError(f"{out}: is there already; --force overwrites it")
+    imported = read(args.path, partial=args.partial)
+    about = describe(args.name, imported, partial=args.partial)
+    write_table(out, "benchmark", imported.rows, about)
+    of_all = f" of {about['n_published_items']}" if args.partial else ""
+    sources = Counter(row["source"] for row in imported.rows)
+    print(f"wrote {out}: {about['n_items']}{of_all} prompts, {about['n_questions']} questions")
+    print(", ".join(f"{source} {count}" for source, count in sorted(sources.items())))
+    for name in about["altered"]:
+        print(f"{name}: not byte for byte the public file, whose git id is {GIT_IDS[name]}")
