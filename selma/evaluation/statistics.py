@@ -1,6 +1,7 @@
 """What a mean over prompts, and a difference of two models on the same prompts, is worth.
 
-Prompts are the unit that is drawn again: the pictures of one prompt stay together.
+Prompts are the unit that is drawn again: a prompt stands for all its pictures and questions,
+however many it has, and they stay together.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 TIE = 1e-9  # smaller differences of a prompt's means are rounding
-_CHUNK_VALUES = 1 << 20  # drawn at a time; the generator's stream does not depend on it
+_CHUNK_VALUES = 1 << 17  # drawn at a time, to stay in cache; the stream does not depend on it
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,16 @@ class PairedDifference:
 
     Attributes:
         estimate: the mean difference and its interval.
-        p_value: share of random sign flips whose mean is at least as far from 0, two-sided.
+        standard_error: of the mean difference.
+        p_value: share of random sign flips whose mean is at least as far from 0, two-sided; with a
+            margin, as far as the mean difference lies beyond the margin.
         wins: number of prompts on which the first model's mean is higher.
         ties: number on which both are equal.
         losses: number on which it is lower.
     """
 
     estimate: Estimate
+    standard_error: float
     p_value: float
     wins: int
     ties: int
@@ -49,7 +53,8 @@ def estimate_mean(
     """Give the weighted mean of prompts with a percentile bootstrap interval.
 
     Args:
-        values: (N,) one value per prompt, the mean over its pictures, in a fixed order of prompts.
+        values: (N,) one value per prompt, the mean over its pictures or over some of its questions,
+            in a fixed order of prompts.
         weights: (N,) positive; all 1 for the plain mean.
         resamples: how often N prompts are drawn with replacement.
         confidence: the interval's coverage, e.g. 0.95.
@@ -61,6 +66,18 @@ def estimate_mean(
     return Estimate(_weighted_mean(values, weights), float(low), float(high))
 
 
+def standard_error(values: Floats, weights: Floats) -> float:
+    """Give the standard error of a weighted mean of prompts, linearised; NaN for one prompt.
+
+    It is √(n/(n−1) · Σ wᵢ²(xᵢ − x̄)²) / Σ wᵢ; for equal weights the deviation over √n.
+    """
+    number = len(values)
+    if number < 2:
+        return float("nan")
+    parts = weights * (values - _weighted_mean(values, weights))
+    return float(np.sqrt(number / (number - 1) * (parts**2).sum()) / weights.sum())
+
+
 def compare_paired(
     first: Floats,
     second: Floats,
@@ -69,6 +86,7 @@ def compare_paired(
     resamples: int,
     confidence: float,
     seed: int,
+    margin: float = 0.0,
 ) -> PairedDifference:
     """Compare two models on the same prompts: first − second.
 
@@ -79,6 +97,8 @@ def compare_paired(
         resamples: number of bootstrap resamples and of sign flips.
         confidence: the interval's coverage.
         seed: of both.
+        margin: the p-value is for the hypothesis that the mean difference is at most this, either
+            way; it moves neither the estimate nor its interval.
     """
     differences = first - second
     differences[np.abs(differences) < TIE] = 0.0
@@ -87,11 +107,20 @@ def compare_paired(
     )
     return PairedDifference(
         estimate,
-        _sign_flip_p_value(differences, weights, resamples, seed),
+        standard_error(differences, weights),
+        _sign_flip_p_value(_beyond(differences, estimate.mean, margin), weights, resamples, seed),
         wins=int((differences > 0).sum()),
         ties=int((differences == 0).sum()),
         losses=int((differences < 0).sum()),
     )
+
+
+def _beyond(differences: Floats, mean: float, margin: float) -> Floats:
+    """Move differences towards 0 by the margin, or by their mean if that is less."""
+    if margin == 0:
+        return differences
+    moved: Floats = differences - np.copysign(min(margin, abs(mean)), mean)
+    return moved
 
 
 def _weighted_mean(values: Floats, weights: Floats) -> float:
@@ -101,14 +130,19 @@ def _weighted_mean(values: Floats, weights: Floats) -> float:
 def _bootstrap_means(values: Floats, weights: Floats, resamples: int, seed: int) -> Floats:
     number = len(values)
     weighted = values * weights
+    plain = bool((weights == 1).all())
 
     def means(generator: np.random.Generator, rows: int) -> Floats:
         drawn = generator.integers(0, number, size=(rows, number), dtype=np.int32)  # (R, N)
-        totals: Floats = np.take(weighted, drawn).sum(axis=1)  # (R,)
-        divisors: Floats = np.take(weights, drawn).sum(axis=1)  # (R,)
-        return np.divide(totals, divisors)
+        totals: Floats = _take(weighted, drawn).sum(axis=1)  # (R,)
+        return np.divide(totals, number if plain else _take(weights, drawn).sum(axis=1))
 
     return _in_chunks(means, number, resamples, seed)
+
+
+def _take(values: Floats, drawn: NDArray[np.int32]) -> Floats:
+    taken: Floats = np.take(values, drawn, mode="clip")  # no index is clipped: it skips the check
+    return taken
 
 
 def _sign_flip_p_value(differences: Floats, weights: Floats, resamples: int, seed: int) -> float:

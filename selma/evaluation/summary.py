@@ -8,9 +8,9 @@ from selma.evaluation.comparison import (
     METRICS,
     Bootstrap,
     ItemScores,
-    compare_models,
     summarise_model,
 )
+from selma.evaluation.verdicts import compare_skills
 
 MODELS = ("base", "mixture", "merged")
 TAUGHT = "merged"  # the model whose values carry the bare metric's name
@@ -38,12 +38,17 @@ def summarise(table: Table, bootstrap: Bootstrap) -> list[Record]:
 
 
 def compare(table: Table, bootstrap: Bootstrap) -> list[Record]:
-    """Compare the taught model with each baseline for each metric and skill."""
+    """Compare the taught model with each baseline for each metric and skill, with verdicts."""
     return [
-        compare_models(table[metric, TAUGHT], table[metric, baseline], skill, bootstrap)
+        record
         for metric in METRICS
         for baseline in BASELINES
-        for skill in skills_of(table[metric, TAUGHT])
+        for record in compare_skills(
+            table[metric, TAUGHT],
+            table[metric, baseline],
+            skills_of(table[metric, TAUGHT]),
+            bootstrap,
+        )
     ]
 
 

@@ -1,0 +1,145 @@
+"""`selma votes`: what counted human votes for one of two models say, and how surely."""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selma.commands.text_table import interval, plain, text_table
+from selma.errors import ConfigError, MissingDataError, RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from selma.evaluation.votes import VoteResult, Votes
+
+COLUMNS = ("win", "lose", "tie")
+NAMES = ("skill", "name")
+INDEPENDENT = """\
+Shares in %, with {percent:g} % intervals. wins: win / (win + lose), Wilson's interval. ties ½:
+(win + tie / 2) / votes, normal interval with the multinomial variance. p: exact two-sided sign test
+of win and lose. These come from the counts alone and treat all votes as independent. Votes about
+one prompt are not: with several a prompt, the true intervals are wider and p is larger."""
+DEPENDENT = """\
+(1 a prompt): the intervals if the {votes} votes of a prompt always agreed, so that n votes are
+worth n / {votes}. Where they agree in part, the truth lies between the two."""
+UNKNOWN = "--votes-per-prompt N also gives the intervals for votes of a prompt that always agree."
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    parser = commands.add_parser(
+        "votes",
+        help="win shares of human votes, with intervals and a sign test",
+        description="Gives win shares of counted votes: of one line by --win, --lose and --tie, "
+        "or of a CSV file with the columns skill (or name), win, lose, tie.",
+    )
+    parser.add_argument("file", type=Path, nargs="?", metavar="VOTES.csv")
+    for name in COLUMNS:
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--votes-per-prompt", type=int, metavar="N", help="persons per prompt")
+    parser.add_argument("--confidence", type=float, default=0.95, help="coverage of the intervals")
+    parser.add_argument("--json", action="store_true", help="print all numbers unrounded")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print shares, intervals and p-values."""
+    from selma.evaluation.votes import as_record, judge_votes
+
+    if not 0.5 < args.confidence < 1:
+        raise ConfigError(f"expected --confidence between 0.5 and 1, got {args.confidence}")
+    results = judge_votes(
+        _votes(args), confidence=args.confidence, votes_per_prompt=args.votes_per_prompt
+    )
+    if args.json:
+        about = {"confidence": args.confidence, "votes_per_prompt": args.votes_per_prompt}
+        records = [as_record(result) for result in results]
+        print(json.dumps({**about, "votes": records}, indent=2, ensure_ascii=False))
+    else:
+        print(_text(results, args))
+    return 0
+
+
+def read_votes(path: Path) -> "list[Votes]":
+    """Read counts from a CSV file with the columns skill (or name), win, lose, tie.
+
+    Raises:
+        MissingDataError: there is no such file.
+        RecordError: a column or a number is missing; the message names the line.
+    """
+    from selma.evaluation.votes import Votes
+
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            reader = csv.DictReader(handle, strict=True)
+            fields = [field.strip() for field in reader.fieldnames or ()]
+            label = next((name for name in NAMES if name in fields), None)
+            if label is None or set(fields) != {label, *COLUMNS} or len(fields) != 4:
+                raise RecordError(
+                    f"{path}: expected the columns skill (or name), win, lose and tie, got "
+                    f"{', '.join(fields) or 'none'}"
+                )
+            reader.fieldnames = fields
+            rows = []
+            for row in reader:
+                try:
+                    counts = [int(row[name]) for name in COLUMNS]
+                except (TypeError, ValueError) as error:
+                    raise RecordError(
+                        f"{path}:{reader.line_num}: expected whole numbers in win, lose and tie, "
+                        f"got {[row[name] for name in COLUMNS]}"
+                    ) from error
+                rows.append(Votes(str(row[label]), *counts))
+    except FileNotFoundError as error:
+        raise MissingDataError(f"{path}: no such file; give a CSV file of votes") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecordError(f"{path}: is no CSV file in UTF-8: {error}") from error
+    if not rows:
+        raise RecordError(f"{path}: holds no votes below its header")
+    return rows
+
+
+def _votes(args: argparse.Namespace) -> "list[Votes]":
+    from selma.evaluation.votes import Votes
+
+    counts = [getattr(args, name) for name in COLUMNS]
+    if (args.file is None) == (counts == [None] * 3) or (args.file is None and None in counts):
+        raise ConfigError("votes: give either a CSV file, or all of --win, --lose and --tie")
+    if args.file is not None:
+        return read_votes(args.file)
+    return [Votes("votes", *counts)]
+
+
+def _text(results: "Sequence[VoteResult]", args: argparse.Namespace) -> str:
+    wide = args.votes_per_prompt is not None
+    header = ["name", "win", "lose", "tie", "wins", "interval", "ties ½", "interval", "p", "Holm p"]
+    if wide:
+        header[6:6] = ["wins (1 a prompt)"]
+        header[9:9] = ["ties ½ (1 a prompt)"]
+    table = text_table(header, [_cells(result, wide) for result in results])
+    notes = INDEPENDENT.format(percent=100 * args.confidence)
+    more = DEPENDENT.format(votes=args.votes_per_prompt) if wide else UNKNOWN
+    return "\n".join([table, "", notes, more])
+
+
+def _cells(result: "VoteResult", wide: bool) -> list[str]:
+    votes = result.votes
+    cells = [votes.name, str(votes.win), str(votes.lose), str(votes.tie)]
+    for share in (result.decided, result.half_ties):
+        if share is None:
+            cells += ["–"] * (3 if wide else 2)
+            continue
+        cells += [plain(100 * share.value, 2), _percent(share.independent)]
+        if share.dependent is not None:
+            cells.append(_percent(share.dependent))
+    return [*cells, _p_value(result.p_value), _p_value(result.p_value_holm)]
+
+
+def _percent(ends: tuple[float, float]) -> str:
+    return interval(100 * ends[0], 100 * ends[1], 2)
+
+
+def _p_value(value: float) -> str:
+    return f"{value:.4f}" if value >= 1e-4 else f"{value:.1e}"
