@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from selma.backbone import load_backbone, prepare_device
+from selma.backbone import load_backbone
+from selma.devices import prepare_device
 from selma.evaluation.dsg import official
 from selma.images.sampling import sample_images
 from selma.params import load_params
@@ -39,7 +40,7 @@ def dsg(row, answers):
     """Score one picture by the official policy."""
     questions = row["questions"]
     raw = {q["question_id"]: int(a == "yes") for q, a in zip(questions, answers, strict=True)}
-    filtered = official(raw, {q["question_id"]: q["parents"] for q in questions})
+    filtered = official(raw, {q["question_id"]: q["dependency"] for q in questions})
     return sum(filtered.values()) / len(filtered)
 
 

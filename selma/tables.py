@@ -5,11 +5,12 @@ read. Rows are sorted by key, keys are unique, floats are finite. Tables with a 
 the metadata that Hugging Face `datasets` reads, so that ``load_dataset("parquet", …)`` shows them.
 """
 
+import contextlib
 import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from selma.choices import choose
 from selma.errors import MissingDataError, RecordError
 
+ABOUT_KEY = b"selma"  # file metadata: what the table's numbers are, as JSON
 ROWS_PER_GROUP = 1000
 ZSTD_LEVEL = 9
 PYTHON_TYPES: dict[pa.DataType, tuple[type, str]] = {
@@ -62,14 +64,13 @@ TYPES: dict[str, pa.DataType] = {
     "number": pa.float64(),
     "bytes": pa.binary(),
     "texts": _list_of(pa.string()),
-    "integers": _list_of(pa.int64()),
 }
 TYPES["image"] = pa.struct(_fields("bytes bytes, path text?"))  # the layout of `datasets.Image`
 TYPES["questions"] = _list_of(
     pa.struct(
         _fields(
-            "question_id integer, question text, choices texts, answer text, parents integers,"
-            "category text"
+            "question_id integer, question text, choices texts, answer text, dependency text,"
+            "category text, element text"
         )
     )
 )
@@ -89,31 +90,40 @@ KINDS: dict[str, TableKind] = {
         ("benchmark", 1, "item_id text, prompt text, source text, questions questions"),
         (
             "answers",
-            3,
-            "item_id text, sample integer, question_id integer, raw_answer text, answer text,"
-            "judge text, revision text",
+            5,
+            "item_id text, sample integer, question_id integer, judge text, revision text,"
+            "sha256 text, raw_answer text, answer text",
         ),
-        ("scores", 2, "item_id text, sample integer, score number, details text"),
+        (
+            "scores",
+            2,
+            "item_id text, sample integer, source text, score number, weight number, details text",
+        ),
     )
 }
 
 
-def write_table(path: Path, kind: str, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_table(
+    path: Path,
+    kind: str,
+    rows: Iterable[Mapping[str, Any]],
+    about: Mapping[str, Any] | None = None,
+) -> None:
     """Write a table whole or not at all; the same rows in any order give the same bytes.
 
     Args:
         path: the Parquet file; its folder is made.
         kind: one of KINDS.
         rows: a value for every column of the kind, and no others.
+        about: how all rows came about, in JSON's types; kept in the file, see `read_about`.
 
     Raises:
         RecordError: a row does not fit the schema, a float is not finite or a key occurs twice;
             the message names file, row and column, and nothing is written.
     """
     table_kind = choose("table kind", kind, KINDS)
-    table = pa.Table.from_pylist(
-        checked_rows(rows, table_kind, str(path)), schema=_with_features(table_kind.schema)
-    )
+    schema = _with_metadata(table_kind.schema, about)
+    table = pa.Table.from_pylist(checked_rows(rows, table_kind, str(path)), schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     pq.write_table(
@@ -142,8 +152,34 @@ def read_table(path: Path, kind: str) -> list[dict[str, Any]]:
             its kind; the message names file, row and column.
     """
     table_kind = choose("table kind", kind, KINDS)
-    try:
+    with _reading(path):
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
+    _check_columns(table.schema, table_kind.schema, f"{path}: {kind} table")
+    return checked_rows(table.to_pylist(), table_kind, str(path))
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Read what `write_table` was told about a table; {} if nothing.
+
+    Raises:
+        MissingDataError: there is no such file.
+        RecordError: the file is not Parquet, or the note in it is no JSON object.
+    """
+    with _reading(path):
+        metadata = pq.read_schema(path).metadata or {}
+    try:
+        about = json.loads(metadata.get(ABOUT_KEY, b"{}"))
+    except ValueError as error:
+        raise RecordError(f"{path}: its metadata {ABOUT_KEY!r} is not JSON: {error}") from error
+    if not isinstance(about, dict):
+        raise RecordError(f"{path}: its metadata {ABOUT_KEY!r} is no JSON object")
+    return about
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise MissingDataError(f"{path}: no such file; run `dvc pull` or `dvc repro`") from error
     except (pa.ArrowException, OSError) as error:
@@ -152,8 +188,6 @@ def read_table(path: Path, kind: str) -> list[dict[str, Any]]:
             f"{path}: cannot be read as Parquet, it may be cut short or damaged ({reason}); "
             "delete it and run `dvc pull` or `dvc repro`"
         ) from error
-    _check_columns(table.schema, table_kind.schema, f"{path}: {kind} table")
-    return checked_rows(table.to_pylist(), table_kind, str(path))
 
 
 def content_hash(rows: Iterable[Mapping[str, Any]], kind: str) -> str:
@@ -267,15 +301,17 @@ def _plain(data_type: pa.DataType) -> object:
     return str(data_type)
 
 
-def _with_features(schema: pa.Schema) -> pa.Schema:
-    """Add the metadata by which `datasets` knows that a column holds pictures."""
-    if "image" not in schema.names:
-        return schema
-    features = {
-        field.name: {"_type": "Image"}
-        if field.name == "image"
-        else {"dtype": str(field.type), "_type": "Value"}
-        for field in schema
-    }
-    info = json.dumps({"info": {"features": features}}, sort_keys=True)
-    return schema.with_metadata({"huggingface": info})
+def _with_metadata(schema: pa.Schema, about: Mapping[str, Any] | None) -> pa.Schema:
+    """Add `about`, and the note by which `datasets` knows that a column holds pictures."""
+    metadata: dict[bytes | str, bytes | str] = {}
+    if "image" in schema.names:
+        features = {
+            field.name: {"_type": "Image"}
+            if field.name == "image"
+            else {"dtype": str(field.type), "_type": "Value"}
+            for field in schema
+        }
+        metadata["huggingface"] = json.dumps({"info": {"features": features}}, sort_keys=True)
+    if about is not None:
+        metadata[ABOUT_KEY] = json.dumps(about, sort_keys=True, allow_nan=False)
+    return schema.with_metadata(metadata) if metadata else schema

@@ -6,11 +6,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from selma.errors import ConfigError, MissingDataError, RecordError
-from selma.tables import content_hash, read_table, write_table
+from selma.tables import content_hash, read_about, read_table, write_table
 
 
 def score(item_id="a", sample=0, **changes):
-    return {"item_id": item_id, "sample": sample, "score": 0.5, "details": "{}", **changes}
+    return {"item_id": item_id, "sample": sample, "source": "s", "score": 0.5} | {
+        "weight": 1.0,
+        "details": "{}",
+        **changes,
+    }
 
 
 def picture(item_id="a", sample=0):
@@ -31,8 +35,9 @@ QUESTION = {
     "question": "is there a cat?",
     "choices": ["yes", "no"],
     "answer": "yes",
-    "parents": [],
+    "dependency": "0",
     "category": "presence",
+    "element": "",
 }
 ROWS = {
     "prompts": [
@@ -59,7 +64,7 @@ ROWS = {
             "item_id": "b",
             "prompt": "a cat",
             "source": "count",
-            "questions": [QUESTION, {**QUESTION, "question_id": 2, "parents": [1]}],
+            "questions": [QUESTION, {**QUESTION, "question_id": 2, "dependency": "1"}],
         },
     ],
     "answers": [
@@ -67,10 +72,11 @@ ROWS = {
             "item_id": "a",
             "sample": 0,
             "question_id": k,
-            "raw_answer": "Yes.",
-            "answer": "yes",
             "judge": "pocket",
             "revision": "1",
+            "sha256": "0" * 64,
+            "raw_answer": "Yes.",
+            "answer": "yes",
         }
         for k in range(2)
     ],
@@ -141,8 +147,8 @@ def test_a_missing_column_is_refused_by_name(path):
 
 
 def test_nested_values_are_checked_too(path):
-    wrong = {**QUESTION, "parents": ["1"]}
-    with pytest.raises(RecordError, match=r"row item_id='b': column questions\[\]\.parents\[\]: "):
+    wrong = {**QUESTION, "choices": [1]}
+    with pytest.raises(RecordError, match=r"row item_id='b': column questions\[\]\.choices\[\]: "):
         write_table(path, "benchmark", [{**ROWS["benchmark"][1], "questions": [wrong]}])
     with pytest.raises(RecordError, match=r"column image must have exactly bytes, path"):
         write_table(path, "samples", [{**picture(), "image": {"bytes": b""}}])
@@ -217,3 +223,23 @@ def test_a_foreign_file_with_a_nan_or_a_null_is_refused(path):
         pq.write_table(table, path)
         with pytest.raises(RecordError, match="row item_id='b', sample=0: column score"):
             read_table(path, "scores")
+
+
+def test_what_a_table_is_about_is_kept_in_the_file_and_does_not_change_its_rows(path, tmp_path):
+    about = {"metric": "dsg", "libraries": {"torch": "2.13.0"}, "coverage": 1.0}
+    write_table(path, "scores", ROWS["scores"], about)
+    assert read_about(path) == about
+    assert read_table(path, "scores") == ROWS["scores"]
+    write_table(tmp_path / "plain.parquet", "scores", ROWS["scores"])
+    assert read_about(tmp_path / "plain.parquet") == {}
+
+
+def test_pictures_keep_their_note_for_datasets_beside_what_the_table_is_about(path):
+    write_table(path, "samples", ROWS["samples"], {"model": "base"})
+    assert read_about(path) == {"model": "base"}
+    assert b"huggingface" in pq.read_schema(path).metadata
+
+
+def test_what_a_missing_table_is_about_cannot_be_read(path):
+    with pytest.raises(MissingDataError, match="no such file"):
+        read_about(path)

@@ -5,12 +5,14 @@ Source: TIFA, arXiv 2303.11897. An item without questions is skipped, not scored
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from selma.choices import choose
-from selma.evaluation.answers import AnsweredPicture, Row, answered_pictures, judge_of
+from selma.errors import ConfigError
+from selma.evaluation.answers import AnsweredPicture, Row, describe, join_answers
 
-Mapper = Callable[[str, Sequence[str]], str]
+Mapper = Callable[[str, Sequence[str]], str]  # free answer and choices → what counts as the answer
 
 VERSION = "arXiv 2303.11897"
 
@@ -20,12 +22,63 @@ def exact(answer: str, choices: Sequence[str]) -> str:
     return answer
 
 
-TIFA_MAPPINGS: dict[str, Mapper] = {"exact": exact}
+def load_mapper(
+    name: str, sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]
+) -> Mapper:
+    """Give a mapper by its name, "exact" or "sbert", ready for these answers.
+
+    Raises:
+        ConfigError: there is no such mapping, or "sbert" has no folder.
+        MissingDataError: the sentence encoder's folder is not there.
+        RecordError: its files are damaged or do not fit each other.
+    """
+    return choose("tifa mapping", name, TIFA_MAPPINGS)(sbert_path, benchmark, answers)
+
+
+def _exact(sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]) -> Mapper:
+    return exact
+
+
+def _sbert(sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]) -> Mapper:
+    from selma.evaluation.sbert import load_sbert_mapper
+
+    if sbert_path is None:
+        raise ConfigError(
+            "tifa mapping 'sbert': needs the folder of sentence-transformers/all-mpnet-base-v2 "
+            "(params: tifa.sbert_path, command line: --sbert)"
+        )
+    mapper = load_sbert_mapper(Path(sbert_path))
+    choices = {
+        (row["item_id"], question["question_id"]): tuple(question["choices"])
+        for row in benchmark
+        for question in row["questions"]
+    }
+    keys = [(answer["item_id"], answer["question_id"]) for answer in answers]
+    mapper.prepare(
+        [
+            (a["answer"], choices[key])
+            for a, key in zip(answers, keys, strict=True)
+            if key in choices
+        ]
+    )
+    return mapper
+
+
+TIFA_MAPPINGS: dict[str, Callable[[str | None, Sequence[Row], Sequence[Row]], Mapper]] = {
+    "exact": _exact,
+    "sbert": _sbert,
+}
 
 
 def score_tifa(
-    benchmark: Sequence[Row], answers: Sequence[Row], *, mapping: str
-) -> list[dict[str, Any]]:
+    benchmark: Sequence[Row],
+    answers: Sequence[Row],
+    *,
+    mapping: str,
+    mapper: Mapper = exact,
+    judge_about: Mapping[str, Any] | None = None,
+    allow_partial: bool = False,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Score pictures by TIFA.
 
     A question scores 1 if its mapped answer is the key; a picture's score is the mean over its
@@ -33,30 +86,26 @@ def score_tifa(
 
     Args:
         benchmark: rows of a benchmark table.
-        answers: rows of an answers table.
-        mapping: a key of `TIFA_MAPPINGS`, from a free answer to a choice.
+        answers: rows of an answers table, of one judge.
+        mapping: the mapper's name, part of what the score is.
+        mapper: from a free answer to a choice.
+        judge_about: what the answers table says of its judge.
+        allow_partial: leave pictures out that lack an answer, instead of refusing.
 
     Returns:
-        Rows of a scores table; `details` is JSON with answer, key and score per question.
+        Rows of a scores table, whose `details` are JSON with answer, key and score per question;
+        and what the table is about.
 
     Raises:
-        ConfigError: there is no such mapping.
         MissingDataError: an answer is missing.
         RecordError: an answer belongs to no question.
     """
-    mapper = choose("tifa mapping", mapping, TIFA_MAPPINGS)
-    pictures = answered_pictures(benchmark, answers)
-    about = {
-        "judge": judge_of(answers),
-        "metric": "tifa",
-        "policy": f"{mapping} mapping",
-        "version": VERSION,
-        "weight": 1,
-    }
-    return [_row(picture, mapper, about) for picture in pictures]
+    joined = join_answers(benchmark, answers, allow_partial=allow_partial)
+    rows = [_row(picture, mapper) for picture in joined.pictures]
+    return rows, describe("tifa", VERSION, f"{mapping} mapping", joined, judge_about)
 
 
-def _row(picture: AnsweredPicture, mapper: Mapper, about: Mapping[str, object]) -> dict[str, Any]:
+def _row(picture: AnsweredPicture, mapper: Mapper) -> dict[str, Any]:
     questions = []
     for question in picture.questions:
         answer = mapper(picture.answers[question["question_id"]], question["choices"])
@@ -69,10 +118,11 @@ def _row(picture: AnsweredPicture, mapper: Mapper, about: Mapping[str, object]) 
                 "score": int(answer == question["answer"]),
             }
         )
-    details = {**about, "questions": questions}
     return {
         "item_id": picture.item_id,
         "sample": picture.sample,
+        "source": picture.source,
         "score": sum(question["score"] for question in questions) / len(questions),
-        "details": json.dumps(details, sort_keys=True, ensure_ascii=False),
+        "weight": 1.0,
+        "details": json.dumps({"questions": questions}, sort_keys=True, ensure_ascii=False),
     }

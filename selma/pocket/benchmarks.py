@@ -65,9 +65,13 @@ def _row(name: str, skill: str, index: int, seed: int, taken: set[str]) -> dict[
             break
         attempt += 1
     taken.add(prompt.lower())
-    questions = [
-        {**asdict(question), "choices": list(question.choices), "parents": list(question.parents)}
-        for question in BENCHMARKS[name](description, rng)
-    ]
+    questions = [_question_row(question) for question in BENCHMARKS[name](description, rng)]
     item_id = f"{skill}_{index:03d}"
     return {"item_id": item_id, "prompt": prompt, "source": skill, "questions": questions}
+
+
+def _question_row(question: Question) -> dict[str, Any]:
+    row = asdict(question)
+    parents = row.pop("parents")
+    dependency = ",".join(map(str, parents)) or "0"
+    return {**row, "choices": list(question.choices), "dependency": dependency, "element": ""}

@@ -47,7 +47,8 @@ def test_parents_are_earlier_questions_of_the_same_item(benchmarks):
         ids = [question["question_id"] for question in row["questions"]]
         assert ids == list(range(1, len(ids) + 1))
         for question in row["questions"]:
-            assert all(1 <= parent < question["question_id"] for parent in question["parents"])
+            parents = [int(token) for token in question["dependency"].split(",")]
+            assert parents == [0] or all(1 <= p < question["question_id"] for p in parents)
 
 
 def test_every_category_of_a_benchmark_occurs(benchmarks):

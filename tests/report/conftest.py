@@ -19,11 +19,11 @@ def png(colour, side=32):
 
 
 def item(item_id, skill, prompt="two red stars"):
-    asked = ((1, "is there a star?", [0]), (2, "is it red?", [1]))
+    asked = ((1, "is there a star?", "0"), (2, "is it red?", "1"))
     questions = [
         {"question_id": number, "question": text, "choices": [], "answer": "yes"}
-        | {"parents": parents, "category": "entity"}
-        for number, text, parents in asked
+        | {"dependency": dependency, "category": "entity", "element": ""}
+        for number, text, dependency in asked
     ]
     return {"item_id": item_id, "prompt": prompt, "source": skill, "questions": questions}
 

@@ -1,0 +1,85 @@
+"""Has a judge answer a benchmark's questions about pictures, for a command line; resumable."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selma.errors import ConfigError
+
+Row = Mapping[str, Any]
+PICTURES_PER_BATCH = 8  # decoded at a time; does not change an answer
+
+
+def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
+    """Fill the answers table --answers from the pictures --images.
+
+    Answers lie in a log beside the table until all are given: a run that dies goes on from there.
+
+    Raises:
+        ConfigError: an option is missing or does not fit.
+        MissingDataError: pictures or the judge's weights are not there.
+        RecordError: pictures are doubled, black or unreadable, or the log is of another judge.
+    """
+    from selma.evaluation.judges.asking import judge_samples
+    from selma.evaluation.judges.loading import judge_settings, load_judge, normaliser
+    from selma.evaluation.judges.store import AnswerLog
+    from selma.runtime import progress
+    from selma.tables import content_hash, write_table
+
+    if args.judge is None or args.answers.suffix != ".parquet":
+        raise ConfigError(
+            "--images: expected --judge NAME, and --answers FILE.parquet to keep its answers in, "
+            f"got --judge {args.judge} and --answers {args.answers}"
+        )
+    values = {
+        "path": args.judge_path,
+        "revision": args.judge_revision,
+        "dtype": args.dtype,
+        "questions_per_batch": args.questions_per_batch,
+        "max_new_tokens": args.max_new_tokens,
+        "beams": args.beams,
+    }
+    normalise = normaliser(args.normalise)
+    samples = read_samples(args.images, benchmark, args.allow_partial)
+    judge = load_judge(args.judge, judge_settings(values, template=args.template))
+    about = {
+        **judge.about,
+        "benchmark_sha256": content_hash(benchmark, "benchmark"),
+        "normalise": args.normalise,
+    }
+    log = args.answers.with_name(args.answers.name + ".log.jsonl")
+    with progress(len(samples), f"answers of {args.judge}") as advance:
+        rows = judge_samples(
+            benchmark,
+            samples,
+            judge,
+            judge_name=args.judge,
+            revision=args.judge_revision or args.judge_path or "",
+            batch_size=PICTURES_PER_BATCH,
+            normalise=normalise,
+            advance=advance,
+            store=AnswerLog(log, about),
+            allow_partial=args.allow_partial,
+        )
+    write_table(args.answers, "answers", rows, {**about, **judge.about})
+    log.unlink()
+
+
+def read_samples(
+    images: Path, benchmark: Sequence[Row], allow_partial: bool
+) -> list[dict[str, Any]]:
+    """Read a folder of pictures or a samples table, only of the benchmark's items.
+
+    Raises:
+        MissingDataError: pictures are missing.
+        RecordError: pictures are doubled, alike, black, unreadable or unknown.
+    """
+    from selma.evaluation.picture_checks import check_table
+    from selma.evaluation.picture_folder import read_pictures
+    from selma.tables import read_table
+
+    if images.suffix == ".parquet":
+        samples = read_table(images, "samples")
+        return check_table(str(images), samples, benchmark, allow_partial=allow_partial)
+    return read_pictures(images, benchmark, allow_partial=allow_partial).rows

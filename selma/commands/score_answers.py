@@ -1,0 +1,186 @@
+"""`selma score dsg` and `selma score tifa`: answers, read or asked for, become scores."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from selma.benchmarks.answer_files import read_answers
+from selma.commands.benchmark_input import aliases_of, benchmark_name, read_benchmark
+from selma.commands.compare import bootstrap_of
+from selma.commands.score_result import Scored, print_results, result_of
+from selma.errors import ConfigError, RecordError
+from selma.evaluation.breakdown import (
+    Cell,
+    point_of,
+    prompt_cells,
+    prompt_scores,
+    question_cells,
+    questions_of,
+    sample_deviation,
+)
+from selma.evaluation.comparison import Bootstrap
+from selma.evaluation.dsg import DSG_MEANS, DSG_POLICIES, score_dsg
+from selma.evaluation.tifa import load_mapper, score_tifa
+from selma.tables import read_about, write_table
+
+Row = Mapping[str, Any]
+PERCENT = 100.0
+
+
+def score_answers(args: argparse.Namespace) -> None:
+    """Score answers and print the results; with --images, have them given first."""
+    benchmark = read_benchmark(args)
+    if args.images is not None:
+        from selma.commands.judging import judge_pictures
+
+        judge_pictures(args, benchmark)
+    elif args.judge or args.judge_path:
+        raise ConfigError("--judge and --judge-path: expected --images, the pictures to look at")
+    answers = read_answers(
+        args.answers,
+        benchmark,
+        metric=args.metric,
+        t2i_model=args.t2i_model,
+        aliases=aliases_of(args.annotations),
+    )
+    is_table = args.answers.suffix == ".parquet"
+    judge_about = read_about(args.answers) if is_table else None
+    how = bootstrap_of(args)
+    score = _dsg if args.metric == "dsg" else _tifa
+    scored = score(args, benchmark, answers, judge_about, how)
+    about = {"benchmark": benchmark_name(args), "t2i_model": args.t2i_model}
+    scored = [one.with_about(about) for one in scored]
+    if args.out is not None:
+        if len(scored) > 1:
+            raise ConfigError("--out: holds one score; choose one --policy and one --mean")
+        write_table(args.out, "scores", scored[0].rows, scored[0].about)
+    print_results([result_of(one, PERCENT, how) for one in scored], as_json=args.json)
+
+
+def _dsg(
+    args: argparse.Namespace,
+    benchmark: Sequence[Row],
+    answers: Sequence[Row],
+    judge_about: Row | None,
+    how: Bootstrap,
+) -> list[Scored]:
+    policies = list(DSG_POLICIES) if args.policy == ["all"] else args.policy
+    means = list(DSG_MEANS) if args.mean == ["all"] else args.mean
+    yes = [{**answer, "answer": "yes"} for answer in answers]
+    found = []
+    for policy in policies:
+        for mean in means:
+            score = partial(
+                score_dsg,
+                benchmark,
+                policy=policy,
+                mean=mean,
+                judge_about=judge_about,
+                allow_partial=args.allow_partial,
+            )
+            rows, about = score(answers)
+            tables = _dsg_tables(rows, benchmark, how)
+            extra = _per_answered_question(rows, answers)
+            found.append(Scored(rows, about, tables, {"always yes": score(yes)[0]}, extra))
+    return found
+
+
+def _tifa(
+    args: argparse.Namespace,
+    benchmark: Sequence[Row],
+    answers: Sequence[Row],
+    judge_about: Row | None,
+    how: Bootstrap,
+) -> list[Scored]:
+    from selma.benchmarks.tifa import ELEMENT_TYPES
+
+    mapper = load_mapper(args.mapping, args.sbert, benchmark, answers)
+    score = partial(
+        score_tifa,
+        benchmark,
+        mapping=args.mapping,
+        judge_about=judge_about,
+        allow_partial=args.allow_partial,
+    )
+    rows, about = score(answers, mapper=mapper)
+    choices = {
+        (row["item_id"], question["question_id"]): question["choices"]
+        for row in benchmark
+        for question in row["questions"]
+    }
+    first = [
+        {**answer, "answer": choices[answer["item_id"], answer["question_id"]][0]}
+        for answer in answers
+    ]
+    tables = {"source": prompt_cells(rows, lambda row: row["source"], PERCENT, how)}
+    cells = question_cells(rows, lambda _row, q: q["category"] or None, PERCENT, how)
+    if cells:
+        tables["element type"] = _in_order(cells, list(ELEMENT_TYPES))
+    extra = _published_numbers(rows)
+    return [Scored(rows, about, tables, {"first choice": score(first)[0]}, extra)]
+
+
+def _published_numbers(rows: Sequence[Row]) -> dict[str, Any]:
+    """Give the numbers under the names, and in the unit, of the package of TIFA's authors."""
+    points: dict[str, list[int]] = {}
+    for row in rows:
+        for question in questions_of(row):
+            points.setdefault(question["category"], []).append(point_of(question))
+    scores = prompt_scores(rows).values()
+    return {
+        "tifa_average": sum(scores) / len(scores),
+        "tifa_stdev": sample_deviation(rows),
+        "accuracy_by_type": {
+            name: sum(found) / len(found) for name, found in points.items() if name
+        },
+    }
+
+
+def _dsg_tables(
+    rows: Sequence[Row], benchmark: Sequence[Row], how: Bootstrap
+) -> dict[str, list[Cell]]:
+    """Cut into DSG's prompt groups and sources, its broad types, and SELMA's Table 7."""
+    from selma.benchmarks.dsg1k import SKILL_NAMES, broad_type, group_of
+
+    elements = {
+        (row["item_id"], question["question_id"]): question["element"]
+        for row in benchmark
+        for question in row["questions"]
+    }
+
+    def broad(row: Row, question: Row) -> str:
+        return broad_type(elements[row["item_id"], question["question_id"]])
+
+    def skill(_row: Row, question: Row) -> str:
+        return SKILL_NAMES.get(question["category"], "(rest)")
+
+    tables = {}
+    try:
+        tables["group"] = prompt_cells(rows, lambda row: group_of(row["item_id"]), PERCENT, how)
+        tables["broad type"] = question_cells(rows, broad, PERCENT, how)
+        cells = question_cells(rows, skill, PERCENT, how)
+        tables["skill"] = _in_order(cells, [*SKILL_NAMES.values(), "(rest)"])
+    except RecordError:  # another benchmark than DSG-1k: its own categories are its skills
+        tables = {
+            "skill": question_cells(rows, lambda _row, q: q["category"], PERCENT, how),
+        }
+    tables["source"] = prompt_cells(rows, lambda row: row["source"], PERCENT, how)
+    return tables
+
+
+def _in_order(cells: Sequence[Cell], names: Sequence[str]) -> list[Cell]:
+    """Put cells into the order of a paper's table; others come after it."""
+    place = {name: number for number, name in enumerate(names)}
+    return sorted(cells, key=lambda cell: (place.get(cell.name, len(place)), cell.name))
+
+
+def _per_answered_question(rows: Sequence[Row], answers: Sequence[Row]) -> dict[str, float]:
+    """Give the mean over the questions that have an answer, beside that over all questions."""
+    points = sum(point_of(question) for row in rows for question in questions_of(row))
+    asked = {(row["item_id"], row["sample"]) for row in rows}
+    n_answers = sum((answer["item_id"], answer["sample"]) in asked for answer in answers)
+    return {
+        "n_answered_questions": n_answers,
+        "score_per_answered_question": PERCENT * points / n_answers,
+    }

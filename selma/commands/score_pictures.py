@@ -1,0 +1,97 @@
+"""`selma score` for the metrics that look at pictures themselves: preference models, VQAScore."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selma.commands.benchmark_input import benchmark_name, read_benchmark
+from selma.commands.compare import bootstrap_of
+from selma.commands.judging import read_samples
+from selma.commands.score_result import Scored, print_results, result_of
+from selma.evaluation.breakdown import prompt_cells
+from selma.tables import write_table
+
+Row = Mapping[str, Any]
+
+
+def score_pictures(args: argparse.Namespace) -> None:
+    """Score pictures against their prompts and print the result."""
+    benchmark = read_benchmark(args)
+    how = bootstrap_of(args)
+    samples = read_samples(args.images, benchmark, args.allow_partial)
+    score = _vqascore if args.metric == "vqascore" else _preference
+    rows, about, controls = score(args, samples, benchmark)
+    n_wanted = len(benchmark) * len({row["sample"] for row in samples})
+    about |= {
+        "benchmark": benchmark_name(args),
+        "coverage": len(rows) / n_wanted,
+        "n_items": len({row["item_id"] for row in rows}),
+        "n_pictures": len(rows),
+        "n_wanted": n_wanted,
+    }
+    if args.out is not None:
+        write_table(args.out, "scores", rows, about)
+    tables = {"source": prompt_cells(rows, lambda row: row["source"], 1.0, how)}
+    extra = _hps_benchmark(rows, args.allow_partial) if args.metric == "hps" else {}
+    print_results(
+        [result_of(Scored(rows, about, tables, controls, extra), 1.0, how)], as_json=args.json
+    )
+
+
+def _preference(
+    args: argparse.Namespace, samples: Sequence[Row], benchmark: Sequence[Row]
+) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """Score by a preference model; with --shuffled also against other items' prompts."""
+    from selma.devices import prepare_device
+    from selma.evaluation.preference import SCORERS, score_samples
+    from selma.evaluation.scoring import shuffled_prompts
+    from selma.runtime import progress
+
+    version = {"hps": "version", "clipscore": "variant"}.get(args.metric)
+    named = getattr(args, version) if version else VERSIONS[args.metric]
+    options = {} if args.metric != "hps" else {"antialias": args.antialias}
+    scorer = SCORERS[args.metric](args.weights, named, device=prepare_device(), **options)
+    sources = {row["item_id"]: row["source"] for row in benchmark}
+
+    def scored(pictures: Sequence[Row], label: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        with progress(len(pictures), label) as advance:
+            return score_samples(
+                pictures,
+                scorer,
+                metric=args.metric,
+                judge=Path(args.weights).resolve().name,
+                sources=sources,
+                batch_size=args.batch_size,
+                advance=advance,
+            )
+
+    rows, about = scored(samples, args.metric)
+    if not args.shuffled:
+        return rows, about, {}
+    others = shuffled_prompts({row["item_id"]: row["prompt"] for row in benchmark}, args.seed)
+    spoilt = [{**row, "prompt": others[row["item_id"]]} for row in samples]
+    return rows, about, {"shuffled prompts": scored(spoilt, f"{args.metric}, shuffled")[0]}
+
+
+VERSIONS = {"pickscore": "arXiv 2305.01569", "imagereward": "arXiv 2304.05977"}
+
+
+def _hps_benchmark(rows: Sequence[Row], partial: bool) -> dict[str, Any]:
+    """Aggregate as the HPS benchmark prints it, if the pictures are those of its four styles."""
+    import numpy as np
+
+    from selma.evaluation.hps import PICTURES_PER_STYLE, STYLES, benchmark_score
+
+    if {row["source"] for row in rows} != set(STYLES):
+        return {}
+    scores = {style: np.full(PICTURES_PER_STYLE, np.nan) for style in STYLES}
+    for row in rows:
+        style, _, index = row["item_id"].rpartition("/")
+        scores[style][int(index)] = row["score"]
+    found = benchmark_score(scores, partial=partial)
+    styles = {
+        style: {"mean": one.mean, "deviation_of_chunk_means": one.deviation, "n": one.pictures}
+        for style, one in found.styles.items()
+    }
+    return {"hps_benchmark": {"styles": styles, "average": found.mean, "n": found.pictures}}

@@ -1,0 +1,153 @@
+"""What `selma score` prints: the number with all that says what it is, its tables and controls."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from selma.evaluation.breakdown import (
+    Cell,
+    overall,
+    prompt_scores,
+    sample_deviation,
+)
+from selma.evaluation.comparison import Bootstrap
+
+Row = Mapping[str, Any]
+NAMES = {"dsg": "DSG", "tifa": "TIFA", "pickscore": "PickScore", "hps": "HPS"} | {
+    "imagereward": "ImageReward",
+    "clipscore": "CLIPScore",
+    "vqascore": "VQAScore",
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score before it is put in words.
+
+    Attributes:
+        rows: of a scores table.
+        about: what they are about.
+        tables: title → cells.
+        controls: name → rows of the same pictures or answers, spoilt on purpose.
+        extra: further numbers of this metric.
+    """
+
+    rows: Sequence[Row]
+    about: Mapping[str, Any]
+    tables: Mapping[str, Sequence[Cell]]
+    controls: Mapping[str, Sequence[Row]]
+    extra: Mapping[str, Any]
+
+    def with_about(self, more: Mapping[str, Any]) -> "Scored":
+        """Add to what it is about."""
+        return replace(self, about={**self.about, **more})
+
+
+def result_of(scored: Scored, factor: float, how: Bootstrap) -> dict[str, Any]:
+    """Bring a score into JSON's types, no number rounded.
+
+    Args:
+        scored: the score.
+        factor: from the rows' scores to what is printed, e.g. 100 for percent.
+        how: the bootstrap over prompts.
+    """
+    whole = overall(scored.rows, factor, how)
+    deviation = sample_deviation(scored.rows)
+    return {
+        **scored.about,
+        "score": whole.value,
+        "low": whole.low,
+        "high": whole.high,
+        "confidence": how.confidence,
+        "resamples": how.resamples,
+        "sample_deviation_over_prompts": None if deviation is None else factor * deviation,
+        "n_prompts": whole.n_prompts,
+        "n_questions": whole.n_questions,
+        "unit": "percent" if factor == 100 else scored.about["unit"],
+        "tables": {
+            title: [asdict(cell) for cell in cells] for title, cells in scored.tables.items()
+        },
+        "controls": {
+            name: overall(rows, factor, how).value for name, rows in scored.controls.items()
+        },
+        **scored.extra,
+        "prompts": {
+            item_id: factor * value for item_id, value in prompt_scores(scored.rows).items()
+        },
+    }
+
+
+def print_results(results: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print results for people, or as JSON: one object, or a list of several."""
+    if as_json:
+        value = results[0] if len(results) == 1 else list(results)
+        print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False))
+        return
+    print("\n\n".join("\n".join(_lines(result)) for result in results))
+
+
+def _lines(result: Mapping[str, Any]) -> list[str]:
+    metric = NAMES.get(result["metric"], result["metric"])
+    policy = f", {result['policy']}" if result["policy"] else ""
+    of = f" of {result['t2i_model']}" if result.get("t2i_model") else ""
+    unit = " %" if result["unit"] == "percent" else f" ({result['unit']})"
+    lines = [
+        f"{metric}{policy}{of}: {result['score']:.4f}{unit}{_interval(result)}",
+        f"  {result['benchmark']}, {result['version']}; judge {result['judge']}"
+        f" {result['revision']}".rstrip(),
+        f"  preprocessing: {result['preprocessing']}",
+        f"  {_counts(result)}; {100 * result['confidence']:g} % intervals: "
+        f"{result['resamples']} resamples of the prompts",
+    ]
+    lines += [f"  {line}" for line in _notes(result)]
+    for title, cells in result["tables"].items():
+        width = max([len(cell["name"]) for cell in cells] + [len(title)])
+        lines.append(f"  {title.ljust(width)}     score  interval            prompts  questions")
+        lines += [f"  {_cell(cell, width)}" for cell in cells]
+    return lines
+
+
+def _interval(result: Mapping[str, Any]) -> str:
+    if result["low"] is None:
+        return ", no interval: the prompts are all alike"
+    return f" [{result['low']:.4f}, {result['high']:.4f}]"
+
+
+def _counts(result: Mapping[str, Any]) -> str:
+    questions = f", {result['n_questions']} questions" if result["n_questions"] else ""
+    return f"{result['n_prompts']} prompts, {result['n_pictures']} pictures{questions}"
+
+
+def _notes(result: Mapping[str, Any]) -> list[str]:
+    """Say what a reader must know besides: coverage, unanswered items, truncation, controls."""
+    notes = []
+    if result["coverage"] < 1:
+        notes.append(
+            f"PARTIAL: {100 * result['coverage']:.2f} % of {result['n_wanted']} pictures are "
+            f"scored; not comparable with a whole score"
+        )
+    if result.get("unanswered_count_0"):
+        names = ", ".join(result["unanswered_count_0"])
+        notes.append(f"without any answer, counted 0 as by DSG's authors: {names}")
+    if result.get("truncated"):
+        notes.append(f"{result['truncated']} prompts were cut to the model's length")
+    if "score_per_answered_question" in result:
+        notes.append(
+            f"over the {result['n_answered_questions']} answered questions: "
+            f"{result['score_per_answered_question']:.4f} %"
+        )
+    if result["sample_deviation_over_prompts"] is not None:
+        notes.append(
+            f"sample deviation over prompts: {result['sample_deviation_over_prompts']:.4f}"
+        )
+    notes += [f"control, {name}: {value:.4f}" for name, value in result["controls"].items()]
+    return notes
+
+
+def _cell(cell: Mapping[str, Any], width: int) -> str:
+    bounds = "" if cell["low"] is None else f"[{cell['low']:.2f}, {cell['high']:.2f}]"
+    return (
+        f"{cell['name'].ljust(width)}  {cell['value']:8.4f}  {bounds.ljust(18)}  "
+        f"{cell['n_prompts']:7d}  {cell['n_questions'] or '':>9}"
+    )
