@@ -1,6 +1,5 @@
 """Loads a Stable Diffusion part by part, to draw with it or to train an adapter on it."""
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,19 +47,6 @@ class Backbone:
         size = self.unet.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         return int(self.unet.config.in_channels), int(height), int(width)
-
-
-def prepare_device() -> str:
-    """Give the device to draw on, "cuda" if there is one, and make it repeat itself exactly."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return "cpu"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    return "cuda"
 
 
 def load_backbone(path: str, revision: str | None, dtype: str, device: str) -> Backbone:

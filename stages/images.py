@@ -4,7 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from selma.backbone import load_backbone, prepare_device
+from selma.backbone import load_backbone
+from selma.devices import prepare_device
 from selma.images.batches import batch_drawer, draw_resumably
 from selma.images.pictures import as_images, count_black, make_requests
 from selma.images.sampling import count_truncated

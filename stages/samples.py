@@ -5,7 +5,8 @@ import logging
 from pathlib import Path
 
 from selma.adapters.files import read_adapter
-from selma.backbone import add_updates, load_backbone, prepare_device
+from selma.backbone import add_updates, load_backbone
+from selma.devices import prepare_device
 from selma.images.batches import batch_drawer, draw_resumably
 from selma.images.pictures import count_black, make_requests
 from selma.images.sampling import count_truncated

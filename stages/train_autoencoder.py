@@ -18,7 +18,7 @@ def main() -> None:
     params = load_section("autoencoder", AutoencoderParams, args.params)
     seed, threads = load_value("seed", args.params), load_value("threads", args.params)
 
-    from selma.backbone import prepare_device
+    from selma.devices import prepare_device
     from selma.pocket.autoencoder import train_autoencoder
     from selma.training import Checkpointing
 

@@ -33,7 +33,7 @@ def main() -> None:
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer
 
-    from selma.backbone import prepare_device
+    from selma.devices import prepare_device
     from selma.pocket.denoiser import (
         load_or_build_training_set,
         save_pipeline,

@@ -38,7 +38,8 @@ def train_adapter(
         curve: the loss curve, CSV.
     """
     from selma.adapters.files import factors_of, write_adapter
-    from selma.backbone import load_backbone, prepare_device
+    from selma.backbone import load_backbone
+    from selma.devices import prepare_device
     from selma.experts.moments import encode_examples
     from selma.experts.trainer import train_expert
     from selma.runtime import set_threads, training_progress, workspace, write_curve
