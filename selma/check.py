@@ -48,7 +48,9 @@ def _tried(problems: list[str], action: Callable[[], Any]) -> Any:
 
 def _choice_problems(params: Params) -> list[str]:
     from selma.evaluation.dsg import DSG_POLICIES
-    from selma.evaluation.judges import JUDGES
+    from selma.evaluation.judges.loading import JUDGES
+    from selma.evaluation.judges.normalise import NORMALISERS
+    from selma.evaluation.judges.templates import TEMPLATES
     from selma.evaluation.tifa import TIFA_MAPPINGS
     from selma.merging.methods import MERGE_METHODS, absolute_weights
 
@@ -56,7 +58,11 @@ def _choice_problems(params: Params) -> list[str]:
     merge = params.merge
     _tried(problems, lambda: choose("merge.method", merge.method, MERGE_METHODS))
     _tried(problems, lambda: absolute_weights(merge.weights, merge.scale))
-    _tried(problems, lambda: choose("answers.judge", params.answers.judge, JUDGES))
+    answers = params.answers
+    _tried(problems, lambda: choose("answers.judge", answers.judge, JUDGES))
+    _tried(problems, lambda: choose("answers.dsg_template", answers.dsg_template, TEMPLATES))
+    _tried(problems, lambda: choose("answers.tifa_template", answers.tifa_template, TEMPLATES))
+    _tried(problems, lambda: choose("answers.normalise", answers.normalise, NORMALISERS))
     _tried(problems, lambda: choose("dsg.policy", params.dsg.policy, DSG_POLICIES))
     _tried(problems, lambda: choose("tifa.mapping", params.tifa.mapping, TIFA_MAPPINGS))
     return problems
@@ -73,9 +79,8 @@ def _skill_file_problems(root: Path, params: Params) -> list[str]:
 
 
 def _model_problems(root: Path, params: Params) -> Iterator[str]:
-    yield from _checkpoint_problems(
-        root, "backbone", params.backbone.path, params.backbone.revision
-    )
+    yield from _backbone_problems(root, params)
+    yield from _judge_problems(root, params)
     for name, path in (
         ("pickscore", params.pickscore.path),
         ("imagereward", params.imagereward.path),
@@ -85,11 +90,32 @@ def _model_problems(root: Path, params: Params) -> Iterator[str]:
             yield f"{name}.path: {path}: no such folder; run `dvc pull`, or put the model there"
 
 
-def _checkpoint_problems(root: Path, name: str, path: str, revision: str | None) -> Iterator[str]:
-    if (root / path).is_dir():
-        if not (root / path / "model_index.json").is_file():
-            yield f"{name}.path: {path}: holds no model_index.json, so it is no diffusers pipeline"
-    elif path.startswith("models/") or not _HUB_ID.fullmatch(path):
+def _backbone_problems(root: Path, params: Params) -> Iterator[str]:
+    model = params.backbone
+    if not (root / model.path).is_dir():
+        yield from _hub_problems("backbone", model.path, model.revision)
+    elif not (root / model.path / "model_index.json").is_file():
+        yield (
+            f"backbone.path: {model.path}: holds no model_index.json, so it is no diffusers pipeline"
+        )
+
+
+def _judge_problems(root: Path, params: Params) -> Iterator[str]:
+    judge = params.answers
+    if judge.path is None and judge.judge != "pocket":
+        yield f"answers.path: the judge {judge.judge!r} needs a model: a folder or a Hub name"
+    elif judge.path is not None and judge.judge != "endpoint" and not (root / judge.path).is_dir():
+        yield from _hub_problems("answers", judge.path, judge.revision)
+    sbert = params.tifa.sbert_path
+    if params.tifa.mapping == "sbert" and (sbert is None or not (root / sbert).is_dir()):
+        yield (
+            f"tifa.sbert_path: {sbert}: no such folder; the mapping sbert needs "
+            "sentence-transformers/all-mpnet-base-v2 there"
+        )
+
+
+def _hub_problems(name: str, path: str, revision: str | None) -> Iterator[str]:
+    if path.startswith("models/") or not _HUB_ID.fullmatch(path):
         yield f"{name}.path: {path}: no such folder; run `dvc pull foundation/dvc.yaml`"
     elif revision is None or not _COMMIT.fullmatch(revision):
         yield (

@@ -73,11 +73,19 @@ class MergeParams(Section):
 
 
 class AnswersParams(Section):
-    """Which judge answers the questions."""
+    """Which judge answers the questions, and how it is asked; see `JudgeSettings`."""
 
     judge: str
-    revision: str
+    path: str | None
+    revision: str | None
+    dtype: Literal["float32", "bfloat16", "float16"]
+    dsg_template: str
+    tifa_template: str
+    normalise: str
     batch_size: Positive
+    questions_per_batch: Positive
+    max_new_tokens: Positive
+    beams: Positive
 
 
 class DsgParams(Section):
@@ -90,7 +98,8 @@ class DsgParams(Section):
 class TifaParams(Section):
     """How answers become a TIFA score."""
 
-    mapping: str
+    mapping: Literal["exact", "sbert"]
+    sbert_path: str | None
 
 
 class ClipScorerParams(Section):
@@ -101,9 +110,14 @@ class ClipScorerParams(Section):
 
 
 class HpsParams(ClipScorerParams):
-    """HPS: its versions are different models and are not comparable."""
+    """HPS: its versions are different models and are not comparable.
+
+    `antialias` is of the tensor's resize, which torchvision changed in 0.17; null: what the
+    model's folder says.
+    """
 
     version: str
+    antialias: bool | None
 
 
 class CompareParams(Section):

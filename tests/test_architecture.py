@@ -10,15 +10,20 @@ from ruamel.yaml import YAML
 from selma.pipeline import body, paths_of, pipeline_problems
 
 ROOT = Path(__file__).parent.parent
-CORE = ("prompts", "images", "experts", "merging", "evaluation")
+CORE = ("prompts", "images", "experts", "merging", "evaluation", "benchmarks", "questions")
 LAYERS = {
     "errors": 0, "seeds": 0, "choices": 0,
     "params": 1, "runtime": 1, "tables": 1, "training": 1, "adapters": 1, "backbone": 1,
+    "devices": 1,
     "llm": 2, "pocket": 2, **dict.fromkeys(CORE, 2),
     "report": 3, "tracking": 3, "pipeline": 3, "check": 3,
-    "cli": 4,
+    "commands": 4, "cli": 5,
 }  # fmt: skip
-POCKET_USERS = ("llm", "evaluation")  # backends inside them, loaded when they are chosen
+POCKET_USERS = (
+    "llm",
+    "evaluation",
+    "commands",
+)  # backends inside them, loaded when they are chosen
 CANNOT_DECIDE_BYTES = {
     "selma/__init__.py": "the version",
     "selma/errors.py": "messages",
@@ -121,9 +126,9 @@ def test_core_packages_do_not_import_each_other():
     assert wrong == []
 
 
-def test_only_prompts_import_the_llm():
+def test_only_what_asks_an_llm_imports_it():
     users = {unit_of(source) for source, target, _ in edges() if unit_of(target) == "llm"}
-    assert users <= {"prompts", "llm"}
+    assert users <= {"prompts", "questions", "commands", "llm"}
 
 
 def test_the_pocket_world_is_a_backend_that_is_loaded_when_it_is_chosen():

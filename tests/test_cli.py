@@ -1,6 +1,5 @@
 """The command line: one line for what is wrong, exit codes that say of what kind, a fast start."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -10,8 +9,8 @@ import pytest
 
 from selma.adapters.factors import LoraFactors
 from selma.adapters.files import read_adapter, write_adapter
-from selma.cli import PRESETS, main
-from selma.tables import write_table
+from selma.cli import main
+from selma.commands.preset import PRESETS
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,6 +69,21 @@ def test_check_lists_all_problems_at_once_one_a_line(project, capsys):
                  "models/pocket/base: no such folder; run `dvc pull",
                  "merge.cmd lacks the skill common"):  # fmt: skip
         assert sum(part in line for line in lines) == 1, part
+
+
+def test_check_names_a_judge_without_a_model_and_wrong_ways_to_ask_it(project, capsys):
+    params = project / "params.yaml"
+    replace(params, "judge: pocket", "judge: chat")
+    replace(params, "dsg_template: bare", "dsg_template: bear")
+    replace(params, "mapping: exact", "mapping: sbert")
+    assert main(["check"]) == 2
+    told = " ".join(errors(capsys))
+    assert "answers.path: the judge 'chat' needs a model" in told
+    assert "unknown answers.dsg_template 'bear' (did you mean 'bare'?)" in told
+    assert "tifa.sbert_path: None: no such folder" in told
+    replace(params, "path: null", "path: org/model")
+    assert main(["check"]) == 2
+    assert "answers.revision: org/model comes from the Hugging Face hub" in " ".join(errors(capsys))
 
 
 @pytest.mark.parametrize(
@@ -135,31 +149,6 @@ def test_a_wrong_number_of_weights_and_a_missing_file_are_one_line_each(tmp_path
     weights, missing = errors(capsys)
     assert "expected one for each of 1 different files, got 2" in weights
     assert "no.safetensors: no such file" in missing
-
-
-def scores(path, value, judge="pocket@1"):
-    about = {"metric": "dsg", "judge": judge, "policy": "official", "version": "v", "weight": 1}
-    rows = [
-        {"item_id": f"i{n}", "sample": s, "score": value, "details": json.dumps(about)}
-        for n in range(4)
-        for s in range(2)
-    ]
-    write_table(path, "scores", rows)
-    return str(path)
-
-
-def test_compare_prints_the_paired_difference_with_its_interval(tmp_path, capsys):
-    files = scores(tmp_path / "a.parquet", 0.75), scores(tmp_path / "b.parquet", 0.5)
-    assert main(["compare", *files, "--resamples", "200"]) == 0
-    line = capsys.readouterr().out
-    assert "A - B = +0.2500  95 % interval +0.2500 to +0.2500" in line
-    assert "wins 4, ties 0, losses 0  n = 4 prompts" in line
-
-
-def test_scores_of_different_judges_are_not_compared(tmp_path, capsys):
-    files = scores(tmp_path / "a.parquet", 0.5), scores(tmp_path / "b.parquet", 0.5, "other@2")
-    assert main(["compare", *files]) == 2
-    assert "scored in different ways" in errors(capsys)[0]
 
 
 def test_clean_lists_and_removes_only_old_work(tmp_path, monkeypatch, capsys):

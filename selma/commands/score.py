@@ -53,6 +53,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metric.add_argument("--weights", type=Path, required=True, metavar="FOLDER")
         if name == "hps":
             metric.add_argument("--version", required=True, help="v2.0 or v2.1; not comparable")
+            metric.add_argument(
+                "--antialias", choices=("yes", "no"), help="of the resize; default: the folder's"
+            )
         if name == "clipscore":
             metric.add_argument("--variant", required=True, help="which of the definitions")
         metric.add_argument("--batch-size", type=int, default=16)

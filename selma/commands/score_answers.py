@@ -21,7 +21,7 @@ from selma.evaluation.breakdown import (
 )
 from selma.evaluation.comparison import Bootstrap
 from selma.evaluation.dsg import DSG_MEANS, DSG_POLICIES, score_dsg
-from selma.evaluation.tifa import load_mapper, score_tifa
+from selma.evaluation.tifa import load_mapping, score_tifa
 from selma.tables import read_about, write_table
 
 Row = Mapping[str, Any]
@@ -95,15 +95,14 @@ def _tifa(
 ) -> list[Scored]:
     from selma.benchmarks.tifa import ELEMENT_TYPES
 
-    mapper = load_mapper(args.mapping, args.sbert, benchmark, answers)
     score = partial(
         score_tifa,
         benchmark,
-        mapping=args.mapping,
         judge_about=judge_about,
         allow_partial=args.allow_partial,
     )
-    rows, about = score(answers, mapper=mapper)
+    mapping = load_mapping(args.mapping, args.sbert, benchmark, answers)
+    rows, about = score(answers, mapping=mapping)
     choices = {
         (row["item_id"], question["question_id"]): question["choices"]
         for row in benchmark

@@ -13,6 +13,8 @@ from selma.evaluation.breakdown import prompt_cells
 from selma.tables import write_table
 
 Row = Mapping[str, Any]
+VERSIONS = {"pickscore": "arXiv 2305.01569", "imagereward": "arXiv 2304.05977"}
+ANTIALIAS = {"yes": True, "no": False, None: None}
 
 
 def score_pictures(args: argparse.Namespace) -> None:
@@ -50,7 +52,7 @@ def _preference(
 
     version = {"hps": "version", "clipscore": "variant"}.get(args.metric)
     named = getattr(args, version) if version else VERSIONS[args.metric]
-    options = {} if args.metric != "hps" else {"antialias": args.antialias}
+    options = {"antialias": ANTIALIAS[args.antialias]} if args.metric == "hps" else {}
     scorer = SCORERS[args.metric](args.weights, named, device=prepare_device(), **options)
     sources = {row["item_id"]: row["source"] for row in benchmark}
 
@@ -72,9 +74,6 @@ def _preference(
     others = shuffled_prompts({row["item_id"]: row["prompt"] for row in benchmark}, args.seed)
     spoilt = [{**row, "prompt": others[row["item_id"]]} for row in samples]
     return rows, about, {"shuffled prompts": scored(spoilt, f"{args.metric}, shuffled")[0]}
-
-
-VERSIONS = {"pickscore": "arXiv 2305.01569", "imagereward": "arXiv 2304.05977"}
 
 
 def _hps_benchmark(rows: Sequence[Row], partial: bool) -> dict[str, Any]:

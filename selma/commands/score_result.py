@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 from selma.evaluation.breakdown import (
@@ -56,6 +57,7 @@ def result_of(scored: Scored, factor: float, how: Bootstrap) -> dict[str, Any]:
     deviation = sample_deviation(scored.rows)
     return {
         **scored.about,
+        "libraries": {"numpy": version("numpy"), **scored.about["libraries"]},
         "score": whole.value,
         "low": whole.low,
         "high": whole.high,

@@ -5,6 +5,7 @@ Source: TIFA, arXiv 2303.11897. An item without questions is skipped, not scored
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,28 @@ def exact(answer: str, choices: Sequence[str]) -> str:
     return answer
 
 
-def load_mapper(
+@dataclass(frozen=True)
+class ChoiceMapping:
+    """From a free answer to one of the choices.
+
+    Attributes:
+        name: with the model's, part of what a score is.
+        choose: the mapping itself.
+        libraries: versions of those that decide it.
+    """
+
+    name: str
+    choose: Mapper
+    libraries: Mapping[str, str]
+
+
+EXACT = ChoiceMapping("exact", exact, {})
+
+
+def load_mapping(
     name: str, sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]
-) -> Mapper:
-    """Give a mapper by its name, "exact" or "sbert", ready for these answers.
+) -> ChoiceMapping:
+    """Give a mapping by its name, "exact" or "sbert", ready for these answers.
 
     Raises:
         ConfigError: there is no such mapping, or "sbert" has no folder.
@@ -35,11 +54,15 @@ def load_mapper(
     return choose("tifa mapping", name, TIFA_MAPPINGS)(sbert_path, benchmark, answers)
 
 
-def _exact(sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]) -> Mapper:
-    return exact
+def _exact(
+    sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]
+) -> ChoiceMapping:
+    return EXACT
 
 
-def _sbert(sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]) -> Mapper:
+def _sbert(
+    sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]
+) -> ChoiceMapping:
     from selma.evaluation.sbert import load_sbert_mapper
 
     if sbert_path is None:
@@ -61,10 +84,11 @@ def _sbert(sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[R
             if key in choices
         ]
     )
-    return mapper
+    model = f"{mapper.about['model']} sha256 {mapper.about['weights_sha256'][:12]}"
+    return ChoiceMapping(f"sbert ({model})", mapper, mapper.about["libraries"])
 
 
-TIFA_MAPPINGS: dict[str, Callable[[str | None, Sequence[Row], Sequence[Row]], Mapper]] = {
+TIFA_MAPPINGS: dict[str, Callable[[str | None, Sequence[Row], Sequence[Row]], ChoiceMapping]] = {
     "exact": _exact,
     "sbert": _sbert,
 }
@@ -74,8 +98,7 @@ def score_tifa(
     benchmark: Sequence[Row],
     answers: Sequence[Row],
     *,
-    mapping: str,
-    mapper: Mapper = exact,
+    mapping: ChoiceMapping = EXACT,
     judge_about: Mapping[str, Any] | None = None,
     allow_partial: bool = False,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -87,8 +110,7 @@ def score_tifa(
     Args:
         benchmark: rows of a benchmark table.
         answers: rows of an answers table, of one judge.
-        mapping: the mapper's name, part of what the score is.
-        mapper: from a free answer to a choice.
+        mapping: from a free answer to a choice, see `load_mapping`.
         judge_about: what the answers table says of its judge.
         allow_partial: leave pictures out that lack an answer, instead of refusing.
 
@@ -101,8 +123,10 @@ def score_tifa(
         RecordError: an answer belongs to no question.
     """
     joined = join_answers(benchmark, answers, allow_partial=allow_partial)
-    rows = [_row(picture, mapper) for picture in joined.pictures]
-    return rows, describe("tifa", VERSION, f"{mapping} mapping", joined, judge_about)
+    rows = [_row(picture, mapping.choose) for picture in joined.pictures]
+    about = describe("tifa", VERSION, f"{mapping.name} mapping", joined, judge_about)
+    about["libraries"] = {**about["libraries"], **mapping.libraries}
+    return rows, about
 
 
 def _row(picture: AnsweredPicture, mapper: Mapper) -> dict[str, Any]:

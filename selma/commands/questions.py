@@ -1,0 +1,128 @@
+"""The command `selma questions`: an LLM writes DSG or TIFA questions for new prompts."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selma.errors import BackendError, ConfigError
+
+if TYPE_CHECKING:
+    from selma.llm.generators import TextGenerator
+    from selma.questions.generation import Written
+
+RETRIES = 3
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Describe the command's arguments."""
+    command = commands.add_parser("questions", help="have an LLM write questions for prompts")
+    command.add_argument("method", help="dsg: yes/no with dependencies; tifa: with choices")
+    command.add_argument(
+        "--prompts", type=Path, required=True, help=".txt, .jsonl, or a .parquet prompts table"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="BENCHMARK.parquet")
+    command.add_argument("--backend", required=True, help="openai or pocket")
+    command.add_argument("--model", required=True)
+    command.add_argument("--revision", required=True, help="kept beside the questions")
+    command.add_argument("--temperature", type=float, default=0.0)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--retries", type=int, default=RETRIES, help="tries after a reply that cannot be used"
+    )
+    command.add_argument(
+        "--replies", type=Path, help="stored replies; default: beside --out, .replies.jsonl"
+    )
+    command.add_argument(
+        "--unifiedqa", type=Path, metavar="FOLDER", help="tifa: model that questions must pass"
+    )
+    command.add_argument(
+        "--allow-partial", action="store_true", help="write the prompts that have questions"
+    )
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the benchmark table.
+
+    Raises:
+        BackendError: a prompt stayed without questions, and not --allow-partial, or all did.
+    """
+    from selma.choices import choose
+    from selma.llm.cache import CachedGenerator
+    from selma.questions.generation import METHODS, write_questions
+    from selma.questions.prompt_files import read_prompts
+    from selma.runtime import progress
+    from selma.tables import write_table
+
+    method = choose("question method", args.method, METHODS)
+    if args.retries < 0 or (args.unifiedqa and args.method != "tifa"):
+        raise ConfigError("expected --retries of at least 0, and --unifiedqa only with tifa")
+    prompts = read_prompts(args.prompts)
+    llm = {key: getattr(args, key) for key in ("backend", "model", "revision", "temperature")}
+    replies = args.replies or args.out.with_suffix(".replies.jsonl")
+    cached = CachedGenerator(_generator(**llm), replies, llm)
+    with progress(len(prompts), f"{args.method} questions") as advance:
+        written = write_questions(
+            args.method, prompts, cached, retries=args.retries, seed=args.seed, advance=advance
+        )
+    failed = _tell_failures(written, args.out.with_suffix(".failures.json"))
+    if failed and (not args.allow_partial or not written.rows):
+        raise BackendError(failed)
+    passed = _passed(written, args.unifiedqa) if args.unifiedqa else {}
+    about = {
+        "method": args.method,
+        "source": method.source,
+        "request_versions": method.request_versions(),
+        **llm,
+        "seed": args.seed,
+        "retries": args.retries,
+        "counts": asdict(written.counts),
+        **passed,
+    }
+    write_table(args.out, "benchmark", written.rows, about=about)
+    counts = written.counts
+    print(
+        f"{args.out}: {sum(len(row['questions']) for row in written.rows)} questions for "
+        f"{len(written.rows)} of {counts.prompts} prompts; {counts.requests} requests, "
+        f"{counts.unreadable} replies unreadable"
+    )
+
+
+def _generator(backend: str, model: str, revision: str, temperature: float) -> "TextGenerator":
+    from selma.llm.generators import make_generator
+
+    if backend == "pocket":
+        from selma.pocket.question_writer import PocketQuestionWriter
+
+        return PocketQuestionWriter(model, revision)
+    return make_generator(backend, model=model, revision=revision, temperature=temperature)
+
+
+def _tell_failures(written: "Written", path: Path) -> str:
+    """Write the failures, or take away those of an earlier run; "" if there are none."""
+    from selma.runtime import write_json
+
+    if not written.failures:
+        path.unlink(missing_ok=True)
+        return ""
+    write_json(path, [asdict(failure) for failure in written.failures])
+    return (
+        f"{len(written.failures)} of {written.counts.prompts} prompts have no questions, first "
+        f"{written.failures[0].item_id!r}; {path} holds the replies that could not be used; take "
+        "another --model, raise --retries, or go on without them by --allow-partial"
+    )
+
+
+def _passed(written: "Written", directory: Path) -> dict[str, Any]:
+    """Keep, in the rows, the questions that a question-answering model passes."""
+    from collections import Counter
+
+    from selma.questions.unified_qa import filter_questions, load_unified_qa
+
+    answer = load_unified_qa(directory)
+    dropped: Counter[str] = Counter()
+    for row in written.rows:
+        row["questions"], lost = filter_questions(row["prompt"], row["questions"], answer)
+        dropped.update(lost)
+    return {"unifiedqa": {"model": directory.name, "dropped": dict(dropped)}}

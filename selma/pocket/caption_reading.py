@@ -1,0 +1,103 @@
+"""Reads a pocket caption back into the Description that it was written from."""
+
+import re
+from collections.abc import Iterable
+
+from selma.pocket.captions import (
+    COUNT_WORDS,
+    RELATION_PHRASES,
+    SHAPE_OF_NAME,
+    SIZE_WORDS,
+    Description,
+    Group,
+    Link,
+)
+from selma.pocket.scenes import BACKGROUNDS, COLOURS
+
+_SIZES = {word: size for size, words in SIZE_WORDS.items() for word in words}
+_COUNTS = {word: count for count, word in COUNT_WORDS.items()}
+_RELATIONS = {phrase: name for name, phrases in RELATION_PHRASES.items() for phrase in phrases}
+
+
+def _any(words: Iterable[str]) -> str:
+    return "(?:" + "|".join(sorted(map(re.escape, words), key=len, reverse=True)) + ")"
+
+
+_BACKGROUND = re.compile(
+    rf"\b(?:(?P<before>{_any(BACKGROUNDS)}) background"
+    rf"|background is (?P<after>{_any(BACKGROUNDS)}))\b"
+)
+_PART = re.compile(
+    rf"\b(?:(?P<number>an?|the|\d|{_any(_COUNTS)}) (?:(?P<size>{_any(_SIZES)}) )?"
+    rf"(?:(?P<colour>{_any(COLOURS)}) )?(?P<kind>{_any(SHAPE_OF_NAME)})"
+    rf"|(?P<relation>{_any(_RELATIONS)})(?P<it> it)?)\b"
+)
+# All words that the forms in `captions` put around things, relations and background.
+_AROUND = frozenset(
+    re.findall(
+        r"\w+",
+        "a against also an and are art behind beside can clean design drawing edges exactly flat "
+        "here icon image imagine in is it just minimal next of on picture placed scene see set "
+        "shapes showing shows simple strange style surprising the there this to unusual vector we "
+        "with",
+    )
+)
+
+
+def read_caption(caption: str) -> Description | None:
+    """Understand a caption; the inverse of `skills.write_prompt` for every Description it draws.
+
+    Returns:
+        None if the caption has words that the pocket world's captions do not use, or no thing.
+    """
+    text = " ".join(caption.lower().split())
+    background = _BACKGROUND.search(text)
+    if background:
+        text = text[: background.start()] + text[background.end() :]
+    parts = list(_PART.finditer(text))
+    around = re.findall(r"[a-z0-9]+", _PART.sub(" ", text))
+    groups = [_group(part) for part in parts if _is_new(part)]
+    links = _links(parts)
+    if not groups or links is None or not set(around) <= _AROUND:
+        return None
+    if any(part["it"] for part in parts):
+        groups = groups[::-1]  # "a star with a ring above it" is about the ring
+    colour = (background["before"] or background["after"]) if background else None
+    return Description(tuple(groups), tuple(links), colour)
+
+
+def _is_new(part: re.Match[str]) -> bool:
+    """Tell whether a part names a thing that was not named before."""
+    return part["kind"] is not None and part["number"] != "the"
+
+
+def _group(part: re.Match[str]) -> Group:
+    number = part["number"]
+    count = int(number) if number.isdecimal() else _COUNTS.get(number, 1)
+    size = _SIZES[part["size"]] if part["size"] else None
+    return Group(SHAPE_OF_NAME[part["kind"]], part["colour"], size, count)
+
+
+def _links(parts: list[re.Match[str]]) -> list[Link] | None:
+    """Read who stands where to whom; None if a relation lacks one of its two things."""
+    shapes = [SHAPE_OF_NAME[part["kind"]] for part in parts if _is_new(part)]
+    links = []
+    for at, part in enumerate(parts):
+        if part["relation"] is None:
+            continue
+        around = [parts[at + step] if 0 <= at + step < len(parts) else None for step in (-1, 1, 2)]
+        before, after, third = (near["kind"] if near else None for near in around)
+        named: tuple[str | None, str | None]
+        if part["it"]:
+            named = (shapes[-1], shapes[0]) if len(shapes) == 2 else (None, None)
+        elif around[1] and around[1]["number"] == "the":
+            named = third, after  # "above the star there is a ring"
+        else:
+            named = before, after  # "a ring above a star"
+        first, second = (SHAPE_OF_NAME.get(kind or "") for kind in named)
+        if first not in shapes or second not in shapes:
+            return None
+        order = shapes[::-1] if part["it"] else shapes
+        relation = _RELATIONS[part["relation"]]
+        links.append(Link(order.index(first), relation, order.index(second)))
+    return links

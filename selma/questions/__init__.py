@@ -1,0 +1,1 @@
+"""An LLM writes the questions of DSG and TIFA for new prompts."""

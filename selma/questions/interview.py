@@ -1,0 +1,75 @@
+"""Asks an LLM about one prompt, and again when a reply cannot be read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from selma.errors import ReplyError
+from selma.llm.generators import TextGenerator
+from selma.seeds import derive_seed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What was asked for: questions of a benchmark row, and how many were dropped for what."""
+
+    rows: list[dict[str, Any]]
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class BadReply:
+    """A reply that could not be used: to which step, why, and its raw text."""
+
+    step: str
+    reason: str
+    reply: str
+
+
+@dataclass
+class Interview:
+    """The requests about one prompt and what came of them.
+
+    Attributes:
+        generator: answers.
+        prompt: what the questions are about.
+        retries: further tries for a step after its first.
+        seed: root seed; each request's seed follows from it, the prompt, the step and the try.
+        requests: how many were sent.
+        bad_replies: those that could not be used, in order.
+    """
+
+    generator: TextGenerator
+    prompt: str
+    retries: int
+    seed: int
+    requests: int = 0
+    bad_replies: list[BadReply] = field(default_factory=list)
+
+    def ask(self, step: str, build_request: Callable[[str], str], parse: Callable[[str], T]) -> T:
+        """Ask until a reply can be read, with another seed each time.
+
+        Args:
+            step: names the request.
+            build_request: makes the text from why the last reply was refused, "" at first.
+            parse: reads a reply or raises ReplyError.
+
+        Raises:
+            ReplyError: no reply could be read; it is the last one's.
+            BackendError: the generator failed.
+        """
+        refused = ""
+        for attempt in range(self.retries + 1):
+            seed = derive_seed(self.seed, "questions", step, self.prompt, attempt)
+            reply = self.generator.generate(build_request(refused), seed=seed)
+            self.requests += 1
+            try:
+                return parse(reply)
+            except ReplyError as error:
+                refused = str(error)
+                self.bad_replies.append(BadReply(step, refused, reply))
+                if attempt == self.retries:
+                    raise
+        raise AssertionError(f"retries must not be negative, got {self.retries}")
