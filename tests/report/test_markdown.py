@@ -104,19 +104,3 @@ def test_the_readme_shows_the_committed_metrics():
     assert text == replace_results(text, table_of(ROOT), "README.md"), (
         "run `selma table --write README.md`"
     )
-
-
-def test_the_readme_names_every_module_with_its_first_line():
-    text = README.read_text(encoding="utf-8")
-    lacking = [
-        str(path.relative_to(ROOT))
-        for folder in ("selma", "stages")
-        for path in sorted((ROOT / folder).rglob("*.py"))
-        if path.name != "__init__.py" and _line(path) not in text
-    ]
-    assert lacking == [], "bring the tree in README.md up to date"
-
-
-def _line(path):
-    summary = path.read_text(encoding="utf-8").splitlines()[0].strip('"').rstrip(".")
-    return f"{path.relative_to(ROOT).as_posix():<37} {summary}\n"
