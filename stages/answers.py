@@ -4,14 +4,16 @@ import argparse
 import logging
 from pathlib import Path
 
-from selma.choices import choose
-from selma.evaluation.judges import JUDGES, judge_samples
+from selma.evaluation.judges.asking import judge_samples
+from selma.evaluation.judges.loading import judge_settings, load_judge, normaliser
+from selma.evaluation.judges.store import AnswerLog
+from selma.evaluation.picture_checks import check_table
 from selma.params import PARAMS_PATH, AnswersParams, load_section
-from selma.runtime import progress, run_stage
+from selma.runtime import progress, run_stage, workspace
 from selma.tables import read_table, write_table
 
 logger = logging.getLogger(__name__)
-BENCHMARKS = ("pocket-dsg", "pocket-tifa")
+BENCHMARKS = ("dsg", "tifa")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,21 +24,35 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     params = load_section("answers", AnswersParams, args.params)
-    judge = choose("judge", params.judge, JUDGES)
+    values = params.model_dump()
     for name in BENCHMARKS:
-        file = f"{name}.parquet"
-        samples = read_table(Path("data/samples") / args.model / file, "samples")
-        with progress(len(samples), f"answers {args.model} {name}") as advance:
+        file = f"pocket-{name}.parquet"
+        pictures, questions = (
+            Path("data/samples") / args.model / file,
+            Path("data/benchmarks", file),
+        )
+        benchmark = read_table(questions, "benchmark")
+        samples = check_table(str(pictures), read_table(pictures, "samples"), benchmark)
+        settings = judge_settings(values, template=values[f"{name}_template"])
+        judge = load_judge(params.judge, settings)
+        about = {**judge.about, "normalise": params.normalise}
+        with (
+            workspace(f"answers-{args.model}-{name}", [pictures, questions], values) as work,
+            progress(len(samples), f"answers {args.model} {name}") as advance,
+        ):
             answers = judge_samples(
-                read_table(Path("data/benchmarks") / file, "benchmark"),
+                benchmark,
                 samples,
                 judge,
                 judge_name=params.judge,
-                revision=params.revision,
+                revision=params.revision or "",
                 batch_size=params.batch_size,
+                normalise=normaliser(params.normalise),
                 advance=advance,
+                store=AnswerLog(work / "answers.jsonl", about),
             )
-        write_table(Path("data/answers") / params.judge / args.model / file, "answers", answers)
+            out = Path("data/answers") / params.judge / args.model / file
+            write_table(out, "answers", answers, about)
         logger.info("%d answers about %d pictures of %s", len(answers), len(samples), name)
 
 

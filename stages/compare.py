@@ -8,7 +8,7 @@ from selma.evaluation import summary
 from selma.evaluation.comparison import ALL_SKILLS, METRICS, Bootstrap, item_scores
 from selma.params import PARAMS_PATH, CompareParams, load_section, load_value
 from selma.runtime import run_stage, write_bytes_atomic, write_json
-from selma.tables import read_table
+from selma.tables import read_about, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,9 @@ def main(argv: list[str] | None = None) -> None:
     for metric, about in METRICS.items():
         benchmark = read_table(Path("data/benchmarks") / f"{about.benchmark}.parquet", "benchmark")
         for model in summary.MODELS:
-            rows = read_table(Path("data/scores") / metric / f"{model}.parquet", "scores")
-            table[metric, model] = item_scores(metric, model, rows, benchmark)
+            path = Path("data/scores") / metric / f"{model}.parquet"
+            rows, made = read_table(path, "scores"), read_about(path)
+            table[metric, model] = item_scores(metric, model, rows, made, benchmark)
     scores = summary.summarise(table, bootstrap)
     comparisons = summary.compare(table, bootstrap)
     write_json(Path("metrics/comparison.json"), {"comparisons": comparisons, "scores": scores})

@@ -20,10 +20,12 @@ def main(argv: list[str] | None = None) -> None:
     score_table(
         "hps",
         Path("data/samples") / args.model / "pocket-dsg.parquet",
+        Path("data/benchmarks/pocket-dsg.parquet"),
         Path("data/scores/hps") / f"{args.model}.parquet",
         directory=params.path,
-        version=f"{params.version}, 100 * cosine",
+        version=params.version,
         batch_size=params.batch_size,
+        antialias=params.antialias,
     )
 
 

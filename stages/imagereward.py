@@ -20,9 +20,10 @@ def main(argv: list[str] | None = None) -> None:
     score_table(
         "imagereward",
         Path("data/samples") / args.model / "pocket-dsg.parquet",
+        Path("data/benchmarks/pocket-dsg.parquet"),
         Path("data/scores/imagereward") / f"{args.model}.parquet",
         directory=params.path,
-        version="(raw - mean) / standard deviation",
+        version="arXiv 2304.05977",
         batch_size=params.batch_size,
     )
 

@@ -20,9 +20,10 @@ def main(argv: list[str] | None = None) -> None:
     score_table(
         "pickscore",
         Path("data/samples") / args.model / "pocket-dsg.parquet",
+        Path("data/benchmarks/pocket-dsg.parquet"),
         Path("data/scores/pickscore") / f"{args.model}.parquet",
         directory=params.path,
-        version="exp(logit_scale) * cosine",
+        version="arXiv 2305.01569",
         batch_size=params.batch_size,
     )
 

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from selma.benchmarks.folder import benchmark_files
 from selma.llm.cache import CachedGenerator
 from selma.llm.generators import make_generator
 from selma.params import PARAMS_PATH, PromptsParams, load_skill_section, load_value
@@ -19,7 +20,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.prompts", description=__doc__)
     parser.add_argument("--skill", required=True)
     parser.add_argument("--skills", type=Path, default=Path("data/skills"), help="folder")
-    parser.add_argument("--benchmarks", type=Path, nargs="*", default=[])
+    parser.add_argument(
+        "--benchmarks", type=Path, nargs="*", default=[], help="tables, or folders of tables"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--metrics", type=Path, required=True)
     parser.add_argument("--params", type=Path, default=PARAMS_PATH)
@@ -31,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     spec = read_skill(skill_path)
     benchmark_prompts = {
         f"{path.stem}/{row['item_id']}": row["prompt"]
-        for path in args.benchmarks
+        for path in benchmark_files(args.benchmarks)
         for row in read_table(path, "benchmark")
     }
     llm = params.model_dump(include={"backend", "model", "revision", "temperature"})

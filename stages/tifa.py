@@ -4,10 +4,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from selma.evaluation.tifa import score_tifa
+from selma.evaluation.tifa import load_mapping, score_tifa
 from selma.params import PARAMS_PATH, AnswersParams, TifaParams, load_section
 from selma.runtime import run_stage
-from selma.tables import read_table, write_table
+from selma.tables import read_about, read_table, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +21,17 @@ def main(argv: list[str] | None = None) -> None:
 
     params = load_section("tifa", TifaParams, args.params)
     judge = load_section("answers", AnswersParams, args.params).judge
-    scores = score_tifa(
-        read_table(Path("data/benchmarks/pocket-tifa.parquet"), "benchmark"),
-        read_table(Path("data/answers") / judge / args.model / "pocket-tifa.parquet", "answers"),
-        mapping=params.mapping,
+    benchmark = Path("data/benchmarks/pocket-tifa.parquet")
+    answers = Path("data/answers") / judge / args.model / "pocket-tifa.parquet"
+    questions, given = read_table(benchmark, "benchmark"), read_table(answers, "answers")
+    scores, about = score_tifa(
+        questions,
+        given,
+        mapping=load_mapping(params.mapping, params.sbert_path, questions, given),
+        judge_about=read_about(answers),
     )
-    write_table(Path("data/scores/tifa") / f"{args.model}.parquet", "scores", scores)
+    about["benchmark"] = benchmark.stem
+    write_table(Path("data/scores/tifa") / f"{args.model}.parquet", "scores", scores, about)
     mean = 100 * sum(row["score"] for row in scores) / max(1, len(scores))
     logger.info("tifa of %d pictures of %s: %.2f %%", len(scores), args.model, mean)
 

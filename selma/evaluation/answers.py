@@ -172,10 +172,11 @@ def _missing(missing: Sequence[Key], wanted: Collection[Key], items: Mapping[str
     lost = {item_id for item_id, _, _ in missing}
     here = {row["source"] for item_id, row in items.items() if item_id not in lost}
     absent = sorted({row["source"] for row in items.values()} - here)
-    sources = f"; no item of these sources is complete: {', '.join(absent)}" if absent else ""
+    sources = f", choose sources that are ({', '.join(sorted(here))})" if absent and here else ""
+    lacking = f"; no item is complete of: {', '.join(absent)}" if absent else ""
     return (
-        f"answers: {len(missing)} of {len(wanted)} are missing ({_names(missing)}){sources}; have "
-        "them answered, choose the sources that are, or allow a partial score"
+        f"answers: {len(missing)} of {len(wanted)} are missing ({_names(missing)}){lacking}; have "
+        f"them answered{sources}, or allow a partial score"
     )
 
 

@@ -132,17 +132,22 @@ def build(config: RewardConfig) -> RewardModel:
 
 def save(model: RewardModel, directory: Path) -> None:
     """Write config.json and model.safetensors; the caller saves tokenizer and image settings."""
+    write(model.config, model.network.state_dict(), directory)
+
+
+def write(config: RewardConfig, weights: "Mapping[str, torch.Tensor]", directory: Path) -> None:
+    """Write what `load` reads, from the state dict of a network; as `save`."""
     from safetensors.torch import save_file
 
     directory.mkdir(parents=True, exist_ok=True)
-    config = json.dumps(asdict(model.config), indent=2, sort_keys=True) + "\n"
-    (directory / CONFIG_FILE).write_text(config, encoding="utf-8")
-    tensors = {name: t.detach().contiguous() for name, t in model.network.state_dict().items()}
+    text = json.dumps(asdict(config), indent=2, sort_keys=True) + "\n"
+    (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
+    tensors = {name: t.detach().contiguous() for name, t in weights.items()}
     save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 def load(directory: Path) -> RewardModel:
-    """Read a reward model that `save` wrote, ready to score (no dropout).
+    """Read a reward model that `save` or `write` wrote as float32, ready to score (no dropout).
 
     Raises:
         MissingDataError: a file is not there.

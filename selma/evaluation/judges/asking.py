@@ -1,49 +1,24 @@
-"""Judges: models that look at a picture and answer questions about it."""
+"""Asks a judge all questions of a benchmark about a model's pictures, resumably."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Protocol
 
 from selma.errors import BackendError, MissingDataError, RecordError
+from selma.evaluation.judges.protocol import Judge, Question
 
 Row = Mapping[str, Any]
 
 
-class Question(NamedTuple):
-    """What is asked about a picture; no choices means yes or no."""
+class AnswerStore(Protocol):
+    """Keeps the answers about each picture while a judge is at work; see `store`."""
 
-    question: str
-    choices: tuple[str, ...]
+    def get(self, item_id: str, sample: int, sha256: str) -> list[str] | None:
+        """Give the answers about a picture that were kept, in the order of its questions."""
+        ...
 
-
-class Judge(Protocol):
-    """Answers questions about pictures."""
-
-    def __call__(
-        self,
-        pictures: Sequence[NDArray[np.uint8]],
-        questions: Sequence[Sequence[Question]],
-    ) -> list[list[str]]:
-        """Give one answer for each question of each picture.
-
-        Args:
-            pictures: N pictures, each (H, W, 3) uint8.
-            questions: for each picture, what is asked about it.
-        """
-
-
-def pocket_judge(
-    pictures: Sequence[NDArray[np.uint8]], questions: Sequence[Sequence[Question]]
-) -> list[list[str]]:
-    """Let the pocket world's judge look at the pixels."""
-    from selma.pocket.judge import answer_questions
-
-    return answer_questions(pictures, questions)
-
-
-JUDGES: dict[str, Judge] = {"pocket": pocket_judge}
+    def put(self, item_id: str, sample: int, sha256: str, answers: Sequence[str]) -> None:
+        """Keep the answers about a picture for good."""
+        ...
 
 
 def judge_samples(
@@ -54,7 +29,10 @@ def judge_samples(
     judge_name: str,
     revision: str,
     batch_size: int,
+    normalise: Callable[[str], str],
     advance: Callable[[int], None],
+    store: AnswerStore | None = None,
+    allow_partial: bool = False,
 ) -> list[dict[str, Any]]:
     """Ask a judge all the questions of a benchmark about a model's pictures.
 
@@ -67,7 +45,10 @@ def judge_samples(
         judge_name: kept with each answer.
         revision: kept with each answer.
         batch_size: pictures at a time.
+        normalise: from what the judge said to what counts as its answer; both are kept.
         advance: told how many pictures are done.
+        store: answers of an earlier run are taken from it, new ones are kept in it.
+        allow_partial: pictures may be missing.
 
     Returns:
         Rows of an answers table.
@@ -78,50 +59,63 @@ def judge_samples(
         BackendError: the judge did not answer every question.
     """
     questions = {row["item_id"]: row["questions"] for row in benchmark}
-    check_samples(questions, samples)
+    check_samples(questions, samples, allow_partial=allow_partial)
     asked = [row for row in samples if questions[row["item_id"]]]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for start in range(0, len(asked), batch_size):
         batch = asked[start : start + batch_size]
-        answers = _ask(judge, batch, [questions[row["item_id"]] for row in batch])
-        for row, row_answers in zip(batch, answers, strict=True):
-            for question, answer in zip(questions[row["item_id"]], row_answers, strict=True):
+        known = {id(row): store.get(*_key(row)) if store else None for row in batch}
+        new = [row for row in batch if known[id(row)] is None]
+        said = _ask(judge, new, [questions[row["item_id"]] for row in new]) if new else []
+        for row, answers in zip(new, said, strict=True):
+            known[id(row)] = answers
+            if store:
+                store.put(*_key(row), answers)
+        for row in batch:
+            for question, raw in zip(questions[row["item_id"]], known[id(row)] or (), strict=True):
                 rows.append(
                     {
                         "item_id": row["item_id"],
                         "sample": row["sample"],
                         "question_id": question["question_id"],
-                        "raw_answer": answer,
-                        "answer": answer,
                         "judge": judge_name,
                         "revision": revision,
+                        "sha256": row["sha256"],
+                        "raw_answer": raw,
+                        "answer": normalise(raw),
                     }
                 )
         advance(len(batch))
     return rows
 
 
-def check_samples(item_ids: Mapping[str, object], samples: Sequence[Row]) -> None:
+def check_samples(
+    item_ids: Mapping[str, object], samples: Sequence[Row], *, allow_partial: bool = False
+) -> None:
     """Check that there is each sample of each benchmark item, and no other picture.
 
     Raises:
-        MissingDataError: pictures are missing.
+        MissingDataError: pictures are missing, and `allow_partial` does not let them.
         RecordError: a picture belongs to no item.
     """
     given = {(row["item_id"], row["sample"]) for row in samples}
     numbers = sorted({sample for _, sample in given}) or [0]
     wanted = {(item_id, number) for item_id in item_ids for number in numbers}
     missing, extra = sorted(wanted - given), sorted(given - wanted)
-    if missing:
+    if missing and not allow_partial:
         raise MissingDataError(
             f"samples: {len(missing)} of {len(wanted)} pictures are missing, first of item "
-            f"{missing[0][0]!r} sample {missing[0][1]}; run `dvc repro samples`"
+            f"{missing[0][0]!r} sample {missing[0][1]}; have them drawn (`dvc repro samples`)"
         )
     if extra:
         raise RecordError(
             f"samples: {len(extra)} pictures belong to no benchmark item, first {extra[0][0]!r}; "
             "samples and benchmark must be of one version"
         )
+
+
+def _key(row: Row) -> tuple[str, int, str]:
+    return row["item_id"], row["sample"], row["sha256"]
 
 
 def _ask(

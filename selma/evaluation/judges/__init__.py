@@ -1,0 +1,1 @@
+"""Judges: models that look at a picture and answer questions about it."""

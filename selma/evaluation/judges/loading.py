@@ -1,0 +1,139 @@
+"""Judges by name; each is loaded only when it is chosen."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.choices import choose
+from selma.evaluation.judges.normalise import NORMALISERS
+from selma.evaluation.judges.protocol import Judge, JudgeSettings, Question
+from selma.evaluation.judges.templates import TEMPLATES
+
+
+class PocketJudge:
+    """The pocket world's judge: looks at the pixels and knows no model."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Say that nothing but the code decides the answers."""
+        libraries = {name: version(name) for name in ("numpy", "pillow", "scipy")}
+        return {"class": "pocket", "libraries": libraries, "preprocessing": "none"}
+
+    def __call__(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        questions: Sequence[Sequence[Question]],
+    ) -> list[list[str]]:
+        """Answer each question about each picture."""
+        from selma.pocket.judge import answer_questions
+
+        return answer_questions(pictures, questions)
+
+
+def _pocket(settings: JudgeSettings) -> Judge:
+    return PocketJudge()
+
+
+def _blip2(settings: JudgeSettings) -> Judge:
+    from selma.evaluation.judges.blip2 import load_blip2
+
+    return load_blip2(settings)
+
+
+def _instructblip(settings: JudgeSettings) -> Judge:
+    from selma.evaluation.judges.blip2 import load_instructblip
+
+    return load_instructblip(settings)
+
+
+def _blip_vqa(settings: JudgeSettings) -> Judge:
+    from selma.evaluation.judges.blip_vqa import load_blip_vqa
+
+    return load_blip_vqa(settings)
+
+
+def _vilt(settings: JudgeSettings) -> Judge:
+    from selma.evaluation.judges.vilt import load_vilt
+
+    return load_vilt(settings)
+
+
+def _chat(settings: JudgeSettings) -> Judge:
+    from selma.evaluation.judges.chat import load_chat
+
+    return load_chat(settings)
+
+
+def _endpoint(settings: JudgeSettings) -> Judge:
+    from selma.evaluation.judges.endpoint import load_endpoint
+
+    return load_endpoint(settings)
+
+
+def _mplug(settings: JudgeSettings) -> Judge:
+    from selma.evaluation.judges.mplug import load_mplug
+
+    return load_mplug(settings)
+
+
+JUDGES: dict[str, Callable[[JudgeSettings], Judge]] = {
+    "pocket": _pocket,
+    "blip2": _blip2,
+    "instructblip": _instructblip,
+    "blip-vqa": _blip_vqa,
+    "vilt": _vilt,
+    "chat": _chat,
+    "endpoint": _endpoint,
+    "mplug": _mplug,
+}
+
+
+def load_judge(name: str, settings: JudgeSettings) -> Judge:
+    """Load a judge.
+
+    Raises:
+        ConfigError: there is no such judge or template, or the judge cannot work so.
+        MissingDataError: its folder is not there.
+        MissingDependencyError: it needs a package that is not installed.
+        RecordError: its files are damaged or do not fit each other.
+    """
+    loader = choose("judge", name, JUDGES)
+    choose("judge template", settings.template, TEMPLATES)
+    return loader(settings)
+
+
+def judge_settings(values: Mapping[str, Any], *, template: str) -> JudgeSettings:
+    """Make a judge's settings from params or a command line.
+
+    Args:
+        values: path (None for a judge without a model), revision, dtype, questions_per_batch,
+            max_new_tokens and beams. The revision is a commit only if there is no such folder.
+        template: how questions are put.
+    """
+    from selma.devices import prepare_device
+
+    path = values["path"]
+    on_disk = path is None or Path(path).is_dir()
+    return JudgeSettings(
+        path=path or "",
+        revision=None if on_disk else values["revision"],
+        dtype=values["dtype"],
+        device="cpu" if path is None else prepare_device(),
+        template=template,
+        questions_per_batch=values["questions_per_batch"],
+        max_new_tokens=values["max_new_tokens"],
+        beams=values["beams"],
+    )
+
+
+def normaliser(name: str) -> Callable[[str], str]:
+    """Give what turns a raw answer into the one that counts.
+
+    Raises:
+        ConfigError: there is no such normaliser.
+    """
+    return choose("answer normaliser", name, NORMALISERS)

@@ -1,0 +1,29 @@
+"""How a judge's reply becomes the answer that is scored; the reply itself is kept beside it.
+
+DSG's rule counts the exact string "yes" and nothing else. Chat models say "Yes." or "Yes, there is
+a cat.", so their scores depend on the normaliser; it is part of a score's name.
+"""
+
+from collections.abc import Callable
+
+_GPT4O_HELPER_DELETES = str.maketrans("", "", ".,?!")
+
+
+def as_is(text: str) -> str:
+    """Change nothing: the rule of DSG's helpers for mPLUG and InstructBLIP."""
+    return text
+
+
+def gpt4o_helper(text: str) -> str:
+    """Lower-case, strip outer white space, then delete ``. , ? !``, as DSG's helper for GPT-4o.
+
+    A whole sentence stays one ("Yes, it is." becomes "yes it is") and is no "yes"; ask with the
+    template "yes-no", as that helper does.
+    """
+    return text.lower().strip().translate(_GPT4O_HELPER_DELETES)
+
+
+NORMALISERS: dict[str, Callable[[str], str]] = {
+    "as-is": as_is,
+    "gpt4o-helper": gpt4o_helper,
+}

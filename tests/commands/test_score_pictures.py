@@ -1,0 +1,128 @@
+"""`selma score` of a folder of pictures: judged or scored, guarded, resumable, told whole."""
+
+import json
+import random
+
+import pytest
+from PIL import Image
+
+from selma.cli import main
+from selma.pocket.captions import Description, Group, realise
+from selma.pocket.question_sets import dsg_questions
+from selma.pocket.render import render
+from selma.tables import read_about, read_table, write_table
+
+DESCRIPTIONS = {
+    "count_0": Description((Group("star", count=2, colour="red"),)),
+    "count_1": Description((Group("circle", colour="blue"), Group("square", colour="green"))),
+    "shape_0": Description((Group("triangle", colour="yellow"),)),
+    "shape_1": Description((Group("circle", colour="red"), Group("star", colour="blue"))),
+}
+
+
+def benchmark_row(item_id, description):
+    questions = [
+        {
+            "question_id": question.question_id,
+            "question": question.question,
+            "choices": list(question.choices),
+            "answer": "yes",
+            "dependency": ",".join(map(str, question.parents)) or "0",
+            "category": question.category,
+            "element": "",
+        }
+        for question in dsg_questions(description)
+    ]
+    source = item_id.rpartition("_")[0]
+    return {"item_id": item_id, "prompt": item_id, "source": source, "questions": questions}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Pictures that show just what their prompts say, and their benchmark; no DVC repository."""
+    monkeypatch.chdir(tmp_path)
+    rows = [benchmark_row(*item) for item in DESCRIPTIONS.items()]
+    write_table(tmp_path / "benchmark.parquet", "benchmark", rows)
+    (tmp_path / "pictures").mkdir()
+    for item_id, description in DESCRIPTIONS.items():
+        picture = render(realise(description, random.Random(item_id)))
+        Image.fromarray(picture).save(tmp_path / "pictures" / f"{item_id}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def run(capsys):
+    def command(*args):
+        code = main([str(arg) for arg in args])
+        told = capsys.readouterr()
+        errors = [line for line in told.err.splitlines() if line.startswith("selma")]
+        return code, told.out, errors
+
+    return command
+
+
+DSG = ("score", "dsg", "--images", "pictures", "--benchmark", "benchmark.parquet", "--judge")
+POCKET = (*DSG, "pocket", "--answers", "answers.parquet", "--resamples", "200")
+
+
+def test_pictures_of_the_prompts_score_a_hundred_and_wrong_ones_less(folder, run):
+    code, out, errors = run(*POCKET, "--json", "--out", "scores.parquet")
+    assert (code, errors) == (0, [])
+    result = json.loads(out)
+    assert (result["score"], result["n_pictures"], result["coverage"]) == (100.0, 4, 1.0)
+    assert (result["judge"], result["judge_settings"]["normalise"]) == ("pocket", "as-is")
+    assert set(result["libraries"]) == {"numpy", "pillow", "scipy"}
+    answers = read_table(folder.parent / "answers.parquet", "answers")
+    assert {row["raw_answer"] for row in answers} == {"yes"}
+    assert all(len(row["sha256"]) == 64 for row in answers)
+    assert read_about(folder.parent / "scores.parquet")["metric"] == "dsg"
+    assert sorted(path.name for path in folder.parent.iterdir()) == [
+        "answers.parquet", "benchmark.parquet", "pictures", "scores.parquet",
+    ]  # fmt: skip
+
+    (folder / "count_0.png").rename(folder / "x.png")
+    (folder / "shape_0.png").rename(folder / "count_0.png")
+    (folder / "x.png").rename(folder / "shape_0.png")
+    code, out, _ = run(*POCKET, "--json")
+    scores = json.loads(out)["prompts"]
+    assert code == 0
+    assert scores["count_0"] == scores["shape_0"] == 0.0
+    assert scores["count_1"] == scores["shape_1"] == 100.0
+
+
+def spoil(folder):
+    """One picture missing, one there twice, one black; one is left as it was."""
+    (folder / "count_0.png").unlink()
+    (folder / "count_1.jpg").write_bytes((folder / "count_1.png").read_bytes())
+    Image.new("RGB", (32, 32)).save(folder / "shape_0.png")
+
+
+def test_a_missing_a_doubled_and_a_black_picture_are_refused_by_name(folder, run):
+    spoil(folder)
+    code, out, errors = run(*POCKET)
+    assert (code, out, len(errors)) == (2, "", 1)
+    assert "1 missing (count_0/0)" in errors[0]
+    assert "1 doubled (count_1.png beside count_1.jpg)" in errors[0]
+    assert "1 black (shape_0.png)" in errors[0]
+    assert not (folder.parent / "answers.parquet").exists()
+
+
+def test_with_allow_partial_the_number_carries_the_coverage(folder, run):
+    spoil(folder)
+    code, out, _ = run(*POCKET, "--allow-partial", "--json", "--out", "scores.parquet")
+    result = json.loads(out)
+    assert (code, result["score"], result["coverage"]) == (0, 100.0, 0.25)
+    assert read_about(folder.parent / "scores.parquet")["coverage"] == 0.25
+    assert result["left_out"] == ["count_0/0", "count_1/0", "shape_0/0"]
+    code, out, _ = run(*POCKET, "--allow-partial")
+    assert "PARTIAL: 25.00 % of 4 pictures are scored" in out
+
+
+def test_a_judge_needs_pictures_and_pictures_need_a_judge(folder, run):
+    given = ("score", "dsg", "--benchmark", "benchmark.parquet", "--answers", "answers.parquet")
+    code, _, errors = run(*given, "--judge", "pocket")
+    assert code == 2 and "expected --images" in errors[0]
+    code, _, errors = run(*given, "--images", "pictures")
+    assert code == 2 and "expected --judge NAME" in errors[0]
+    code, _, errors = run(*given, "--images", "pictures", "--judge", "poket")
+    assert code == 2 and "did you mean 'pocket'?" in errors[0]
