@@ -96,7 +96,8 @@ def _backbone_problems(root: Path, params: Params) -> Iterator[str]:
         yield from _hub_problems("backbone", model.path, model.revision)
     elif not (root / model.path / "model_index.json").is_file():
         yield (
-            f"backbone.path: {model.path}: holds no model_index.json, so it is no diffusers pipeline"
+            f"backbone.path: {model.path}: holds no model_index.json, so it is no pipeline of "
+            "diffusers"
         )
 
 

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from selma.evaluation.judges.asking import judge_samples
-from selma.evaluation.judges.loading import judge_settings, load_judge, normaliser
+from selma.evaluation.judges.loading import describe_judge, judge_settings, load_judge, normaliser
 from selma.evaluation.judges.store import AnswerLog
 from selma.evaluation.picture_checks import check_table
 from selma.params import PARAMS_PATH, AnswersParams, load_section
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
         samples = check_table(str(pictures), read_table(pictures, "samples"), benchmark)
         settings = judge_settings(values, template=values[f"{name}_template"])
         judge = load_judge(params.judge, settings)
-        about = {**judge.about, "normalise": params.normalise}
+        about = {**describe_judge(judge, settings), "normalise": params.normalise}
         with (
             workspace(f"answers-{args.model}-{name}", [pictures, questions], values) as work,
             progress(len(samples), f"answers {args.model} {name}") as advance,
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
                 samples,
                 judge,
                 judge_name=params.judge,
-                revision=params.revision or "",
+                revision=about.get("revision") or params.revision or "",
                 batch_size=params.batch_size,
                 normalise=normaliser(params.normalise),
                 advance=advance,

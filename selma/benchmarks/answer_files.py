@@ -194,8 +194,8 @@ def _join(given: Sequence[Row], benchmark: Sequence[Row], path: Path) -> list[di
     questions = {row["item_id"]: row["questions"] for row in benchmark}
     sources = {row["source"] for row in benchmark}
     revision = "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest()
-    taken: set[tuple[str, int]] = set()
-    reworded = 0
+    taken: dict[tuple[str, int], str] = {}
+    reworded = repeated = 0
     rows = []
     for item in given:
         item_id = item["item_id"]
@@ -207,8 +207,11 @@ def _join(given: Sequence[Row], benchmark: Sequence[Row], path: Path) -> list[di
                 "and benchmark must be of one version"
             )
         number, same_text = _question_id(item, questions[item_id], taken, path)
+        if taken.get((item_id, number)) == item["answer"]:
+            repeated += 1
+            continue
         reworded += not same_text
-        taken.add((item_id, number))
+        taken[item_id, number] = item["answer"]
         rows.append(
             {
                 "item_id": item_id,
@@ -226,6 +229,8 @@ def _join(given: Sequence[Row], benchmark: Sequence[Row], path: Path) -> list[di
             f"{path}: {reworded} of {len(rows)} answers belong to a question with another wording "
             "than the benchmark's; answers and benchmark must be of one version"
         )
+    if repeated:
+        logger.warning("%s: %d answers stand there twice, alike", path, repeated)
     if reworded:
         logger.warning(
             "%s: %d questions are worded otherwise than in the benchmark", path, reworded
@@ -234,7 +239,7 @@ def _join(given: Sequence[Row], benchmark: Sequence[Row], path: Path) -> list[di
 
 
 def _question_id(
-    item: Row, questions: Sequence[Row], taken: set[tuple[str, int]], path: Path
+    item: Row, questions: Sequence[Row], taken: Mapping[tuple[str, int], str], path: Path
 ) -> tuple[int, bool]:
     """Find an answer's question, and tell whether the wording is the same."""
     item_id = item["item_id"]
@@ -247,7 +252,8 @@ def _question_id(
     else:
         worded = [q["question_id"] for q in free if _plain(q["question"]) == _plain(text or "")]
         found, same = (worded[0], True) if worded else (number, False)
-    if found is None or found not in by_id or (item_id, found) in taken:
+    again = (item_id, found) in taken and taken[item_id, found or 0] != item["answer"]
+    if found is None or found not in by_id or again:
         raise RecordError(
             f"{path}: line {item['line']}: item {item_id!r}: question {item['number']!r} "
             f"({text!r}) is not in the benchmark or answered twice; its questions are "

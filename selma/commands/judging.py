@@ -3,9 +3,12 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selma.errors import ConfigError
+
+if TYPE_CHECKING:
+    from selma.evaluation.judges.protocol import JudgeSettings
 
 Row = Mapping[str, Any]
 PICTURES_PER_BATCH = 8  # decoded at a time; does not change an answer
@@ -22,7 +25,7 @@ def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
         RecordError: pictures are doubled, black or unreadable, or the log is of another judge.
     """
     from selma.evaluation.judges.asking import judge_samples
-    from selma.evaluation.judges.loading import judge_settings, load_judge, normaliser
+    from selma.evaluation.judges.loading import describe_judge, load_judge, normaliser
     from selma.evaluation.judges.store import AnswerLog
     from selma.runtime import progress
     from selma.tables import content_hash, write_table
@@ -32,19 +35,12 @@ def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
             "--images: expected --judge NAME, and --answers FILE.parquet to keep its answers in, "
             f"got --judge {args.judge} and --answers {args.answers}"
         )
-    values = {
-        "path": args.judge_path,
-        "revision": args.judge_revision,
-        "dtype": args.dtype,
-        "questions_per_batch": args.questions_per_batch,
-        "max_new_tokens": args.max_new_tokens,
-        "beams": args.beams,
-    }
     normalise = normaliser(args.normalise)
     samples = read_samples(args.images, benchmark, args.allow_partial)
-    judge = load_judge(args.judge, judge_settings(values, template=args.template))
+    settings = settings_of(args)
+    judge = load_judge(args.judge, settings)
     about = {
-        **judge.about,
+        **describe_judge(judge, settings),
         "benchmark_sha256": content_hash(benchmark, "benchmark"),
         "normalise": args.normalise,
     }
@@ -55,15 +51,30 @@ def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
             samples,
             judge,
             judge_name=args.judge,
-            revision=args.judge_revision or args.judge_path or "",
+            revision=about.get("revision") or "",
             batch_size=PICTURES_PER_BATCH,
             normalise=normalise,
             advance=advance,
             store=AnswerLog(log, about),
             allow_partial=args.allow_partial,
         )
-    write_table(args.answers, "answers", rows, {**about, **judge.about})
+    write_table(args.answers, "answers", rows, about)
     log.unlink()
+
+
+def settings_of(args: argparse.Namespace) -> "JudgeSettings":
+    """Give the settings of the model that the --judge-… options name."""
+    from selma.evaluation.judges.loading import judge_settings
+
+    values = {
+        "path": args.judge_path,
+        "revision": args.judge_revision,
+        "dtype": args.dtype,
+        "questions_per_batch": args.questions_per_batch,
+        "max_new_tokens": args.max_new_tokens,
+        "beams": args.beams,
+    }
+    return judge_settings(values, template=args.template)
 
 
 def read_samples(

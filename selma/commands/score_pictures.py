@@ -76,6 +76,50 @@ def _preference(
     return rows, about, {"shuffled prompts": scored(spoilt, f"{args.metric}, shuffled")[0]}
 
 
+def _vqascore(
+    args: argparse.Namespace, samples: Sequence[Row], benchmark: Sequence[Row]
+) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """Score by a chat model's probability of "Yes"."""
+    from selma.commands.judging import settings_of
+    from selma.evaluation.judges.vqascore import load_vqascore
+    from selma.evaluation.pixels import decode_png
+    from selma.runtime import progress
+
+    scorer = load_vqascore(settings_of(args), args.variant)
+    sources = {row["item_id"]: row["source"] for row in benchmark}
+    rows: list[dict[str, Any]] = []
+    with progress(len(samples), "vqascore") as advance:
+        for start in range(0, len(samples), args.questions_per_batch):
+            batch = samples[start : start + args.questions_per_batch]
+            pictures = [decode_png(row["image"]["bytes"]) for row in batch]
+            scores = scorer(pictures, [row["prompt"] for row in batch])
+            rows += [
+                {
+                    "item_id": row["item_id"],
+                    "sample": row["sample"],
+                    "source": sources[row["item_id"]],
+                    "score": score,
+                    "weight": 1.0,
+                    "details": "{}",
+                }
+                for row, score in zip(batch, scores, strict=True)
+            ]
+            advance(len(batch))
+    settings = dict(scorer.about)
+    about = {
+        "judge": Path(args.judge_path).name,
+        "judge_settings": settings,
+        "libraries": settings.pop("libraries", {}),
+        "metric": "vqascore",
+        "policy": args.variant,
+        "preprocessing": settings.pop("preprocessing", "the model's own image processor"),
+        "revision": args.judge_revision or "",
+        "unit": "probability",
+        "version": "arXiv 2404.01291",
+    }
+    return rows, about, {}
+
+
 def _hps_benchmark(rows: Sequence[Row], partial: bool) -> dict[str, Any]:
     """Aggregate as the HPS benchmark prints it, if the pictures are those of its four styles."""
     import numpy as np

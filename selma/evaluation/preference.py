@@ -15,19 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.errors import ConfigError, RecordError
-from selma.evaluation.clipscore import (
-    Scorer,
-    Tokens,
-    check_device,
-    clip_scorer,
-    describe_prompts,
-    full_float32,
-    load_clip,
-    load_clipscore,
-    prompt_tokenizer,
-    weights_revision,
-)
+from selma.evaluation.clip_models import Scorer, clip_scorer, load_clip
+from selma.evaluation.clipscore import load_clipscore
+from selma.evaluation.fingerprints import weights_revision
 from selma.evaluation.hps import HPS_VERSIONS, RESIZE_BY_ANTIALIAS
+from selma.evaluation.precision import check_device, full_float32
+from selma.evaluation.prompt_rules import Tokens, describe_prompts, prompt_tokenizer
 
 if TYPE_CHECKING:
     import torch

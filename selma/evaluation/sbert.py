@@ -4,7 +4,6 @@ Source: TIFA, arXiv 2303.11897, and the code of its authors, with the sentence e
 sentence-transformers/all-mpnet-base-v2.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from selma.choices import choose
 from selma.errors import MissingDataError, RecordError
+from selma.evaluation.fingerprints import weights_revision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -164,7 +164,7 @@ def load_sbert_mapper(directory: Path, *, device: str = "cpu") -> SbertMapper:
     about = {
         "mapping": "sbert",
         "model": directory.name,
-        "weights_sha256": _weights_hash(directory),
+        "weights_sha256": weights_revision(directory).removeprefix("sha256:"),
         "model_type": config.model_type,
         "max_tokens": max_tokens,
         "dtype": "float32",
@@ -188,14 +188,6 @@ def _holds(directory: Path, name: str) -> bool:
             if name in set(handle.keys()):
                 return True
     return False
-
-
-def _weights_hash(directory: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(directory.glob("*.safetensors")):
-        with path.open("rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _batches(sequences: Iterable[Tokens]) -> Iterator[list[Tokens]]:

@@ -103,7 +103,10 @@ def test_items_go_by_their_other_names_too_and_those_of_other_sources_are_left_o
             "set,dsg,sd,set_1,Is it old?,2,0,yes\n",
             "1 of 1 answers belong to a question with another",
         ),
-        (2 * "set,dsg,sd,set_1,Is it red?,2,0,yes\n", "line 3: item 'set_1': question '2'.*twice"),
+        (
+            "set,dsg,sd,set_1,Is it red?,2,0,yes\nset,dsg,sd,set_1,Is it red?,2,0,no\n",
+            "line 3: item 'set_1': question '2'.*twice",
+        ),
         ("set,dsg,sd,set_1,Is it red?\n", "line 2: expected 8 cells, got another number"),
         ("", "holds no answers"),
     ],
@@ -135,3 +138,9 @@ def test_a_tifa_result_about_other_questions_is_refused(write):
         read(path, metric="tifa")
     with pytest.raises(RecordError, match="not a result of TIFA's package"):
         read(write("[]", "r.json"), metric="tifa")
+
+
+def test_a_line_that_stands_there_twice_counts_once(write, caplog):
+    rows = read(write(HEADER + 2 * "set,dsg,sd,set_1,Is it red?,2,0,yes\n"))
+    assert told(rows) == {("set_1", 2): "yes"} and len(rows) == 1
+    assert "1 answers stand there twice" in caplog.text

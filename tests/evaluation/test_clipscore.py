@@ -8,13 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from selma.errors import ConfigError, MissingDataError, RecordError
-from selma.evaluation.clipscore import (
-    CLIPSCORES,
-    clean_prompt,
-    full_float32,
-    load_clipscore,
-    prompt_tokenizer,
-)
+from selma.evaluation.clipscore import CLIPSCORES, load_clipscore
+from selma.evaluation.precision import full_float32
+from selma.evaluation.prompt_rules import clean_prompt, prompt_tokenizer
 
 PROMPTS = ("a red star", "two blue discs", "a cat", "a pig")
 PIXELS = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -49,6 +49,7 @@ class _Parts:
         model: a `…ForConditionalGeneration`.
         tokenizer: of its language model.
         image_processor: makes its pixels.
+        max_tokens: as many as a question may have; None if the language model sets no limit.
         decoding: arguments of `generate`.
         repetition_penalty: 1.0 is none.
     """
@@ -56,6 +57,7 @@ class _Parts:
     model: Any
     tokenizer: Any
     image_processor: Any
+    max_tokens: int | None
     decoding: dict[str, Any]
     repetition_penalty: float
 
@@ -70,7 +72,8 @@ def load_blip2(settings: JudgeSettings) -> Judge:
         ConfigError: a setting is wrong, or T5 should run in float16, where it overflows.
         MissingDataError: there is no such folder.
         MissingDependencyError: a Hub model cannot be had.
-        RecordError: a file is missing or damaged, or the files are not of one model.
+        RecordError: a file is missing or damaged, or the files are not of one model; or a question
+            has more tokens than the model reads.
     """
     from transformers import Blip2ForConditionalGeneration
 
@@ -99,7 +102,8 @@ def load_instructblip(settings: JudgeSettings) -> Judge:
         ConfigError: a setting is wrong, or T5 should run in float16, where it overflows.
         MissingDataError: there is no such folder.
         MissingDependencyError: a Hub model cannot be had.
-        RecordError: a file is missing or damaged, or the files are not of one model.
+        RecordError: a file is missing or damaged, or the files are not of one model; or a question
+            has more tokens than the model reads.
     """
     from transformers import InstructBlipForConditionalGeneration
 
@@ -149,11 +153,15 @@ def _load(
         "no_repeat_ngram_size": 0,
         "num_beams": settings.beams,
         "pad_token_id": tokenizer.pad_token_id,
+        "repetition_penalty": 1.0,  # a processor of our own does it
     }
     if model_type == "instructblip" and language.model_type != "t5":
         decoding["min_new_tokens"] = 1  # published as min_length, which T5's start token fulfils
+    positions = getattr(language, "max_position_embeddings", None)
+    taken = config.num_query_tokens + settings.max_new_tokens
+    max_tokens = None if positions is None else positions - taken
     model = load_model(model_class, settings)
-    return _Parts(model, tokenizer, image_processor, decoding, repetition_penalty)
+    return _Parts(model, tokenizer, image_processor, max_tokens, decoding, repetition_penalty)
 
 
 def _judge(
@@ -165,11 +173,12 @@ def _judge(
     decoding = {
         **parts.decoding,
         "language_model": parts.model.config.text_config.model_type,
-        "repetition_penalty_of_generated": parts.repetition_penalty,
+        "repetition_penalty": parts.repetition_penalty,
+        "repetition_penalty_acts_on": "what is generated",
     }
     return EncodeOnceJudge(
         about=describe(settings, type(parts.model), parts.image_processor, decoding),
-        template=choose("template", settings.template, TEMPLATES),
+        template=TEMPLATES[settings.template],
         questions_per_batch=settings.questions_per_batch,
         encode=encode,
         answer=answer,
@@ -203,10 +212,10 @@ def _generate(parts: _Parts, features: "torch.Tensor", texts: Sequence[str]) -> 
     from transformers import GenerationConfig, LogitsProcessorList
     from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
-    tokens = tokenize(parts.tokenizer, texts, None, features.device)
+    tokens = tokenize(parts.tokenizer, texts, parts.max_tokens, features.device)
     words = parts.model.get_input_embeddings()(tokens.input_ids)  # (N, T, D)
     seen = tokens.attention_mask.new_ones(features.shape[:2])
-    prompt = {
+    prompt: dict[str, Any] = {
         "inputs_embeds": torch.cat([features.to(words.dtype), words], dim=1),  # (N, Q + T, D)
         "attention_mask": torch.cat([seen, tokens.attention_mask], dim=1),
     }

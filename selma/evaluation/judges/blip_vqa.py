@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from selma.choices import choose
 from selma.evaluation.judges.encode_once import EncodeOnceJudge
 from selma.evaluation.judges.protocol import Judge, JudgeSettings
 from selma.evaluation.judges.templates import TEMPLATES
@@ -87,7 +86,7 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
 
     return EncodeOnceJudge(
         about=describe(settings, type(model), image_processor, decoding),
-        template=choose("template", settings.template, TEMPLATES),
+        template=TEMPLATES[settings.template],
         questions_per_batch=settings.questions_per_batch,
         encode=encode,
         answer=answer,

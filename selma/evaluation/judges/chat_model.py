@@ -60,6 +60,7 @@ class ChatModel:
     Attributes:
         about: what decides its replies, in JSON's types.
         encodes_once: whether the vision tower runs once for each picture, not for each question.
+        path: the model's folder or Hub name.
         model: the transformers model; its generation_config is greedy search or a beam.
         processor: its processor; the tokenizer pads at the left.
     """
@@ -68,7 +69,7 @@ class ChatModel:
         """Join a model and its processor; use `load_chat_model`."""
         self.model = model
         self.processor = processor
-        self._path = settings.path
+        self.path = settings.path
         reason = self._why_not_once()
         self.encodes_once = not reason
         if reason:
@@ -125,7 +126,7 @@ class ChatModel:
         length = inputs["input_ids"].shape[1] + new
         if limit is not None and length > limit:
             raise RecordError(
-                f"{self._path}: a prompt and its reply may take {length} tokens, the model reads "
+                f"{self.path}: a prompt and its reply may take {length} tokens, the model reads "
                 f"{limit}; lower max_new_tokens, shorten the question or make pictures smaller"
             )
         return self.model.generate(**inputs, **options)
@@ -145,7 +146,7 @@ class ChatModel:
             problem = " ".join(str(error).split())[:300]
             size = "×".join(map(str, pictures[0].size))
             raise RecordError(
-                f"{self._path}: {texts[0]!r} and a picture of {size} pixels make no prompt: "
+                f"{self.path}: {texts[0]!r} and a picture of {size} pixels make no prompt: "
                 f"{problem}"
             ) from error
         return made.to(self.model.device, dtype=self.model.dtype)

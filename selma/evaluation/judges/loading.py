@@ -130,6 +130,20 @@ def judge_settings(values: Mapping[str, Any], *, template: str) -> JudgeSettings
     )
 
 
+def describe_judge(judge: Judge, settings: JudgeSettings) -> dict[str, Any]:
+    """Say what decides a judge's answers, the same wherever its folder lies.
+
+    A model on disk is named by its folder's name and by its weights' content.
+    """
+    from selma.evaluation.fingerprints import weights_revision
+
+    about = dict(judge.about)
+    folder = Path(settings.path)
+    if settings.path and folder.is_dir():
+        about |= {"path": folder.resolve().name, "revision": weights_revision(folder)}
+    return about
+
+
 def normaliser(name: str) -> Callable[[str], str]:
     """Give what turns a raw answer into the one that counts.
 

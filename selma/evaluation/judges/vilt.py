@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selma.choices import choose
 from selma.errors import RecordError
 from selma.evaluation.judges.encode_once import EncodeOnceJudge
 from selma.evaluation.judges.protocol import Judge, JudgeSettings
@@ -71,7 +70,7 @@ def load_vilt(settings: JudgeSettings) -> Judge:
     decoding = {"kind": "classification", "answers": len(labels)}
     return EncodeOnceJudge(
         about=describe(settings, type(model), image_processor, decoding),
-        template=choose("template", settings.template, TEMPLATES),
+        template=TEMPLATES[settings.template],
         questions_per_batch=settings.questions_per_batch,
         encode=encode,
         answer=answer,

@@ -89,8 +89,6 @@ class VqaScorer:
         self._score = choose("VQAScore variant", variant, VARIANTS)
         self._pairs_per_batch = pairs_per_batch
         self.replies = Replies(read_reply(chat, "Yes"), read_reply(chat, "No"))
-        if self.replies.yes.tokens[0] == self.replies.no.tokens[0]:
-            raise RecordError('"Yes" and "No" begin with the same token; take another model')
         self.about: Mapping[str, Any] = {
             **chat.about,
             "decoding": {"kind": "probabilities"},
@@ -182,7 +180,7 @@ def read_reply(chat: ChatModel, word: str) -> Reply:
     rest = whole[len(turn) :]
     if not whole.startswith(turn) or not rest.lstrip().startswith(word):
         raise RecordError(
-            f"chat template: behind an open turn it does not write {word!r} first: {whole!r}"
+            f"{chat.path}: chat template: behind an open turn it does not write {word!r} first: {whole!r}"
         )
 
     def encode(text: str) -> list[int]:
@@ -195,7 +193,7 @@ def read_reply(chat: ChatModel, word: str) -> Reply:
     first = tokenizer.decode(tokens[:1]).strip()
     if with_word[: len(opened)] != opened or not first or not word.startswith(first):
         raise RecordError(
-            f"chat template: {word!r} has no tokens of its own behind {turn[-20:]!r}: "
+            f"{chat.path}: chat template: {word!r} has no tokens of its own behind {turn[-20:]!r}: "
             f"{tokenizer.convert_ids_to_tokens(with_word[-4:])}"
         )
     ends = chat.model.generation_config.eos_token_id
@@ -204,7 +202,7 @@ def read_reply(chat: ChatModel, word: str) -> Reply:
     end = behind if behind and behind[0] in ends else ends
     if len(end) != 1:
         raise RecordError(
-            f"chat template: behind {word!r} comes {tokenizer.convert_ids_to_tokens(behind)}, none "
+            f"{chat.path}: chat template: behind {word!r} comes {tokenizer.convert_ids_to_tokens(behind)}, none "
             f"of the end tokens {tokenizer.convert_ids_to_tokens(ends)}"
         )
     return Reply(tuple(tokens), end[0])

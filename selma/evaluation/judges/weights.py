@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from selma.choices import choose
 from selma.errors import ConfigError, MissingDataError, MissingDependencyError, RecordError
 from selma.evaluation.judges.protocol import JudgeSettings
+from selma.evaluation.judges.templates import TEMPLATES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,13 +33,14 @@ def check_settings(settings: JudgeSettings) -> None:
     """Check what can be checked before a model is read.
 
     Raises:
-        ConfigError: dtype, device, a number or the revision is wrong.
+        ConfigError: dtype, device, template, a number or the revision is wrong.
         MissingDataError: there is no such folder.
     """
     import torch
 
     choose("dtype", settings.dtype, dict.fromkeys(DTYPES))
     choose("device", settings.device, dict.fromkeys(DEVICES))
+    choose("judge template", settings.template, TEMPLATES)
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device 'cuda': torch finds no CUDA device; use 'cpu'")
     for name in ("questions_per_batch", "max_new_tokens", "beams"):
