@@ -52,7 +52,7 @@ def run_stage(stage: str, main: Callable[[], None]) -> NoReturn:
     logging.basicConfig(
         level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr, force=True
     )
-    for noisy in ("httpx", "diffusers", "transformers", "peft"):
+    for noisy in ("httpx", "httpx2", "diffusers", "transformers", "peft"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)

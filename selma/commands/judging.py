@@ -38,9 +38,10 @@ def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
     normalise = normaliser(args.normalise)
     samples = read_samples(args.images, benchmark, args.allow_partial)
     settings = settings_of(args)
-    judge = load_judge(args.judge, settings)
+    replies = args.answers.with_name(args.answers.name + ".replies.jsonl")
+    judge = load_judge(args.judge, settings, replies)
     about = {
-        **describe_judge(judge, settings),
+        **describe_judge(judge.about, settings),
         "benchmark_sha256": content_hash(benchmark, "benchmark"),
         "normalise": args.normalise,
     }
@@ -60,6 +61,7 @@ def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
         )
     write_table(args.answers, "answers", rows, about)
     log.unlink()
+    replies.unlink(missing_ok=True)
 
 
 def settings_of(args: argparse.Namespace) -> "JudgeSettings":

@@ -1,6 +1,7 @@
 """`selma score` for the metrics that look at pictures themselves: preference models, VQAScore."""
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def score_pictures(args: argparse.Namespace) -> None:
     if args.out is not None:
         write_table(args.out, "scores", rows, about)
     tables = {"source": prompt_cells(rows, lambda row: row["source"], 1.0, how)}
-    extra = _hps_benchmark(rows, args.allow_partial) if args.metric == "hps" else {}
+    extra = hps_aggregate(rows, args.allow_partial) if args.metric == "hps" else {}
     print_results(
         [result_of(Scored(rows, about, tables, controls, extra), 1.0, how)], as_json=args.json
     )
@@ -81,11 +82,13 @@ def _vqascore(
 ) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """Score by a chat model's probability of "Yes"."""
     from selma.commands.judging import settings_of
+    from selma.evaluation.judges.loading import describe_judge
     from selma.evaluation.judges.vqascore import load_vqascore
     from selma.evaluation.pixels import decode_png
     from selma.runtime import progress
 
-    scorer = load_vqascore(settings_of(args), args.variant)
+    model = settings_of(args)
+    scorer = load_vqascore(model, args.variant)
     sources = {row["item_id"]: row["source"] for row in benchmark}
     rows: list[dict[str, Any]] = []
     with progress(len(samples), "vqascore") as advance:
@@ -105,22 +108,22 @@ def _vqascore(
                 for row, score in zip(batch, scores, strict=True)
             ]
             advance(len(batch))
-    settings = dict(scorer.about)
+    settings = describe_judge(scorer.about, model)
     about = {
-        "judge": Path(args.judge_path).name,
+        "judge": settings["path"],
         "judge_settings": settings,
         "libraries": settings.pop("libraries", {}),
         "metric": "vqascore",
         "policy": args.variant,
-        "preprocessing": settings.pop("preprocessing", "the model's own image processor"),
-        "revision": args.judge_revision or "",
+        "preprocessing": json.dumps(settings.pop("preprocessing")),
+        "revision": settings["revision"],
         "unit": "probability",
         "version": "arXiv 2404.01291",
     }
     return rows, about, {}
 
 
-def _hps_benchmark(rows: Sequence[Row], partial: bool) -> dict[str, Any]:
+def hps_aggregate(rows: Sequence[Row], partial: bool) -> dict[str, Any]:
     """Aggregate as the HPS benchmark prints it, if the pictures are those of its four styles."""
     import numpy as np
 

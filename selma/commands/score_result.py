@@ -11,6 +11,7 @@ from selma.evaluation.breakdown import (
     overall,
     prompt_scores,
     sample_deviation,
+    what_it_tells_apart,
 )
 from selma.evaluation.comparison import Bootstrap
 
@@ -55,6 +56,8 @@ def result_of(scored: Scored, factor: float, how: Bootstrap) -> dict[str, Any]:
     """
     whole = overall(scored.rows, factor, how)
     deviation = sample_deviation(scored.rows)
+    note = what_it_tells_apart(scored.rows, factor, how)
+    unit = "percent" if factor == 100 else scored.about["unit"]
     return {
         **scored.about,
         "libraries": {"numpy": version("numpy"), **scored.about["libraries"]},
@@ -66,7 +69,8 @@ def result_of(scored: Scored, factor: float, how: Bootstrap) -> dict[str, Any]:
         "sample_deviation_over_prompts": None if deviation is None else factor * deviation,
         "n_prompts": whole.n_prompts,
         "n_questions": whole.n_questions,
-        "unit": "percent" if factor == 100 else scored.about["unit"],
+        "unit": unit,
+        "power": None if note is None else {**asdict(note), "sentence": note.sentence(unit)},
         "tables": {
             title: [asdict(cell) for cell in cells] for title, cells in scored.tables.items()
         },
@@ -143,6 +147,8 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         notes.append(
             f"sample deviation over prompts: {result['sample_deviation_over_prompts']:.4f}"
         )
+    if result["power"] is not None:
+        notes.append(result["power"]["sentence"])
     notes += [f"control, {name}: {value:.4f}" for name, value in result["controls"].items()]
     return notes
 

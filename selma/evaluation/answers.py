@@ -1,5 +1,6 @@
 """A judge's answers laid beside the questions they answer; what is missing is named."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +142,7 @@ def describe(
             do that others have published.
     """
     about = dict(judge_about or {})
+    seen_as = about.pop("preprocessing", "unknown: the answers were given")
     return {
         "coverage": len(joined.pictures) / joined.n_wanted,
         "judge": joined.judge,
@@ -152,7 +154,7 @@ def describe(
         "n_pictures": len(joined.pictures),
         "n_wanted": joined.n_wanted,
         "policy": policy,
-        "preprocessing": about.pop("preprocessing", "unknown: the answers were given"),
+        "preprocessing": seen_as if isinstance(seen_as, str) else json.dumps(seen_as),
         "revision": joined.revision,
         "unanswered_count_0": list(joined.unanswered),
         "unit": "share of questions",

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from selma.evaluation.comparison import Bootstrap
-from selma.evaluation.statistics import estimate_mean
+from selma.evaluation.power import PowerNote, power_note
+from selma.evaluation.statistics import estimate_mean, standard_error
 from selma.seeds import derive_seed
 
 Row = Mapping[str, Any]
@@ -107,6 +108,18 @@ def prompt_scores(rows: Sequence[Row]) -> dict[str, float]:
     for row in rows:
         values.setdefault(row["item_id"], []).append(row["score"])
     return {item_id: float(np.mean(found)) for item_id, found in sorted(values.items())}
+
+
+def what_it_tells_apart(rows: Sequence[Row], factor: float, how: Bootstrap) -> PowerNote | None:
+    """Say what the mean of all rows can be told apart from; None below two prompts."""
+    weight = {row["item_id"]: row["weight"] for row in rows}
+    scores = prompt_scores(rows)
+    if len(scores) < 2:
+        return None
+    values = factor * np.array(list(scores.values()))
+    error = standard_error(values, np.array([weight[item_id] for item_id in scores]))
+    spread = error * len(scores) ** 0.5
+    return power_note(spread, len(scores), alpha=1 - how.confidence)
 
 
 def sample_deviation(rows: Sequence[Row]) -> float | None:

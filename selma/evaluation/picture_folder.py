@@ -168,7 +168,8 @@ def _colours(values: NDArray[Any]) -> NDArray[np.uint8]:
         raise ValueError("has values that are NaN or infinite")
     if values.min() < 0 or values.max() > 1:
         raise ValueError(f"has values in [{values.min():g}, {values.max():g}], expected [0, 1]")
-    return np.rint(values * 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
+    return pixels
 
 
 def _encode(pixels: NDArray[np.uint8]) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.evaluation.judges.encode_once import EncodeOnceJudge
+from selma.evaluation.judges.looking import look_once
 from selma.evaluation.judges.protocol import Judge, JudgeSettings
 from selma.evaluation.judges.templates import TEMPLATES
 from selma.evaluation.judges.weights import (
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 def load_blip_vqa(settings: JudgeSettings) -> Judge:
     """Load a BLIP for visual question answering.
 
-    The vision tower runs once for each picture; text encoder and decoder run on batches of
-    questions with equally many tokens. BLIP's cross-attention in transformers does not heed the
-    mask that it is given, so that its decoder would read the padding of a shorter question too.
+    The vision tower runs once for each picture. The text encoder runs on batches of one picture's
+    questions, which share its keys and values; the decoder on batches of questions with equally
+    many tokens. BLIP's cross-attention in transformers does not heed the mask that it is given, so
+    that the decoder would read the padding of a shorter question too.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -67,18 +69,27 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
         patches: torch.Tensor = model.vision_model(**made).last_hidden_state
         return patches  # (1, P, D)
 
-    def answer(patches: "Sequence[torch.Tensor]", texts: Sequence[str]) -> list[str]:
-        import torch
-
+    def read(patches: "torch.Tensor", texts: Sequence[str]) -> "list[torch.Tensor]":
         tokens = tokenize(tokenizer, texts, text.max_position_embeddings, settings.device)
-        read = model.text_encoder(
+        states = model.text_encoder(
             input_ids=tokens.input_ids,
             attention_mask=tokens.attention_mask,
-            encoder_hidden_states=torch.cat(list(patches)),  # (N, P, D)
+            encoder_hidden_states=patches,  # (1, P, D), seen by all N texts
         ).last_hidden_state  # (N, T, D)
+        lengths = tokens.attention_mask.sum(dim=1).tolist()
+        return [one[:length] for one, length in zip(states, lengths, strict=True)]
+
+    def answer(read: "Sequence[torch.Tensor]", texts: Sequence[str]) -> list[str]:
+        import torch
+
+        states = torch.stack(list(read))  # (N, T, D)
+        start = torch.full((len(texts), 1), text.bos_token_id, device=states.device)
         generated = model.text_decoder.generate(
-            input_ids=tokens.input_ids.new_full((len(texts), 1), text.bos_token_id),
-            encoder_hidden_states=read,
+            input_ids=start,
+            encoder_hidden_states=states,
+            past_key_values=look_once(
+                model.text_decoder, start, states, beams=settings.beams, is_decoder=True
+            ),
             generation_config=GenerationConfig(**decoding),
         )
         words: list[str] = tokenizer.batch_decode(generated, skip_special_tokens=True)
@@ -90,6 +101,7 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
         questions_per_batch=settings.questions_per_batch,
         encode=encode,
         answer=answer,
+        read=read,
         length=lambda text: len(tokenizer(text)["input_ids"]),
         pads=False,
     )

@@ -92,7 +92,7 @@ class EndpointJudge:
                 "seed": _SEED,
                 "temperature": 0,
             },
-            "picture": {"encoding": "png", "order": "picture, text"},
+            "preprocessing": {"encoding": "png", "order": "picture, text"},
             "libraries": library_versions(["openai", "pillow"]),
         }
         self.usage = Usage()

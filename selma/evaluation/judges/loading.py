@@ -34,53 +34,53 @@ class PocketJudge:
         return answer_questions(pictures, questions)
 
 
-def _pocket(settings: JudgeSettings) -> Judge:
+def _pocket(settings: JudgeSettings, replies: Path | None) -> Judge:
     return PocketJudge()
 
 
-def _blip2(settings: JudgeSettings) -> Judge:
+def _blip2(settings: JudgeSettings, replies: Path | None) -> Judge:
     from selma.evaluation.judges.blip2 import load_blip2
 
     return load_blip2(settings)
 
 
-def _instructblip(settings: JudgeSettings) -> Judge:
+def _instructblip(settings: JudgeSettings, replies: Path | None) -> Judge:
     from selma.evaluation.judges.blip2 import load_instructblip
 
     return load_instructblip(settings)
 
 
-def _blip_vqa(settings: JudgeSettings) -> Judge:
+def _blip_vqa(settings: JudgeSettings, replies: Path | None) -> Judge:
     from selma.evaluation.judges.blip_vqa import load_blip_vqa
 
     return load_blip_vqa(settings)
 
 
-def _vilt(settings: JudgeSettings) -> Judge:
+def _vilt(settings: JudgeSettings, replies: Path | None) -> Judge:
     from selma.evaluation.judges.vilt import load_vilt
 
     return load_vilt(settings)
 
 
-def _chat(settings: JudgeSettings) -> Judge:
+def _chat(settings: JudgeSettings, replies: Path | None) -> Judge:
     from selma.evaluation.judges.chat import load_chat
 
     return load_chat(settings)
 
 
-def _endpoint(settings: JudgeSettings) -> Judge:
+def _endpoint(settings: JudgeSettings, replies: Path | None) -> Judge:
     from selma.evaluation.judges.endpoint import load_endpoint
 
-    return load_endpoint(settings)
+    return load_endpoint(settings, replies=replies)
 
 
-def _mplug(settings: JudgeSettings) -> Judge:
+def _mplug(settings: JudgeSettings, replies: Path | None) -> Judge:
     from selma.evaluation.judges.mplug import load_mplug
 
     return load_mplug(settings)
 
 
-JUDGES: dict[str, Callable[[JudgeSettings], Judge]] = {
+JUDGES: dict[str, Callable[[JudgeSettings, Path | None], Judge]] = {
     "pocket": _pocket,
     "blip2": _blip2,
     "instructblip": _instructblip,
@@ -92,8 +92,13 @@ JUDGES: dict[str, Callable[[JudgeSettings], Judge]] = {
 }
 
 
-def load_judge(name: str, settings: JudgeSettings) -> Judge:
+def load_judge(name: str, settings: JudgeSettings, replies: Path | None = None) -> Judge:
     """Load a judge.
+
+    Args:
+        name: a key of `JUDGES`.
+        settings: of the model, and how it is asked.
+        replies: where a judge that is paid for keeps each reply as soon as it arrives.
 
     Raises:
         ConfigError: there is no such judge or template, or the judge cannot work so.
@@ -103,7 +108,7 @@ def load_judge(name: str, settings: JudgeSettings) -> Judge:
     """
     loader = choose("judge", name, JUDGES)
     choose("judge template", settings.template, TEMPLATES)
-    return loader(settings)
+    return loader(settings, replies)
 
 
 def judge_settings(values: Mapping[str, Any], *, template: str) -> JudgeSettings:
@@ -130,14 +135,18 @@ def judge_settings(values: Mapping[str, Any], *, template: str) -> JudgeSettings
     )
 
 
-def describe_judge(judge: Judge, settings: JudgeSettings) -> dict[str, Any]:
-    """Say what decides a judge's answers, the same wherever its folder lies.
+def describe_judge(about: Mapping[str, Any], settings: JudgeSettings) -> dict[str, Any]:
+    """Say what decides a model's answers, the same wherever its folder lies.
 
     A model on disk is named by its folder's name and by its weights' content.
+
+    Args:
+        about: what the judge says of itself.
+        settings: it was loaded with.
     """
     from selma.evaluation.fingerprints import weights_revision
 
-    about = dict(judge.about)
+    about = dict(about)
     folder = Path(settings.path)
     if settings.path and folder.is_dir():
         about |= {"path": folder.resolve().name, "revision": weights_revision(folder)}

@@ -129,8 +129,10 @@ class MplugJudge:
                 "max_new_tokens": settings.max_new_tokens,
                 "search": "modelscope's, length penalty 0.6",
             },
-            "image_size_px": self._image_size_px,
-            "resampling": "bicubic (Pillow), squashed to a square, CLIP's mean and deviation",
+            "preprocessing": {
+                "image_size_px": self._image_size_px,
+                "resampling": "bicubic (Pillow), squashed to a square, CLIP's mean and deviation",
+            },
             "libraries": {
                 name: version(name)
                 for name in ("numpy", "pillow", "tokenizers", "torch", "transformers")

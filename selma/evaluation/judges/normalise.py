@@ -23,7 +23,17 @@ def gpt4o_helper(text: str) -> str:
     return text.lower().strip().translate(_GPT4O_HELPER_DELETES)
 
 
+def first_word(text: str) -> str:
+    """Give the first word in lower case, letters and digits alone: "Yes, it is." becomes "yes".
+
+    No published score is made so. It also takes "Yesterday's cat" for "yesterdays", not "yes".
+    """
+    words = text.split()
+    return "".join(filter(str.isalnum, words[0].lower())) if words else ""
+
+
 NORMALISERS: dict[str, Callable[[str], str]] = {
     "as-is": as_is,
+    "first-word": first_word,
     "gpt4o-helper": gpt4o_helper,
 }

@@ -20,7 +20,7 @@ class Judge(Protocol):
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """Say in JSON's types all that decides the answers: model, settings, libraries."""
+        """Say in JSON's types what decides the answers: model, settings, libraries."""
         ...
 
     def __call__(

@@ -180,7 +180,8 @@ def read_reply(chat: ChatModel, word: str) -> Reply:
     rest = whole[len(turn) :]
     if not whole.startswith(turn) or not rest.lstrip().startswith(word):
         raise RecordError(
-            f"{chat.path}: chat template: behind an open turn it does not write {word!r} first: {whole!r}"
+            f"{chat.path}: chat template: behind an open turn it does not write {word!r} first: "
+            f"{whole!r}"
         )
 
     def encode(text: str) -> list[int]:
@@ -202,7 +203,8 @@ def read_reply(chat: ChatModel, word: str) -> Reply:
     end = behind if behind and behind[0] in ends else ends
     if len(end) != 1:
         raise RecordError(
-            f"{chat.path}: chat template: behind {word!r} comes {tokenizer.convert_ids_to_tokens(behind)}, none "
-            f"of the end tokens {tokenizer.convert_ids_to_tokens(ends)}"
+            f"{chat.path}: chat template: behind {word!r} comes "
+            f"{tokenizer.convert_ids_to_tokens(behind)}, none of the end tokens "
+            f"{tokenizer.convert_ids_to_tokens(ends)}"
         )
     return Reply(tuple(tokens), end[0])

@@ -223,7 +223,7 @@ def describe(
         "dtype": settings.dtype,
         "template": settings.template,
         "decoding": dict(decoding),
-        "picture": {
+        "preprocessing": {
             "backend": "pil",
             "processor": type(image_processor).__name__,
             "size_px": size,
