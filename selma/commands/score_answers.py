@@ -12,13 +12,12 @@ from selma.commands.score_result import Scored, print_results, result_of
 from selma.errors import ConfigError, RecordError
 from selma.evaluation.breakdown import (
     Cell,
-    point_of,
     prompt_cells,
     prompt_scores,
     question_cells,
-    questions_of,
     sample_deviation,
 )
+from selma.evaluation.categories import question_scores
 from selma.evaluation.comparison import Bootstrap
 from selma.evaluation.dsg import DSG_MEANS, DSG_POLICIES, score_dsg
 from selma.evaluation.tifa import load_mapping, score_tifa
@@ -113,7 +112,7 @@ def _tifa(
         for answer in answers
     ]
     tables = {"source": prompt_cells(rows, lambda row: row["source"], PERCENT, how)}
-    cells = question_cells(rows, lambda _row, q: q["category"] or None, PERCENT, how)
+    cells = question_cells(rows, lambda _item, _id, category: category or None, PERCENT, how)
     if cells:
         tables["element type"] = _in_order(cells, list(ELEMENT_TYPES))
     extra = _published_numbers(rows)
@@ -122,10 +121,10 @@ def _tifa(
 
 def _published_numbers(rows: Sequence[Row]) -> dict[str, Any]:
     """Give the numbers under the names, and in the unit, of the package of TIFA's authors."""
-    points: dict[str, list[int]] = {}
+    points: dict[str, list[float]] = {}
     for row in rows:
-        for question in questions_of(row):
-            points.setdefault(question["category"], []).append(point_of(question))
+        for _, category, point in question_scores(row):
+            points.setdefault(category, []).append(point)
     scores = prompt_scores(rows).values()
     return {
         "tifa_average": sum(scores) / len(scores),
@@ -148,11 +147,11 @@ def _dsg_tables(
         for question in row["questions"]
     }
 
-    def broad(row: Row, question: Row) -> str:
-        return broad_type(elements[row["item_id"], question["question_id"]])
+    def broad(item_id: str, question_id: int, _category: str) -> str:
+        return broad_type(elements[item_id, question_id])
 
-    def skill(_row: Row, question: Row) -> str:
-        return SKILL_NAMES.get(question["category"], "(rest)")
+    def skill(_item_id: str, _question_id: int, category: str) -> str:
+        return SKILL_NAMES.get(category, "(rest)")
 
     tables = {}
     try:
@@ -162,7 +161,7 @@ def _dsg_tables(
         tables["skill"] = _in_order(cells, [*SKILL_NAMES.values(), "(rest)"])
     except RecordError:  # another benchmark than DSG-1k: its own categories are its skills
         tables = {
-            "skill": question_cells(rows, lambda _row, q: q["category"], PERCENT, how),
+            "skill": question_cells(rows, lambda _item, _id, category: category, PERCENT, how),
         }
     tables["source"] = prompt_cells(rows, lambda row: row["source"], PERCENT, how)
     return tables
@@ -176,7 +175,7 @@ def _in_order(cells: Sequence[Cell], names: Sequence[str]) -> list[Cell]:
 
 def _per_answered_question(rows: Sequence[Row], answers: Sequence[Row]) -> dict[str, float]:
     """Give the mean over the questions that have an answer, beside that over all questions."""
-    points = sum(point_of(question) for row in rows for question in questions_of(row))
+    points = sum(point for row in rows for _, _, point in question_scores(row))
     asked = {(row["item_id"], row["sample"]) for row in rows}
     n_answers = sum((answer["item_id"], answer["sample"]) in asked for answer in answers)
     return {

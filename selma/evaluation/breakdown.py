@@ -4,13 +4,13 @@ Prompts are what is drawn again for an interval, in cells of questions too: the 
 prompt and the pictures of one prompt stay together.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from selma.evaluation.categories import question_scores
 from selma.evaluation.comparison import Bootstrap
 from selma.evaluation.power import PowerNote, power_note
 from selma.evaluation.statistics import estimate_mean, standard_error
@@ -61,7 +61,7 @@ def prompt_cells(
         name = label(row)
         values.setdefault(name, {}).setdefault(row["item_id"], []).append(row["score"])
         weights[row["item_id"]] = row["weight"]
-        questions[name] = questions.get(name, 0) + len(questions_of(row))
+        questions[name] = questions.get(name, 0) + len(question_scores(row))
     cells = []
     for name in sorted(values):
         totals = {
@@ -73,33 +73,31 @@ def prompt_cells(
 
 
 def question_cells(
-    rows: Sequence[Row], label: Callable[[Row, Row], str | None], factor: float, how: Bootstrap
+    rows: Sequence[Row],
+    label: Callable[[str, int, str], str | None],
+    factor: float,
+    how: Bootstrap,
 ) -> list[Cell]:
     """Give the mean over all questions of each label, pooled over prompts, sorted by label.
 
     Args:
         rows: of a scores table whose details have questions.
-        label: row and question → cell; None leaves the question out.
+        label: item_id, question_id and category → cell; None leaves the question out.
         factor: what the mean is multiplied by.
         how: the bootstrap over prompts.
     """
     totals: dict[str, Totals] = {}
     for row in rows:
-        for question in questions_of(row):
-            name = label(row, question)
+        for question_id, category, point in question_scores(row):
+            name = label(row["item_id"], question_id, category)
             if name is not None:
                 total = totals.setdefault(name, {}).setdefault(row["item_id"], [0.0, 0.0])
-                total[0] += point_of(question)
+                total[0] += point
                 total[1] += 1.0
     return [
         _cell(name, found, int(sum(count for _, count in found.values())), factor, how)
         for name, found in sorted(totals.items())
     ]
-
-
-def point_of(question: Row) -> int:
-    """Give the point of a question in a score's details: filtered (DSG) or scored (TIFA)."""
-    return int(question["filtered"] if "filtered" in question else question["score"])
 
 
 def prompt_scores(rows: Sequence[Row]) -> dict[str, float]:
@@ -126,12 +124,6 @@ def sample_deviation(rows: Sequence[Row]) -> float | None:
     """Give the sample deviation (n − 1) over prompts, as TIFA prints it; None below two prompts."""
     values = list(prompt_scores(rows).values())
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def questions_of(row: Row) -> Sequence[Row]:
-    """Give the questions in a score's details; none for a metric that asks none."""
-    found: Sequence[Row] = json.loads(row["details"]).get("questions", [])
-    return found
 
 
 def _cell(name: str, totals: Totals, n_questions: int, factor: float, how: Bootstrap) -> Cell:

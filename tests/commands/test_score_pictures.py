@@ -126,3 +126,76 @@ def test_a_judge_needs_pictures_and_pictures_need_a_judge(folder, run):
     assert code == 2 and "expected --judge NAME" in errors[0]
     code, _, errors = run(*given, "--images", "pictures", "--judge", "poket")
     assert code == 2 and "did you mean 'pocket'?" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "options"),
+    [
+        ("pickscore", ()),
+        ("hps", ("--version", "pocket")),
+        ("imagereward", ()),
+        ("clipscore", ("--variant", "tifa")),
+    ],
+)
+def test_a_preference_score_says_what_it_is_and_has_a_control(
+    folder, run, tiny_models, metric, options
+):
+    weights = tiny_models / "models/pocket" / {"clipscore": "hps"}.get(metric, metric)
+    code, out, errors = run(
+        "score", metric, "--images", "pictures", "--benchmark", "benchmark.parquet",
+        "--weights", weights, *options, "--shuffled", "--json", "--out", "scores.parquet",
+        "--resamples", "200",
+    )  # fmt: skip
+    assert (code, errors) == (0, [])
+    result = json.loads(out)
+    about = read_about(folder.parent / "scores.parquet")
+    for name in ("metric", "version", "judge", "revision", "preprocessing", "libraries"):
+        assert about[name] and about[name] == result[name] or name == "libraries"
+    assert {"torch", "transformers", "pillow"} <= set(about["libraries"])
+    assert (about["metric"], about["judge"]) == (metric, weights.name)
+    rows = read_table(folder.parent / "scores.parquet", "scores")
+    assert result["score"] == pytest.approx(sum(row["score"] for row in rows) / 4)
+    assert result["controls"]["shuffled prompts"] != result["score"]
+
+
+def test_hps_asks_for_its_version(folder, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["score", "hps", "--images", "p", "--benchmark", "b.parquet", "--weights", "w"])
+    assert left.value.code == 2
+    assert "--version" in capsys.readouterr().err
+
+
+def test_a_score_of_a_part_of_the_pictures_is_not_compared_with_one_of_all(
+    folder, run, tiny_models
+):
+    given = (
+        "score", "pickscore", "--images", "pictures", "--benchmark", "benchmark.parquet",
+        "--weights", tiny_models / "models/pocket/pickscore", "--resamples", "200",
+    )  # fmt: skip
+    assert run(*given, "--out", "whole.parquet")[0] == 0
+    (folder / "count_0.png").unlink()
+    assert run(*given)[0] == 3
+    assert run(*given, "--allow-partial", "--out", "part.parquet")[0] == 0
+    code, _, errors = run("compare", "whole.parquet", "part.parquet")
+    assert code in (2, 3) and "count_0" in errors[0]
+    assert run("compare", "whole.parquet", "part.parquet", "--allow-partial")[0] == 0
+
+
+def test_the_four_styles_of_the_hps_benchmark_are_aggregated_as_its_authors_do(folder):
+    import numpy as np
+
+    from selma.commands.score_pictures import hps_aggregate
+
+    scores = np.random.default_rng(0).normal(25, 2, (4, 800))
+    styles = ("anime", "concept-art", "paintings", "photo")
+    rows = [
+        {"item_id": f"{style}/{index:05d}", "source": style, "score": scores[place, index]}
+        for place, style in enumerate(styles)
+        for index in range(800)
+    ]
+    found = hps_aggregate(rows, partial=False)["hps_benchmark"]
+    chunks = scores[3].reshape(10, 80).mean(axis=1)
+    assert found["styles"]["photo"]["mean"] == pytest.approx(chunks.mean())
+    assert found["styles"]["photo"]["deviation_of_chunk_means"] == pytest.approx(chunks.std())
+    assert found["average"] == pytest.approx(scores.mean())
+    assert hps_aggregate(rows[:800], partial=False) == {}

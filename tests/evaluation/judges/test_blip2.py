@@ -154,6 +154,9 @@ def test_about_says_what_decides_an_answer_and_not_the_batch(folders):
     assert json.dumps(one) == json.dumps(two)
     assert (one["class"], one["dtype"]) == ("Blip2ForConditionalGeneration", "float32")
     assert one["decoding"]["num_beams"] == 5
-    assert one["picture"]["size_px"] == {"height": 28, "width": 28}
-    assert (one["picture"]["resampling"], one["picture"]["backend"]) == ("bicubic", "pil")
+    assert one["preprocessing"]["size_px"] == {"height": 28, "width": 28}
+    assert (one["preprocessing"]["resampling"], one["preprocessing"]["backend"]) == (
+        "bicubic",
+        "pil",
+    )
     assert one["libraries"]["torch"] == torch.__version__

@@ -165,7 +165,7 @@ def test_about_is_json_and_names_what_decides_an_answer(folder, judge):
     assert about["path"] == str(folder)
     assert about["decoding"]["beams"] == 5
     assert about["decoding"]["min_new_tokens"] == 1
-    assert about["image_size_px"] == 42
+    assert about["preprocessing"]["image_size_px"] == 42
     assert {"pillow", "torch", "transformers"} <= set(about["libraries"])
 
 
