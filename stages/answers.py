@@ -32,14 +32,16 @@ def main(argv: list[str] | None = None) -> None:
             Path("data/benchmarks", file),
         )
         benchmark = read_table(questions, "benchmark")
-        samples = check_table(str(pictures), read_table(pictures, "samples"), benchmark)
+        samples = check_table(
+            str(pictures), read_table(pictures, "samples"), benchmark, only_asked=True
+        )
         settings = judge_settings(values, template=values[f"{name}_template"])
-        judge = load_judge(params.judge, settings)
-        about = {**describe_judge(judge, settings), "normalise": params.normalise}
         with (
             workspace(f"answers-{args.model}-{name}", [pictures, questions], values) as work,
             progress(len(samples), f"answers {args.model} {name}") as advance,
         ):
+            judge = load_judge(params.judge, settings, work / "replies.jsonl")
+            about = {**describe_judge(judge.about, settings), "normalise": params.normalise}
             answers = judge_samples(
                 benchmark,
                 samples,

@@ -36,7 +36,7 @@ def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
             f"got --judge {args.judge} and --answers {args.answers}"
         )
     normalise = normaliser(args.normalise)
-    samples = read_samples(args.images, benchmark, args.allow_partial)
+    samples = read_samples(args.images, benchmark, args.allow_partial, only_asked=True)
     settings = settings_of(args)
     replies = args.answers.with_name(args.answers.name + ".replies.jsonl")
     judge = load_judge(args.judge, settings, replies)
@@ -80,7 +80,7 @@ def settings_of(args: argparse.Namespace) -> "JudgeSettings":
 
 
 def read_samples(
-    images: Path, benchmark: Sequence[Row], allow_partial: bool
+    images: Path, benchmark: Sequence[Row], allow_partial: bool, *, only_asked: bool = False
 ) -> list[dict[str, Any]]:
     """Read a folder of pictures or a samples table, only of the benchmark's items.
 
@@ -94,5 +94,8 @@ def read_samples(
 
     if images.suffix == ".parquet":
         samples = read_table(images, "samples")
-        return check_table(str(images), samples, benchmark, allow_partial=allow_partial)
-    return read_pictures(images, benchmark, allow_partial=allow_partial).rows
+        return check_table(
+            str(images), samples, benchmark, only_asked=only_asked, allow_partial=allow_partial
+        )
+    found = read_pictures(images, benchmark, only_asked=only_asked, allow_partial=allow_partial)
+    return found.rows

@@ -89,13 +89,17 @@ def look_at(names: Mapping[Key, str], read: Callable[[Key], NDArray[np.uint8]]) 
     return Looked(tuple(good), tuple(alike), tuple(black), tuple(unreadable))
 
 
-def missing_pictures(benchmark: Sequence[Row], given: Mapping[Key, Any]) -> tuple[list[str], int]:
+def missing_pictures(
+    benchmark: Sequence[Row], given: Mapping[Key, Any], *, only_asked: bool
+) -> tuple[list[str], int]:
     """Name the pictures that items lack, and give how many there should be.
 
-    Every item should have each sample that any item has.
+    Every item should have each sample that any item has; with `only_asked`, every item with
+    questions.
     """
     samples = sorted({sample for _, sample in given}) or [0]
-    wanted = [(row["item_id"], sample) for row in benchmark for sample in samples]
+    items = [row["item_id"] for row in benchmark if row["questions"] or not only_asked]
+    wanted = [(item_id, sample) for item_id in items for sample in samples]
     missing = [
         f"{item_id}/{sample}" for item_id, sample in wanted if (item_id, sample) not in given
     ]
@@ -119,7 +123,12 @@ def refuse(where: str, findings: Findings, n_wanted: int, allow_partial: bool) -
 
 
 def check_table(
-    where: str, samples: Sequence[Row], benchmark: Sequence[Row], *, allow_partial: bool = False
+    where: str,
+    samples: Sequence[Row],
+    benchmark: Sequence[Row],
+    *,
+    only_asked: bool = False,
+    allow_partial: bool = False,
 ) -> list[dict[str, Any]]:
     """Look at the pictures of a samples table and give those that can be scored.
 
@@ -127,6 +136,7 @@ def check_table(
         where: the table's name, for the message.
         samples: rows of a samples table.
         benchmark: rows of the benchmark that was drawn.
+        only_asked: items without questions need no picture.
         allow_partial: leave out what is wrong, instead of refusing.
 
     Raises:
@@ -139,7 +149,7 @@ def check_table(
     items = {row["item_id"] for row in benchmark}
     known = {key: f"{key[0]}/{key[1]}" for key in rows if key[0] in items}
     looked = look_at(known, lambda key: decode_png(rows[key]["image"]["bytes"]))
-    missing, n_wanted = missing_pictures(benchmark, known)
+    missing, n_wanted = missing_pictures(benchmark, known, only_asked=only_asked)
     findings = Findings(
         missing=tuple(missing),
         unknown=tuple(f"{item_id}/{sample}" for item_id, sample in rows if item_id not in items),

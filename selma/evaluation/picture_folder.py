@@ -70,13 +70,18 @@ class PictureSet:
 
 
 def read_pictures(
-    folder: Path, benchmark: Sequence[Row], *, allow_partial: bool = False
+    folder: Path,
+    benchmark: Sequence[Row],
+    *,
+    only_asked: bool = False,
+    allow_partial: bool = False,
 ) -> PictureSet:
     """Match a folder's pictures to a benchmark's items and look at each.
 
     Args:
         folder: searched with its subfolders; files with other suffixes are no pictures.
         benchmark: rows of a benchmark table.
+        only_asked: items without questions need no picture.
         allow_partial: leave out what is wrong instead of refusing. Of pictures that are doubled
             or alike none is used, for nothing says which of them is right.
 
@@ -92,7 +97,7 @@ def read_pictures(
     places, unknown, doubled = _place(folder, files, prompts)
     names = {key: str(path.relative_to(folder)) for key, path in places.items()}
     looked = look_at(names, lambda key: read_pixels(places[key]))
-    missing, n_wanted = missing_pictures(benchmark, places)
+    missing, n_wanted = missing_pictures(benchmark, places, only_asked=only_asked)
     findings = Findings(
         missing=tuple(missing),
         unknown=tuple(unknown),

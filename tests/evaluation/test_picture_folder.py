@@ -147,3 +147,12 @@ def test_a_table_of_samples_is_looked_at_in_the_same_way():
     ]
     with pytest.raises(RecordError, match=r"1 unknown \(set_1/0\)"):
         check_table("t.parquet", samples, BENCHMARK[1:])
+
+
+def test_where_questions_are_asked_an_item_without_any_needs_no_picture(folder):
+    (folder / "set_2.png").unlink()
+    asked = [{**row, "questions": [{}] if row["item_id"] != "set_2" else []} for row in BENCHMARK]
+    found = read_pictures(folder, asked, only_asked=True)
+    assert (len(found.rows), found.n_wanted) == (2, 2)
+    with pytest.raises(MissingDataError, match="set_2/0"):
+        read_pictures(folder, asked)

@@ -90,9 +90,9 @@ def judge_samples(
 
 
 def check_samples(
-    item_ids: Mapping[str, object], samples: Sequence[Row], *, allow_partial: bool = False
+    questions: Mapping[str, Sequence[Row]], samples: Sequence[Row], *, allow_partial: bool = False
 ) -> None:
-    """Check that there is each sample of each benchmark item, and no other picture.
+    """Check that there is each sample of each item with questions, and no picture of no item.
 
     Raises:
         MissingDataError: pictures are missing, and `allow_partial` does not let them.
@@ -100,8 +100,9 @@ def check_samples(
     """
     given = {(row["item_id"], row["sample"]) for row in samples}
     numbers = sorted({sample for _, sample in given}) or [0]
-    wanted = {(item_id, number) for item_id in item_ids for number in numbers}
-    missing, extra = sorted(wanted - given), sorted(given - wanted)
+    wanted = {(item, number) for item, asked in questions.items() if asked for number in numbers}
+    missing = sorted(wanted - given)
+    extra = sorted(key for key in given if key[0] not in questions)
     if missing and not allow_partial:
         raise MissingDataError(
             f"samples: {len(missing)} of {len(wanted)} pictures are missing, first of item "

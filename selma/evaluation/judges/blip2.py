@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from selma.choices import choose
 from selma.errors import ConfigError
-from selma.evaluation.judges.encode_once import EncodeOnceJudge
+from selma.evaluation.judges.encode_once import EncodeOnceJudge, see_the_same
 from selma.evaluation.judges.protocol import Judge, JudgeSettings
 from selma.evaluation.judges.templates import TEMPLATES
 from selma.evaluation.judges.weights import (
@@ -39,6 +39,20 @@ REPETITION_PENALTY = 1.5  # of InstructBLIP
 # The padding goes between picture and question or behind both. A decoder takes positions from the
 # mask and must end with the question; T5's encoder counts distances, which padding would stretch.
 PADDING_SIDES = {"llama": "left", "opt": "left", "t5": "right"}
+Keys = tuple[Any, Any]  # of one layer: keys and values, (1, heads, Q, D / heads)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the language model gets of a picture.
+
+    Attributes:
+        features: (1, Q, D), before the words.
+        keys: of each layer where a decoder has read the features already; else empty.
+    """
+
+    features: "torch.Tensor"
+    keys: tuple[Keys, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,8 +79,9 @@ class _Parts:
 def load_blip2(settings: JudgeSettings) -> Judge:
     """Load a BLIP-2 with a T5 or an OPT language model.
 
-    Vision tower, Q-Former and projection run once for each picture; the language model runs on
-    batches of questions. Answers lose outer white space and nothing else.
+    Vision tower, Q-Former and projection run once for each picture, and so does OPT on what they
+    give; the language model reads questions in batches. Answers lose outer white space and nothing
+    else.
 
     Raises:
         ConfigError: a setting is wrong, or T5 should run in float16, where it overflows.
@@ -79,24 +94,23 @@ def load_blip2(settings: JudgeSettings) -> Judge:
 
     parts = _load(settings, "blip-2", Blip2ForConditionalGeneration, repetition_penalty=1.0)
 
-    def encode(picture: NDArray[np.uint8]) -> "torch.Tensor":
+    def encode(picture: NDArray[np.uint8]) -> _Seen:
         made = pixels(parts.image_processor, picture, settings.device)
-        features: torch.Tensor = parts.model.get_image_features(**made).pooler_output
-        return features  # (1, Q, D)
+        features = parts.model.get_image_features(**made).pooler_output
+        language_model = parts.model.language_model
+        if language_model.config.is_encoder_decoder:
+            return _Seen(features)
+        return _Seen(features, _read_features(language_model, features))
 
-    def answer(features: "Sequence[torch.Tensor]", texts: Sequence[str]) -> list[str]:
-        import torch
-
-        return _generate(parts, torch.cat(list(features)), texts)
-
-    return _judge(settings, parts, encode, answer)
+    return _judge(settings, parts, encode, see_the_same)
 
 
 def load_instructblip(settings: JudgeSettings) -> Judge:
     """Load an InstructBLIP with a Vicuna or a Flan-T5 language model.
 
-    The vision tower runs once for each picture. The Q-Former reads the question, so that it and
-    the language model run on batches of questions. Answers lose outer white space and nothing else.
+    The vision tower runs once for each picture. The Q-Former reads the question: it runs on
+    batches of one picture's questions, which share the keys and values of its patches, and the
+    language model on batches of any questions. Answers lose outer white space and nothing else.
 
     Raises:
         ConfigError: a setting is wrong, or T5 should run in float16, where it overflows.
@@ -125,13 +139,11 @@ def load_instructblip(settings: JudgeSettings) -> Judge:
         patches: torch.Tensor = parts.model.vision_model(**made).last_hidden_state
         return patches  # (1, P, V)
 
-    def answer(patches: "Sequence[torch.Tensor]", texts: Sequence[str]) -> list[str]:
-        import torch
+    def read(patches: "torch.Tensor", texts: Sequence[str]) -> list[_Seen]:
+        features = _query(parts.model, question_tokenizer, patches, texts)
+        return [_Seen(one[None]) for one in features]
 
-        features = _query(parts.model, question_tokenizer, torch.cat(list(patches)), texts)
-        return _generate(parts, features, texts)
-
-    return _judge(settings, parts, encode, answer)
+    return _judge(settings, parts, encode, read)
 
 
 def _load(
@@ -167,8 +179,8 @@ def _load(
 def _judge(
     settings: JudgeSettings,
     parts: _Parts,
-    encode: "Callable[[NDArray[np.uint8]], torch.Tensor]",
-    answer: "Callable[[Sequence[torch.Tensor], Sequence[str]], list[str]]",
+    encode: Callable[[NDArray[np.uint8]], Any],
+    read: Callable[[Any, Sequence[str]], Sequence[_Seen]],
 ) -> Judge:
     decoding = {
         **parts.decoding,
@@ -181,14 +193,15 @@ def _judge(
         template=TEMPLATES[settings.template],
         questions_per_batch=settings.questions_per_batch,
         encode=encode,
-        answer=answer,
+        answer=lambda seen, texts: _generate(parts, seen, texts),
+        read=read,
     )
 
 
 def _query(
     model: Any, tokenizer: Any, patches: "torch.Tensor", texts: Sequence[str]
 ) -> "torch.Tensor":
-    """Let InstructBLIP's Q-Former look at N pictures' patches (N, P, V) for N texts: (N, Q, D)."""
+    """Let InstructBLIP's Q-Former look at a picture's patches (1, P, V) for N texts: (N, Q, D)."""
     import torch
 
     max_tokens = model.config.qformer_config.max_position_embeddings
@@ -200,29 +213,36 @@ def _query(
         attention_mask=torch.cat([all_queries, tokens.attention_mask], dim=1),
         query_embeds=queries,
         encoder_hidden_states=patches,
-        encoder_attention_mask=all_queries.new_ones(patches.shape[:2]),
     ).last_hidden_state  # (N, Q + T, F)
     features: torch.Tensor = model.language_projection(states[:, : queries.shape[1]])
     return features
 
 
-def _generate(parts: _Parts, features: "torch.Tensor", texts: Sequence[str]) -> list[str]:
-    """Let the language model answer N texts behind what was seen in N pictures, (N, Q, D)."""
+def _generate(parts: _Parts, seen: Sequence[_Seen], texts: Sequence[str]) -> list[str]:
+    """Let the language model answer N texts behind what was seen for each of them."""
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
     from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
+    features = torch.cat([one.features for one in seen])  # (N, Q, D)
     tokens = tokenize(parts.tokenizer, texts, parts.max_tokens, features.device)
     words = parts.model.get_input_embeddings()(tokens.input_ids)  # (N, T, D)
-    seen = tokens.attention_mask.new_ones(features.shape[:2])
-    prompt: dict[str, Any] = {
-        "inputs_embeds": torch.cat([features.to(words.dtype), words], dim=1),  # (N, Q + T, D)
-        "attention_mask": torch.cat([seen, tokens.attention_mask], dim=1),
-    }
-    language_model = parts.model.language_model
-    if not language_model.config.is_encoder_decoder:
-        prompt["past_key_values"] = _read_prompt(language_model, **prompt)
-        prompt["past_key_values"].batch_repeat_interleave(parts.decoding["num_beams"])
+    inputs_embeds = torch.cat([features.to(words.dtype), words], dim=1)  # (N, Q + T, D)
+    all_features = tokens.attention_mask.new_ones(features.shape[:2])
+    mask = torch.cat([all_features, tokens.attention_mask], dim=1)
+    language_model, beams = parts.model.language_model, parts.decoding["num_beams"]
+    prompt: dict[str, Any] = {"attention_mask": mask}
+    if language_model.config.is_encoder_decoder:
+        prompt["encoder_outputs"] = language_model.encoder(
+            inputs_embeds=inputs_embeds, attention_mask=mask
+        )
+        states = prompt["encoder_outputs"].last_hidden_state
+        prompt["past_key_values"] = _look_once(language_model.decoder, states, beams)
+    else:
+        prompt["inputs_embeds"] = inputs_embeds
+        cache = _join(language_model.config, [one.keys for one in seen])
+        prompt["past_key_values"] = _read_prompt(language_model, inputs_embeds, mask, cache)
+        prompt["past_key_values"].batch_repeat_interleave(beams)
     processors = LogitsProcessorList()
     if parts.repetition_penalty != 1.0:
         processors.append(RepetitionPenaltyLogitsProcessor(parts.repetition_penalty))
@@ -235,18 +255,61 @@ def _generate(parts: _Parts, features: "torch.Tensor", texts: Sequence[str]) -> 
     return [answer.strip() for answer in answers]
 
 
+def _look_once(decoder: Any, states: "torch.Tensor", beams: int) -> Any:
+    """Give T5's decoder the keys and values of what its encoder gave, (N, S, D).
+
+    `generate` would compute them once for each beam.
+    """
+    from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+
+    looked = DynamicCache(config=decoder.config)
+    for index, block in enumerate(decoder.block):
+        attention = block.layer[1].EncDecAttention
+        shape = (*states.shape[:2], -1, attention.key_value_proj_dim)
+        keys, values = (
+            part(states).view(shape).transpose(1, 2) for part in (attention.k, attention.v)
+        )
+        looked.update(keys, values, index)
+    looked.batch_repeat_interleave(beams)
+    return EncoderDecoderCache(DynamicCache(config=decoder.config), looked)
+
+
+def _read_features(language_model: Any, features: "torch.Tensor") -> tuple[Keys, ...]:
+    """Let a decoder read what all prompts about a picture begin with, (1, Q, D)."""
+    cache = language_model(
+        inputs_embeds=features.to(language_model.dtype), use_cache=True, logits_to_keep=1
+    ).past_key_values
+    return tuple((layer.keys, layer.values) for layer in cache.layers)
+
+
+def _join(config: Any, seen: Sequence[tuple[Keys, ...]]) -> Any:
+    """Make a cache of N prompts' beginnings; empty where nothing was read."""
+    import torch
+    from transformers.cache_utils import DynamicCache
+
+    cache = DynamicCache(config=config)
+    for index, layer in enumerate(zip(*seen, strict=True)):
+        keys, values = (torch.cat(parts) for parts in zip(*layer, strict=True))
+        cache.update(keys, values, index)
+    return cache
+
+
 def _read_prompt(
-    language_model: Any, inputs_embeds: "torch.Tensor", attention_mask: "torch.Tensor"
+    language_model: Any, inputs_embeds: "torch.Tensor", attention_mask: "torch.Tensor", cache: Any
 ) -> Any:
-    """Give a decoder's cache of all but the last token of N prompts.
+    """Let a decoder read all but the last token of N prompts; what is in the cache it has read.
 
     `generate` goes on from there; left to itself it would read each prompt once for each beam.
     """
-    mask = attention_mask[:, :-1]
+    known, mask = cache.get_seq_length(), attention_mask[:, :-1]
+    if mask.shape[1] == known:
+        return cache
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
     return language_model(
-        inputs_embeds=inputs_embeds[:, :-1],
+        inputs_embeds=inputs_embeds[:, known:-1],
         attention_mask=mask,
-        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
+        position_ids=positions[:, known:],
+        past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
     ).past_key_values

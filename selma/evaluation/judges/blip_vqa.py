@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.evaluation.judges.encode_once import EncodeOnceJudge
-from selma.evaluation.judges.looking import look_once
 from selma.evaluation.judges.protocol import Judge, JudgeSettings
 from selma.evaluation.judges.templates import TEMPLATES
 from selma.evaluation.judges.weights import (
@@ -83,13 +82,9 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
         import torch
 
         states = torch.stack(list(read))  # (N, T, D)
-        start = torch.full((len(texts), 1), text.bos_token_id, device=states.device)
         generated = model.text_decoder.generate(
-            input_ids=start,
+            input_ids=torch.full((len(texts), 1), text.bos_token_id, device=states.device),
             encoder_hidden_states=states,
-            past_key_values=look_once(
-                model.text_decoder, start, states, beams=settings.beams, is_decoder=True
-            ),
             generation_config=GenerationConfig(**decoding),
         )
         words: list[str] = tokenizer.batch_decode(generated, skip_special_tokens=True)

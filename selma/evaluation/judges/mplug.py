@@ -178,13 +178,9 @@ class MplugJudge:
             seen = self._network.encode_pictures(pixels)
             for start in range(0, len(texts), size):
                 input_ids, mask = self._tokenize(texts[start : start + size])
-                states, state_mask = self._network.read(
-                    seen, input_ids.to(seen.device), mask.to(seen.device)
-                )
                 answers += answer_tokens(
                     self._network.text_decoder,
-                    states,
-                    state_mask,
+                    self._network.read(seen, input_ids.to(seen.device), mask.to(seen.device)),
                     beams=self._settings.beams,
                     min_new_tokens=self._min_new_tokens,
                     max_new_tokens=self._settings.max_new_tokens,

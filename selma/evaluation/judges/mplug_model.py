@@ -14,7 +14,11 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertLMHeadModel, BertModel
 from transformers.activations import QuickGELUActivation
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.models.bert.modeling_bert import BertAttention, BertIntermediate, BertOutput
+from transformers.models.bert.modeling_bert import (
+    BertAttention,
+    BertIntermediate,
+    BertOutput,
+)
 
 from selma.errors import BackendError
 
@@ -59,6 +63,20 @@ class Answer(NamedTuple):
     tokens: list[int]
 
 
+class Fused(NamedTuple):
+    """What the decoder reads of a picture and Q questions about it.
+
+    Attributes:
+        picture: (1, 1 + P, D), or (Q, 1 + P, D) where a layer joined it with the questions.
+        text: (Q, T, D).
+        mask: (Q, T), 0 for padding.
+    """
+
+    picture: Tensor
+    text: Tensor
+    mask: Tensor
+
+
 class Mplug(nn.Module):
     """Picture and question to what the decoder reads; `answer_tokens` lets the decoder speak.
 
@@ -79,6 +97,8 @@ class Mplug(nn.Module):
         self.text_encoder = BertModel(text, add_pooling_layer=False)
         self.fusion_encoder = nn.ModuleDict({"encoder": _Fusion(config, text)})
         self.text_decoder = BertLMHeadModel(decoder)
+        for index, layer in enumerate(self.text_decoder.bert.encoder.layer):
+            layer.crossattention.self = _SharedCrossAttention(decoder, index)
 
     def encode_pictures(self, pixel_values: Tensor) -> Tensor:
         """Give each picture's class state and patch states.
@@ -93,21 +113,56 @@ class Mplug(nn.Module):
         states: Tensor = self.visual_encoder["visual"](pixel_values)  # (N, 1 + P, vision width)
         return self.visn_layer_norm(self.visn_fc(states)) if self.large else states
 
-    def read(self, picture: Tensor, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, picture: Tensor, input_ids: Tensor, mask: Tensor) -> Fused:
         """Fuse questions with the one picture that they are about.
 
         Args:
             picture: (1, 1 + P, D), of `encode_pictures`; not changed.
             input_ids: (Q, T).
             mask: (Q, T), 0 for padding.
-
-        Returns:
-            (Q, 1 + P + T, D) states, the picture's first, and their (Q, 1 + P + T) mask.
         """
         text = self.text_encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
-        pictures = picture.expand(len(text), -1, -1)  # (Q, 1 + P, D)
-        states = self.fusion_encoder["encoder"](pictures, text, mask)
-        return states, torch.cat([mask.new_ones(pictures.shape[:2]), mask], dim=1)
+        picture, text = self.fusion_encoder["encoder"](picture, text, mask)
+        return Fused(picture, text, mask)
+
+
+class _SharedCrossAttention(nn.Module):
+    """Bert's, but with one set of keys and values for all beams of a question."""
+
+    def __init__(self, bert: BertConfig, index: int) -> None:
+        super().__init__()
+        width = bert.hidden_size
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.index = index
+        self.heads = bert.num_attention_heads
+
+    def remember(self, fused: Fused, cache: EncoderDecoderCache) -> None:
+        """Put the keys and values of what is looked at into a cache, (Q, heads, S, D / heads)."""
+        keys, values = (
+            torch.cat([part(fused.picture).expand(len(fused.text), -1, -1), part(fused.text)], 1)
+            for part in (self.key, self.value)
+        )  # (Q, S, D)
+        cache.cross_attention_cache.update(self._split(keys), self._split(values), self.index)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: EncoderDecoderCache | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, None]:
+        """Attend with (Q · beams, 1, D), a question's beams together."""
+        assert past_key_values is not None
+        known = past_key_values.cross_attention_cache.layers[self.index]
+        beams = self.query(hidden_states).view(len(known.keys), -1, hidden_states.shape[-1])
+        mixed = nn.functional.scaled_dot_product_attention(
+            self._split(beams), known.keys, known.values, attn_mask=attention_mask
+        )  # (Q, heads, beams, D / heads)
+        return mixed.transpose(1, 2).reshape(hidden_states.shape), None
+
+    def _split(self, states: Tensor) -> Tensor:
+        return states.view(*states.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class _ImageTower(nn.Module):
@@ -163,7 +218,7 @@ class _Fusion(nn.Module):
         numbers = range(config.first_fusion_layer, config.end_fusion_layer)
         self.layer = nn.ModuleDict({str(number): _FusionLayer(bert) for number in numbers})
 
-    def forward(self, picture: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, picture: Tensor, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         length = picture.shape[1]
         hidden = (1 - mask[:, None, None].to(text.dtype)) * torch.finfo(text.dtype).min
         joint_hidden = nn.functional.pad(hidden, (length, 0))  # (Q, 1, 1, 1 + P + T)
@@ -172,9 +227,10 @@ class _Fusion(nn.Module):
             if index == 0 or index % self.stride:
                 text = layer.look(text, hidden, picture)
             else:
-                both = layer.join(torch.cat([picture, text], dim=1), joint_hidden)
-                picture, text = picture + both[:, :length], both[:, length:]
-        return torch.cat([picture, text], dim=1)  # (Q, 1 + P + T, D)
+                pictures = picture.expand(len(text), -1, -1)  # (Q, 1 + P, D)
+                both = layer.join(torch.cat([pictures, text], dim=1), joint_hidden)
+                picture, text = pictures + both[:, :length], both[:, length:]
+        return picture, text  # (1 or Q, 1 + P, D), (Q, T, D)
 
 
 class _FusionLayer(nn.Module):
@@ -201,8 +257,7 @@ class _FusionLayer(nn.Module):
 
 def answer_tokens(
     decoder: BertLMHeadModel,
-    states: Tensor,
-    mask: Tensor,
+    fused: Fused,
     *,
     beams: int,
     min_new_tokens: int,
@@ -218,9 +273,8 @@ def answer_tokens(
     token in its middle.
 
     Args:
-        decoder: continues tokens, looking at states.
-        states: (Q, S, D).
-        mask: (Q, S), 0 for states not to look at.
+        decoder: of an `Mplug`; continues tokens, looking at what is fused.
+        fused: one picture and Q questions.
         beams: kept at each step.
         min_new_tokens: that come before the end token.
         max_new_tokens: with the end token.
@@ -230,16 +284,18 @@ def answer_tokens(
     Raises:
         BackendError: a score is not a number, as after an overflow in float16.
     """
-    count, device = len(states), states.device
+    count, device = len(fused.text), fused.text.device
     cache = EncoderDecoderCache(
         DynamicCache(config=decoder.config), DynamicCache(config=decoder.config)
     )
+    for layer in decoder.bert.encoder.layer:
+        layer.crossattention.self.remember(fused, cache)
     tokens = torch.full((count, 1), start_id, device=device)  # one beam each in the first step
     totals = torch.zeros((count, 1), device=device)  # Σ log p of each beam
     best = [Answer(-torch.inf, [])] * count
     searching = set(range(count))
     for step in range(max_new_tokens):
-        log_probs = _next_log_probs(decoder, tokens, states, mask, cache)  # (Q · live beams, V)
+        log_probs = _next_log_probs(decoder, tokens, fused, cache)  # (Q · live beams, V)
         if step < min_new_tokens:
             log_probs[:, end_id] = IMPOSSIBLE
         penalty = ((5 + (step + 1)) / 6) ** LENGTH_PENALTY
@@ -261,25 +317,19 @@ def answer_tokens(
         searching -= {search for search, over in enumerate(ended[:, 0].tolist()) if over}
         if not searching:
             break
-        if step == 0:  # one beam became many, all of which look at the same states
-            cache.cross_attention_cache.batch_select_indices(parents)
-            states, mask = states[parents], mask[parents]
         cache.self_attention_cache.batch_select_indices(parents)
     return best
 
 
 def _next_log_probs(
-    decoder: BertLMHeadModel,
-    tokens: Tensor,
-    states: Tensor,
-    mask: Tensor,
-    cache: EncoderDecoderCache,
+    decoder: BertLMHeadModel, tokens: Tensor, fused: Fused, cache: EncoderDecoderCache
 ) -> Tensor:
     """Give log p of each token of the vocabulary after each row of `tokens`, (N, V)."""
+    seen = nn.functional.pad(fused.mask, (fused.picture.shape[1], 0), value=1)  # (Q, 1 + P + T)
     logits: Tensor = decoder(
         input_ids=tokens[:, -1:],
-        encoder_hidden_states=states,
-        encoder_attention_mask=mask,
+        encoder_hidden_states=fused.text,  # only says that there is something to look at
+        encoder_attention_mask=seen[:, None, None].bool(),
         past_key_values=cache,
         use_cache=True,
     ).logits[:, -1]

@@ -11,7 +11,13 @@ from safetensors.torch import load_file, save_file
 from tiny import QUESTIONS, picture, settings, write_blip2, write_instructblip
 from transformers import InstructBlipForConditionalGeneration, InstructBlipProcessor
 from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel, Blip2VisionModel
-from transformers.models.instructblip.modeling_instructblip import InstructBlipVisionModel
+from transformers.models.instructblip.modeling_instructblip import (
+    InstructBlipQFormerModel,
+    InstructBlipVisionModel,
+)
+from transformers.models.opt.modeling_opt import OPTDecoder
+from transformers.models.t5.modeling_t5 import T5LayerCrossAttention
+from watch import watch
 
 from selma.errors import ConfigError, RecordError
 from selma.evaluation.judges.blip2 import load_blip2, load_instructblip
@@ -73,19 +79,46 @@ def test_in_bfloat16_single_questions_are_answered_as_by_the_stock_class(folders
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_picture_is_encoded_once(folders, kind):
-    calls = Counter()
     judge = KINDS[kind][2](settings(folders[kind]))
-    towers = (Blip2VisionModel, Blip2QFormerModel, InstructBlipVisionModel)
-
-    def count(module, _, output):
-        calls[type(module).__name__] += isinstance(module, towers) * len(output[0])
-
-    hook = torch.nn.modules.module.register_module_forward_hook(count)
-    try:
+    with watch(Blip2VisionModel, Blip2QFormerModel, InstructBlipVisionModel) as seen:
         judge(PICTURES, [QUESTIONS] * len(PICTURES))
-    finally:
-        hook.remove()
-    assert set((+calls).values()) == {len(PICTURES)}
+    calls = Counter()
+    for module, output in seen:
+        calls[type(module)] += len(output[0])
+    assert set(calls.values()) == {len(PICTURES)}
+
+
+def test_opt_reads_a_picture_once_and_then_only_words(folders):
+    judge = load_blip2(settings(folders["blip2-opt"], questions_per_batch=100, beams=3))
+    with watch(OPTDecoder) as seen:
+        judge(PICTURES, [QUESTIONS] * len(PICTURES))
+    first, second, prompt, *words = (tuple(out.last_hidden_state.shape[:2]) for _, out in seen)
+    assert (first, second) == ((1, 4), (1, 4))
+    asked = len(QUESTIONS) * len(PICTURES)
+    longest = max(len(question.question.replace(" ", "Ġ")) for question in QUESTIONS)
+    assert prompt == (asked, longest)  # with a start token, without the last letter
+    assert set(words) == {(asked * 3, 1)}
+
+
+@pytest.mark.parametrize("kind", ["instructblip-llama", "instructblip-t5"])
+def test_instructblips_questions_share_the_keys_of_their_picture(folders, kind):
+    judge = load_instructblip(settings(folders[kind], questions_per_batch=100))
+    with watch(InstructBlipQFormerModel, torch.nn.Linear) as seen:
+        judge(PICTURES, [QUESTIONS] * len(PICTURES))
+    qformer = next(module for module, _ in seen if isinstance(module, InstructBlipQFormerModel))
+    attention = qformer.encoder.layer[0].crossattention.attention
+    for part in (attention.key, attention.value):
+        assert [out.shape for module, out in seen if module is part] == [(1, 1 + 16, 32)] * 2
+
+
+def test_t5s_beams_share_the_keys_of_their_question(folders):
+    judge = load_blip2(settings(folders["blip2-t5"], questions_per_batch=100, beams=3))
+    with watch(T5LayerCrossAttention, torch.nn.Linear) as seen:
+        judge(PICTURES, [QUESTIONS] * len(PICTURES))
+    layer = next(module for module, _ in seen if isinstance(module, T5LayerCrossAttention))
+    attention = layer.EncDecAttention
+    for part in (attention.k, attention.v):
+        assert [len(out) for module, out in seen if module is part] == [14]
 
 
 def test_instructblips_penalty_does_not_reach_the_words_of_the_question(folders):

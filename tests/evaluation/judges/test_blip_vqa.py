@@ -1,7 +1,6 @@
 """BLIP answers as the stock class does, with one look at each picture."""
 
 import json
-from collections import Counter
 from functools import partial
 
 import pytest
@@ -9,7 +8,8 @@ import stock
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import QUESTIONS, picture, settings, write_blip_vqa
-from transformers import BlipForQuestionAnswering, BlipVisionModel
+from transformers import BlipForQuestionAnswering, BlipTextModel, BlipVisionModel
+from watch import watch
 
 from selma.errors import RecordError
 from selma.evaluation.judges.blip_vqa import load_blip_vqa
@@ -54,19 +54,17 @@ def test_in_bfloat16_single_questions_are_answered_as_by_the_stock_class(folder)
     assert judge(PICTURES[:1], [QUESTIONS]) == [[ask(PICTURES[0], q.question) for q in QUESTIONS]]
 
 
-def test_each_picture_is_encoded_once(folder):
-    calls = Counter()
-    judge = load_blip_vqa(settings(folder))
-
-    def count(module, _, output):
-        calls[type(module)] += 1
-
-    hook = torch.nn.modules.module.register_module_forward_hook(count)
-    try:
+def test_each_picture_is_encoded_once_and_its_questions_share_its_keys(folder):
+    judge = load_blip_vqa(settings(folder, questions_per_batch=100))
+    with watch(BlipVisionModel, BlipTextModel) as seen:
         judge(PICTURES, [QUESTIONS] * len(PICTURES))
-    finally:
-        hook.remove()
-    assert calls[BlipVisionModel] == len(PICTURES)
+    assert sum(isinstance(module, BlipVisionModel) for module, _ in seen) == len(PICTURES)
+    reader = next(module for module, _ in seen if isinstance(module, BlipTextModel))
+    attention = reader.encoder.layer[0].crossattention.self
+    with watch(torch.nn.Linear) as seen:
+        judge(PICTURES, [QUESTIONS] * len(PICTURES))
+    for part in (attention.key, attention.value):
+        assert [out.shape for module, out in seen if module is part] == [(1, 1 + 16, 32)] * 2
 
 
 @pytest.mark.parametrize(

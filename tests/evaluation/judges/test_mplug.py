@@ -125,6 +125,29 @@ def test_a_picture_is_encoded_once_for_all_its_questions(folder):
     assert encoded == [1, 1]
 
 
+@pytest.mark.parametrize(("stride", "rows"), [(100, 1), (2, len(QUESTIONS))])
+def test_a_pictures_keys_are_shared_until_a_layer_joins_it_with_the_question(
+    tmp_path, stride, rows
+):
+    tiny_mplug.write_mplug(tmp_path, stride_layer=stride)
+    judge = load_mplug(settings(tmp_path, questions_per_batch=100))
+    projected = {"fusion": [], "decoder": []}
+    layers = {
+        "fusion": judge._network.fusion_encoder["encoder"].layer["1"],
+        "decoder": judge._network.text_decoder.bert.encoder.layer[0],
+    }
+    for name, layer in layers.items():
+
+        def keep(module, inputs, keys, shapes=projected[name]):
+            shapes.append(keys.shape[:2])
+
+        layer.crossattention.self.key.register_forward_hook(keep)
+    judge(PICTURES[:1], [QUESTIONS])
+    patches = 1 + 3 * 3
+    assert projected["fusion"] == [(1, patches)]
+    assert projected["decoder"] == [(rows, patches), (len(QUESTIONS), 25)]
+
+
 def test_a_picture_is_squashed_not_cropped(judge):
     wide = np.random.default_rng(3).integers(0, 256, (42, 84, 3), dtype=np.uint8)
     square = np.asarray(Image.fromarray(wide).resize((42, 42), Image.Resampling.BICUBIC))
