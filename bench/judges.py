@@ -1,13 +1,15 @@
 """Compares judges that encode a picture once with asking the stock class one question at a time.
 
 Both sides run in this process on the same random weights and must give the same answers. Models are
-small, but the vision tower outweighs the language part as in the published ones. To add a judge,
-add a line to CONTENDERS.
+small, but the vision tower outweighs the language part as in the published ones. No stock class of
+mPLUG runs on today's libraries, so that our own network is asked one question at a time. To add a
+judge, add a line to CONTENDERS.
 
 python bench/judges.py [--pictures 2] [--answer-tokens 3] [--beams 5] [NAME …]
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -21,11 +23,18 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/evaluation/judges"))
 
 import stock
 import tiny
+import tiny_chat
+import tiny_mplug
 import torch
+from PIL import Image
+from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
 
 from selma.evaluation.judges.blip2 import load_blip2, load_instructblip
 from selma.evaluation.judges.blip_vqa import load_blip_vqa
+from selma.evaluation.judges.chat import load_chat
+from selma.evaluation.judges.chat_files import load_parts, question
+from selma.evaluation.judges.mplug import load_mplug
 from selma.evaluation.judges.protocol import Judge, Question
 from selma.evaluation.judges.vilt import load_vilt
 
@@ -45,6 +54,23 @@ BLIP = tiny.Shape(
 VILT = tiny.Shape(
     image_size=384, patch_size=32, vision_layers=4, vision_width=256, gain=8.0, seed=2
 )
+# ViT-L/14 at 504 px has 24 layers, BERT 6 for the text, 6 that fuse, 12 that speak; widths are 4:3.
+MPLUG = {
+    "image_res": 504, "vision_width": 256, "clip_vision_width": 256, "clip_vision_layers": 4,
+    "hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 3, "encoder_width": 192,
+    "num_hidden_layers": 2, "text_encoder_layers": 1, "fusion_layers": 1, "text_decode_layers": 2,
+    "stride_layer": 6, "distill": False,
+}  # fmt: skip
+# Qwen2-VL-2B has 0.67 billion parameters in its tower and 1.3 in the layers of its language model.
+QWEN_SEES = {
+    "depth": 4, "embed_dim": 192, "hidden_size": 256, "mlp_ratio": 4, "num_heads": 4,
+    "patch_size": 14,
+}  # fmt: skip
+QWEN_SPEAKS = {
+    "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6,
+    "num_attention_heads": 4, "num_key_value_heads": 2,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]},
+}  # fmt: skip
 QUESTIONS = [
     Question(text, ())
     for text in (
@@ -77,6 +103,44 @@ class Contender:
     load_stock: Callable[..., Callable[[Any, str], str]]
 
 
+def write_qwen(folder: Path) -> None:
+    """Write the tests' Qwen2-VL in the sizes above."""
+    tiny_chat.write_qwen2_vl(folder)
+    path = folder / "preprocessor_config.json"
+    size = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "patch_size": 14, "size": size}))
+    values = json.loads((folder / "config.json").read_text())
+    values["vision_config"] |= QWEN_SEES
+    values["text_config"] |= QWEN_SPEAKS
+    del values["text_config"]["layer_types"]  # one for each layer
+    model = Qwen2VLForConditionalGeneration(Qwen2VLConfig(**values))
+    generation = (folder / "generation_config.json").read_text()
+    tiny.randomise(model, tiny.TINY).save_pretrained(folder)
+    (folder / "generation_config.json").write_text(generation)
+
+
+def ask_chat(folder: str, *, beams: int, max_new_tokens: int) -> Callable[[Any, str], str]:
+    """Ask a chat model with its own processor and `generate`."""
+    model, processor = load_parts(tiny.settings(folder, beams=beams, max_new_tokens=max_new_tokens))
+
+    def ask(picture: Any, text: str) -> str:
+        inputs = processor.apply_chat_template(
+            [question(text, Image.fromarray(picture))], add_generation_prompt=True, tokenize=True,
+            return_dict=True, return_tensors="pt",
+        )  # fmt: skip
+        tokens = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
+        reply: str = processor.tokenizer.decode(tokens, skip_special_tokens=True)
+        return reply.strip()
+
+    return ask
+
+
+def ask_mplug(folder: str, *, beams: int, max_new_tokens: int) -> Callable[[Any, str], str]:
+    """Ask our own mPLUG one question at a time."""
+    judge = load_mplug(tiny.settings(folder, beams=beams, max_new_tokens=max_new_tokens))
+    return lambda picture, text: judge([picture], [[Question(text, ())]])[0][0]
+
+
 CONTENDERS = [
     Contender(
         "blip2-t5", partial(tiny.write_blip2, language="t5", shape=T5), load_blip2,
@@ -93,6 +157,8 @@ CONTENDERS = [
     Contender(
         "blip-vqa", partial(tiny.write_blip_vqa, shape=BLIP), load_blip_vqa, stock.load_blip_vqa
     ),
+    Contender("mplug", partial(tiny_mplug.write_mplug, **MPLUG), load_mplug, ask_mplug),
+    Contender("qwen2-vl", write_qwen, load_chat, ask_chat),
     Contender("vilt", partial(tiny.write_vilt, shape=VILT), load_vilt, stock.load_vilt),
 ]  # fmt: skip
 
