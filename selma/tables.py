@@ -126,18 +126,21 @@ def write_table(
     table = pa.Table.from_pylist(checked_rows(rows, table_kind, str(path)), schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    pq.write_table(
-        table,
-        part,
-        row_group_size=ROWS_PER_GROUP,
-        compression="zstd",
-        compression_level=ZSTD_LEVEL,
-        use_dictionary=False,
-        write_statistics=table_kind.key,
-        write_page_checksum=True,
-        store_schema=True,
-    )
-    os.replace(part, path)
+    try:
+        pq.write_table(
+            table,
+            part,
+            row_group_size=ROWS_PER_GROUP,
+            compression="zstd",
+            compression_level=ZSTD_LEVEL,
+            use_dictionary=False,
+            write_statistics=table_kind.key,
+            write_page_checksum=True,
+            store_schema=True,
+        )
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_table(path: Path, kind: str) -> list[dict[str, Any]]:

@@ -243,3 +243,10 @@ def test_pictures_keep_their_note_for_datasets_beside_what_the_table_is_about(pa
 def test_what_a_missing_table_is_about_cannot_be_read(path):
     with pytest.raises(MissingDataError, match="no such file"):
         read_about(path)
+
+
+def test_a_table_that_cannot_be_put_in_place_leaves_nothing_behind(path):
+    path.mkdir(parents=True)
+    with pytest.raises(OSError):
+        write_table(path, "scores", ROWS["scores"])
+    assert list(path.parent.iterdir()) == [path]

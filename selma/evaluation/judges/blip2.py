@@ -224,8 +224,6 @@ def _generate(parts: _Parts, seen: Sequence[_Seen], texts: Sequence[str]) -> lis
     from transformers import GenerationConfig, LogitsProcessorList
     from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
-    from selma.evaluation.judges.beams import share
-
     features = torch.cat([one.features for one in seen])  # (N, Q, D)
     tokens = tokenize(parts.tokenizer, texts, parts.max_tokens, features.device)
     words = parts.model.get_input_embeddings()(tokens.input_ids)  # (N, T, D)
@@ -244,7 +242,7 @@ def _generate(parts: _Parts, seen: Sequence[_Seen], texts: Sequence[str]) -> lis
         prompt["inputs_embeds"] = inputs_embeds
         cache = _join(language_model.config, [one.keys for one in seen])
         prompt["past_key_values"] = _read_prompt(language_model, inputs_embeds, mask, cache)
-        share(prompt["past_key_values"], beams)
+        prompt["past_key_values"].batch_repeat_interleave(beams)
     processors = LogitsProcessorList()
     if parts.repetition_penalty != 1.0:
         processors.append(RepetitionPenaltyLogitsProcessor(parts.repetition_penalty))
@@ -264,8 +262,6 @@ def _look_once(decoder: Any, states: "torch.Tensor", beams: int) -> Any:
     """
     from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
-    from selma.evaluation.judges.beams import share
-
     looked = DynamicCache(config=decoder.config)
     for index, block in enumerate(decoder.block):
         attention = block.layer[1].EncDecAttention
@@ -274,7 +270,7 @@ def _look_once(decoder: Any, states: "torch.Tensor", beams: int) -> Any:
             part(states).view(shape).transpose(1, 2) for part in (attention.k, attention.v)
         )
         looked.update(keys, values, index)
-    share(looked, beams)
+    looked.batch_repeat_interleave(beams)
     return EncoderDecoderCache(DynamicCache(config=decoder.config), looked)
 
 

@@ -1,7 +1,9 @@
 """BLIP-2 and InstructBLIP answer as the stock classes do, with one look at each picture."""
 
+import functools
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import stock
@@ -42,6 +44,20 @@ def folders(tmp_path_factory):
     return made
 
 
+@pytest.fixture(scope="module")
+def load(folders):
+    """Load a judge of a kind, each one once; batches do not matter to its loader."""
+
+    @functools.cache
+    def load_once(kind, **changes):
+        return KINDS[kind][2](settings(folders[kind], **changes))
+
+    def load_for(kind, questions_per_batch=3, **changes):
+        return replace(load_once(kind, **changes), questions_per_batch=questions_per_batch)
+
+    return load_for
+
+
 def one_by_one(ask, template="bare", pictures=PICTURES):
     return [[ask(p, TEMPLATES[template](question)) for question in QUESTIONS] for p in pictures]
 
@@ -57,19 +73,17 @@ def test_answers_are_those_of_the_stock_class_asked_one_by_one(folders, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_greedy_answers_are_those_of_the_stock_class_asked_one_by_one(folders, kind):
-    _, _, load, load_stock = KINDS[kind]
-    given = load(settings(folders[kind]))(PICTURES[:1], [QUESTIONS])
-    assert given == one_by_one(load_stock(folders[kind]), pictures=PICTURES[:1])
+def test_greedy_answers_are_those_of_the_stock_class_asked_one_by_one(load, folders, kind):
+    given = load(kind)(PICTURES[:1], [QUESTIONS])
+    assert given == one_by_one(KINDS[kind][3](folders[kind]), pictures=PICTURES[:1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_answers_depend_neither_on_the_batch_nor_on_the_order(folders, kind):
-    load = KINDS[kind][2]
+def test_answers_depend_neither_on_the_batch_nor_on_the_order(load, kind):
     asked = [QUESTIONS, QUESTIONS[:2], []]
     pictures = [*PICTURES, PICTURES[0]]
-    small = load(settings(folders[kind], questions_per_batch=1, beams=3))(pictures, asked)
-    judge = load(settings(folders[kind], questions_per_batch=100, beams=3))
+    small = load(kind, questions_per_batch=1, beams=3)(pictures, asked)
+    judge = load(kind, questions_per_batch=100, beams=3)
     assert judge(pictures, asked) == small
     backwards = judge(pictures[::-1], [row[::-1] for row in asked[::-1]])
     assert [row[::-1] for row in backwards[::-1]] == small
@@ -84,8 +98,8 @@ def test_in_bfloat16_single_questions_are_answered_as_by_the_stock_class(folders
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_picture_is_encoded_once(folders, kind):
-    judge = KINDS[kind][2](settings(folders[kind]))
+def test_each_picture_is_encoded_once(load, kind):
+    judge = load(kind)
     with watch(Blip2VisionModel, Blip2QFormerModel, InstructBlipVisionModel) as seen:
         judge(PICTURES, [QUESTIONS] * len(PICTURES))
     calls = Counter()
@@ -94,8 +108,8 @@ def test_each_picture_is_encoded_once(folders, kind):
     assert set(calls.values()) == {len(PICTURES)}
 
 
-def test_opt_reads_a_picture_once_and_then_only_words(folders):
-    judge = load_blip2(settings(folders["blip2-opt"], questions_per_batch=100, beams=3))
+def test_opt_reads_a_picture_once_and_then_only_words(load):
+    judge = load("blip2-opt", questions_per_batch=100, beams=3)
     with watch(OPTDecoder) as seen:
         judge(PICTURES, [QUESTIONS] * len(PICTURES))
     first, second, prompt, *words = (tuple(out.last_hidden_state.shape[:2]) for _, out in seen)
@@ -107,8 +121,8 @@ def test_opt_reads_a_picture_once_and_then_only_words(folders):
 
 
 @pytest.mark.parametrize("kind", ["instructblip-llama", "instructblip-t5"])
-def test_instructblips_questions_share_the_keys_of_their_picture(folders, kind):
-    judge = load_instructblip(settings(folders[kind], questions_per_batch=100))
+def test_instructblips_questions_share_the_keys_of_their_picture(load, kind):
+    judge = load(kind, questions_per_batch=100)
     with watch(InstructBlipQFormerModel, torch.nn.Linear) as seen:
         judge(PICTURES, [QUESTIONS] * len(PICTURES))
     qformer = next(module for module, _ in seen if isinstance(module, InstructBlipQFormerModel))
@@ -117,8 +131,8 @@ def test_instructblips_questions_share_the_keys_of_their_picture(folders, kind):
         assert [out.shape for module, out in seen if module is part] == [(1, 1 + 16, 32)] * 2
 
 
-def test_t5s_beams_share_the_keys_of_their_question(folders):
-    judge = load_blip2(settings(folders["blip2-t5"], questions_per_batch=100, beams=3))
+def test_t5s_beams_share_the_keys_of_their_question(load):
+    judge = load("blip2-t5", questions_per_batch=100, beams=3)
     with watch(T5LayerCrossAttention, torch.nn.Linear) as seen:
         judge(PICTURES, [QUESTIONS] * len(PICTURES))
     layer = next(module for module, _ in seen if isinstance(module, T5LayerCrossAttention))
@@ -169,8 +183,8 @@ def test_a_renamed_weight_is_refused(tmp_path, kind, key):
 
 
 @pytest.mark.parametrize(("kind", "most"), [("blip2-opt", 247), ("instructblip-t5", 512)])
-def test_a_question_beyond_the_models_positions_is_refused_and_not_cut(folders, kind, most):
-    judge = KINDS[kind][2](settings(folders[kind]))
+def test_a_question_beyond_the_models_positions_is_refused_and_not_cut(load, kind, most):
+    judge = load(kind)
     with pytest.raises(RecordError, match=f"the model reads {most};"):
         judge(PICTURES[:1], [[*QUESTIONS, Question("cat " * 600, ())]])
 
