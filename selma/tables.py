@@ -161,6 +161,15 @@ def read_table(path: Path, kind: str) -> list[dict[str, Any]]:
     return checked_rows(table.to_pylist(), table_kind, str(path))
 
 
+def is_table(path: Path, kind: str) -> bool:
+    """Tell whether a file is a table of a kind, by its columns."""
+    wanted = choose("table kind", kind, KINDS).schema.names
+    try:
+        return bool(pq.read_schema(path).names == wanted)
+    except (pa.ArrowException, OSError):
+        return False
+
+
 def read_about(path: Path) -> dict[str, Any]:
     """Read what `write_table` was told about a table; {} if nothing.
 
@@ -189,7 +198,8 @@ def _reading(path: Path) -> Iterator[None]:
         reason = " ".join(str(error).split())
         raise RecordError(
             f"{path}: cannot be read as Parquet, it may be cut short or damaged ({reason}); "
-            "delete it and run `dvc pull` or `dvc repro`"
+            "expected a table that selma wrote; what the pipeline made, `dvc pull` or `dvc repro` "
+            "make anew"
         ) from error
 
 

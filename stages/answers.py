@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
         benchmark = read_table(questions, "benchmark")
         samples = check_table(
             str(pictures), read_table(pictures, "samples"), benchmark, only_asked=True
-        )
+        ).rows
         settings = judge_settings(values, template=values[f"{name}_template"])
         with (
             workspace(f"answers-{args.model}-{name}", [pictures, questions], values) as work,

@@ -7,7 +7,7 @@ from pathlib import Path
 from selma.evaluation.dsg import score_dsg
 from selma.params import PARAMS_PATH, AnswersParams, DsgParams, load_section
 from selma.runtime import run_stage
-from selma.tables import read_about, read_table, write_table
+from selma.tables import content_hash, read_about, read_table, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -23,14 +23,16 @@ def main(argv: list[str] | None = None) -> None:
     judge = load_section("answers", AnswersParams, args.params).judge
     benchmark = Path("data/benchmarks/pocket-dsg.parquet")
     answers = Path("data/answers") / judge / args.model / "pocket-dsg.parquet"
+    questions = read_table(benchmark, "benchmark")
     scores, about = score_dsg(
-        read_table(benchmark, "benchmark"),
+        questions,
         read_table(answers, "answers"),
         policy=params.policy,
         mean=params.mean,
         judge_about=read_about(answers),
     )
     about["benchmark"] = benchmark.stem
+    about["benchmark_sha256"] = content_hash(questions, "benchmark")
     write_table(Path("data/scores/dsg") / f"{args.model}.parquet", "scores", scores, about)
     mean = 100 * sum(row["score"] for row in scores) / max(1, len(scores))
     logger.info("dsg of %d pictures of %s: %.2f %%", len(scores), args.model, mean)

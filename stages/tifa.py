@@ -7,7 +7,7 @@ from pathlib import Path
 from selma.evaluation.tifa import load_mapping, score_tifa
 from selma.params import PARAMS_PATH, AnswersParams, TifaParams, load_section
 from selma.runtime import run_stage
-from selma.tables import read_about, read_table, write_table
+from selma.tables import content_hash, read_about, read_table, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
         judge_about=read_about(answers),
     )
     about["benchmark"] = benchmark.stem
+    about["benchmark_sha256"] = content_hash(questions, "benchmark")
     write_table(Path("data/scores/tifa") / f"{args.model}.parquet", "scores", scores, about)
     mean = 100 * sum(row["score"] for row in scores) / max(1, len(scores))
     logger.info("tifa of %d pictures of %s: %.2f %%", len(scores), args.model, mean)

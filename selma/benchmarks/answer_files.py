@@ -8,6 +8,7 @@ import csv
 import hashlib
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,8 @@ def read_answers(
     reader = choose("kind of answer file", path.suffix.removeprefix("."), _READERS)
     if not path.exists():
         raise MissingDataError(f"{path}: no such file")
+    if not path.is_file():
+        raise ConfigError(f"{path}: is no file; expected answers")
     return reader(path, benchmark, metric, t2i_model, aliases or {})
 
 
@@ -195,12 +198,13 @@ def _join(given: Sequence[Row], benchmark: Sequence[Row], path: Path) -> list[di
     sources = {row["source"] for row in benchmark}
     revision = "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest()
     taken: dict[tuple[str, int], str] = {}
-    reworded = repeated = 0
+    reworded = repeated = elsewhere = 0
     rows = []
     for item in given:
         item_id = item["item_id"]
         if item_id not in questions:
             if item_id.rpartition("_")[0] not in sources:
+                elsewhere += 1
                 continue
             raise RecordError(
                 f"{path}: line {item['line']}: item {item_id!r} is not in the benchmark; answers "
@@ -229,6 +233,8 @@ def _join(given: Sequence[Row], benchmark: Sequence[Row], path: Path) -> list[di
             f"{path}: {reworded} of {len(rows)} answers belong to a question with another wording "
             "than the benchmark's; answers and benchmark must be of one version"
         )
+    if elsewhere:
+        logger.warning("%s: %d answers are about items of other sources", path, elsewhere)
     if repeated:
         logger.warning("%s: %d answers stand there twice, alike", path, repeated)
     if reworded:
@@ -244,7 +250,8 @@ def _question_id(
     """Find an answer's question, and tell whether the wording is the same."""
     item_id = item["item_id"]
     by_id = {question["question_id"]: question for question in questions}
-    number = int(item["number"]) if item["number"].strip().isdecimal() else None
+    whole = re.fullmatch(r"\s*(\d+)(?:\.0+)?\s*", item["number"])  # pandas writes 1 as 1.0
+    number = int(whole[1]) if whole else None
     text = item["question"]
     free = [q for q in questions if (item_id, q["question_id"]) not in taken]
     if number in by_id and (text is None or _plain(by_id[number]["question"]) == _plain(text)):

@@ -21,6 +21,9 @@ def read_benchmark(args: argparse.Namespace) -> list[dict[str, Any]]:
     from selma.benchmarks.tifa import read_tifa_questions
     from selma.tables import read_table
 
+    path: Path = args.benchmark or args.annotations
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path}: is no file; expected a benchmark")
     if args.benchmark is not None:
         rows = read_table(args.benchmark, "benchmark")
     elif args.annotations.suffix == ".json":

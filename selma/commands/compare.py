@@ -2,12 +2,20 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.commands.text_table import interval, plain, signed, text_table
+from selma.commands.text_table import (
+    NO_VARIATION,
+    interval,
+    plain,
+    short_hashes,
+    signed,
+    text_table,
+)
 from selma.errors import ConfigError, MissingDataError, RecordError
 
 if TYPE_CHECKING:
@@ -88,24 +96,26 @@ def run(args: argparse.Namespace) -> int:
             f"{args.first} and {args.second}: {alone[0]} is only in {where}; compare the same "
             "metrics of both"
         )
-    if args.margin < 0 or (args.margin and len(first) > 1):
+    if not 0 <= args.margin < math.inf or (args.margin and len(first) > 1):
         raise ConfigError(
-            f"--margin: expected at least 0 and one metric, for it is in its unit, got "
+            f"--margin: expected at least 0, finite, and one metric, for it is in its unit, got "
             f"{args.margin:g} and {', '.join(sorted(first))}"
         )
     records: list[Record] = []
+    making: list[str] = []
     notes: list[str] = []
     for metric in sorted(first):
-        found, said = _compare(metric, first[metric], second[metric], args, bootstrap)
+        found, made, said = _compare(metric, first[metric], second[metric], args, bootstrap)
         records += found
+        making.append(made)
         notes += said
     worse = [f"{r['metric']} {r['skill']}" for r in records if r["verdict"] == "worse"]
     if args.json:
         about = {"first": args.first, "second": args.second, "by": args.by, "seed": args.seed}
         result = {**about, "comparisons": records, "notes": notes, "worse": worse}
-        print(json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False))
+        print(json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False))
     else:
-        print(_text(records, notes, args))
+        print(_text(records, making, notes, args))
     if args.fail_on_regression and worse:
         print(f"selma: regression: {', '.join(worse)}", file=sys.stderr)
         return REGRESSION_EXIT_CODE
@@ -171,8 +181,8 @@ def _holds_scores(path: Path) -> bool:
 
 def _compare(
     metric: str, first: Path, second: Path, args: argparse.Namespace, bootstrap: "Bootstrap"
-) -> "tuple[list[Record], list[str]]":
-    """Compare two score files; also give what a reader should know."""
+) -> "tuple[list[Record], str, list[str]]":
+    """Compare two score files; also say how they were made, and what a reader should know."""
     from selma.evaluation.comparison import (
         ALL_SKILLS,
         check_same_making,
@@ -199,7 +209,7 @@ def _compare(
     if lost and not args.allow_partial:
         raise RecordError(f"{first} and {second}: only one has {args.by} {lost[0]!r}; score both "
                           "on one benchmark, or allow a partial comparison")  # fmt: skip
-    return add_verdicts(records), notes
+    return add_verdicts(records), _making(metric, kept, kept_other), notes
 
 
 def _parts(metric: str, path: Path, by: str) -> "dict[str, ItemScores]":
@@ -216,6 +226,30 @@ def _parts(metric: str, path: Path, by: str) -> "dict[str, ItemScores]":
     elif by == "skill":
         parts |= category_scores(whole, rows)
     return parts
+
+
+def _making(metric: str, first: "ItemScores", second: "ItemScores") -> str:
+    """Say in one line what the numbers of a metric are."""
+    about = first.about
+    judge = "@".join(str(about[key]) for key in ("judge", "revision") if about.get(key))
+    told = {
+        "version": about["version"],
+        "policy": about["policy"],
+        "judge": short_hashes(judge),
+        "benchmark": _benchmarks(first.about, second.about),
+    }
+    parts = [f"{name} {value}" for name, value in told.items() if value]
+    for side, scores in (("A", first), ("B", second)):
+        coverage = scores.about.get("coverage", 1.0)
+        if coverage < 1:
+            parts.append(f"coverage of {side} {100 * coverage:.2f} %")
+    return f"{metric}: {'; '.join(parts)}"
+
+
+def _benchmarks(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Name the benchmark; the same content may have two names."""
+    names = [str(about["benchmark"]) for about in (first, second) if about.get("benchmark")]
+    return " = ".join(dict.fromkeys(names)) or "not told"
 
 
 def _notes(
@@ -249,7 +283,12 @@ def _library_notes(metric: str, first: Mapping[str, str], second: Mapping[str, s
     return [f"{metric}: scored with different libraries: {', '.join(odd)}"] if odd else []
 
 
-def _text(records: "Sequence[Record]", notes: Sequence[str], args: argparse.Namespace) -> str:
+def _text(
+    records: "Sequence[Record]",
+    making: Sequence[str],
+    notes: Sequence[str],
+    args: argparse.Namespace,
+) -> str:
     header = ["metric", "skill" if args.by == "none" else args.by, "A", "B", "A − B", "interval",
               "p", "Holm p", "wins/ties/losses", "prompts", "detectable", "verdict"]  # fmt: skip
     beyond = f"beyond ±{args.margin:g}" if args.margin else "that leaves 0 out"
@@ -260,7 +299,9 @@ def _text(records: "Sequence[Record]", notes: Sequence[str], args: argparse.Name
         beyond=beyond,
     )
     table = text_table(header, [_cells(record) for record in records])
-    return "\n".join([f"A: {args.first}", f"B: {args.second}", "", table, "", rule, *notes])
+    sides = [f"A: {args.first}", f"B: {args.second}"]
+    still = [NO_VARIATION] if any(r["minimum_detectable_effect"] is None for r in records) else []
+    return "\n".join([*sides, *making, "", table, "", rule, *still, *notes])
 
 
 def _cells(record: "Record") -> list[str]:

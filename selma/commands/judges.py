@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.commands.compare import add_bootstrap_options, bootstrap_of, metric_of, read_scores
-from selma.commands.text_table import interval, plain, signed, text_table
+from selma.commands.text_table import (
+    NO_VARIATION,
+    NO_WIDTH,
+    interval,
+    plain,
+    short_hashes,
+    signed,
+    text_table,
+)
 from selma.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,6 +24,7 @@ if TYPE_CHECKING:
     from selma.evaluation.comparison import Record
 
 CONCLUSIONS = {
+    "none decides": "No judge decides.",
     "same": "All judges come to the same verdict.",
     "reversed": "The judges contradict each other: one finds A better, another finds it worse.",
     "not all decided": "Not all judges find the difference; none contradicts another. Whether they "
@@ -67,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
             "shifts": judge_shifts(first, second, bootstrap),
             "conclusion": conclusion(differences),
         }
-    print(json.dumps(result, indent=2, ensure_ascii=False) if args.json else _text(result))
+    if args.json:
+        print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print(_text(result))
     return 0
 
 
@@ -96,6 +108,9 @@ def _text(result: "dict[str, Any]") -> str:
             _shifts(result["shifts"], digits),
             CONCLUSIONS[result["conclusion"]],
         ]
+    rows = [row for rows in result.values() if isinstance(rows, list) for row in rows]
+    if any(row["high"] - row["low"] < NO_WIDTH for row in rows):
+        blocks.append(NO_VARIATION)
     return "\n\n".join(blocks)
 
 
@@ -104,7 +119,7 @@ def _means(records: "Sequence[Record]", digits: int) -> str:
     rows = [
         [
             r["model"],
-            r["judge"],
+            short_hashes(r["judge"]),
             plain(r["score"], digits),
             interval(r["low"], r["high"], digits),
             plain(r["standard_error"], digits),
@@ -135,7 +150,7 @@ def _differences(records: "Sequence[Record]", digits: int) -> str:
               "verdict"]  # fmt: skip
     rows = [
         [
-            r["judge"],
+            short_hashes(r["judge"]),
             signed(r["difference"], digits),
             interval(r["low"], r["high"], digits, sign=True),
             plain(r["p_value"], 4),
@@ -160,8 +175,8 @@ def _shifts(records: "Sequence[Record]", digits: int) -> str:
 
 def _change(record: "Record", digits: int) -> list[str]:
     return [
-        record["first"],
-        record["second"],
+        short_hashes(record["first"]),
+        short_hashes(record["second"]),
         signed(record["difference"], digits),
         interval(record["low"], record["high"], digits, sign=True),
         plain(record["p_value"], 4),

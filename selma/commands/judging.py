@@ -5,12 +5,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selma.choices import choose
+from selma.commands.outputs import check_table_out
 from selma.errors import ConfigError
 
 if TYPE_CHECKING:
     from selma.evaluation.judges.protocol import JudgeSettings
+    from selma.evaluation.picture_checks import PictureSet
 
 Row = Mapping[str, Any]
+DEFAULTS: dict[str, Any] = {
+    "dtype": "float32",
+    "template": "bare",
+    "questions_per_batch": 16,
+    "max_new_tokens": 30,
+    "beams": 5,
+}
 PICTURES_PER_BATCH = 8  # decoded at a time; does not change an answer
 
 
@@ -25,7 +35,7 @@ def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
         RecordError: pictures are doubled, black or unreadable, or the log is of another judge.
     """
     from selma.evaluation.judges.asking import judge_samples
-    from selma.evaluation.judges.loading import describe_judge, load_judge, normaliser
+    from selma.evaluation.judges.loading import JUDGES, describe_judge, load_judge, normaliser
     from selma.evaluation.judges.store import AnswerLog
     from selma.runtime import progress
     from selma.tables import content_hash, write_table
@@ -35,15 +45,27 @@ def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
             "--images: expected --judge NAME, and --answers FILE.parquet to keep its answers in, "
             f"got --judge {args.judge} and --answers {args.answers}"
         )
-    normalise = normaliser(args.normalise)
-    samples = read_samples(args.images, benchmark, args.allow_partial, only_asked=True)
+    choose("judge", args.judge, JUDGES)
+    if args.judge != "pocket" and args.judge_path is None:
+        raise ConfigError(f"--judge {args.judge}: expected --judge-path, its folder or Hub name")
+    if args.answers.exists():
+        raise ConfigError(
+            f"{args.answers}: is there; leave --images out to score it, or choose another file"
+        )
+    check_table_out(args.answers, "answers")
+    if args.out == args.answers:
+        raise ConfigError(f"--out and --answers: expected two files, got {args.out} for both")
+    name = args.normalise or "as-is"
+    normalise = normaliser(name)
+    pictures = read_samples(args.images, benchmark, args.allow_partial, only_asked=True)
+    samples = pictures.rows
     settings = settings_of(args)
     replies = args.answers.with_name(args.answers.name + ".replies.jsonl")
     judge = load_judge(args.judge, settings, replies)
     about = {
         **describe_judge(judge.about, settings),
         "benchmark_sha256": content_hash(benchmark, "benchmark"),
-        "normalise": args.normalise,
+        "normalise": name,
     }
     log = args.answers.with_name(args.answers.name + ".log.jsonl")
     with progress(len(samples), f"answers of {args.judge}") as advance:
@@ -59,7 +81,8 @@ def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
             store=AnswerLog(log, about),
             allow_partial=args.allow_partial,
         )
-    write_table(args.answers, "answers", rows, about)
+    seen = {"n_wanted": pictures.n_wanted, "left_out": pictures.findings.problems()}
+    write_table(args.answers, "answers", rows, {**about, "pictures": seen})
     log.unlink()
     replies.unlink(missing_ok=True)
 
@@ -68,20 +91,18 @@ def settings_of(args: argparse.Namespace) -> "JudgeSettings":
     """Give the settings of the model that the --judge-… options name."""
     from selma.evaluation.judges.loading import judge_settings
 
-    values = {
+    given = {
         "path": args.judge_path,
         "revision": args.judge_revision,
-        "dtype": args.dtype,
-        "questions_per_batch": args.questions_per_batch,
-        "max_new_tokens": args.max_new_tokens,
-        "beams": args.beams,
+        **{name: getattr(args, name, None) for name in DEFAULTS},
     }
-    return judge_settings(values, template=args.template)
+    values = {**given, **{name: DEFAULTS[name] for name in DEFAULTS if given[name] is None}}
+    return judge_settings(values, template=values["template"])
 
 
 def read_samples(
     images: Path, benchmark: Sequence[Row], allow_partial: bool, *, only_asked: bool = False
-) -> list[dict[str, Any]]:
+) -> "PictureSet":
     """Read a folder of pictures or a samples table, only of the benchmark's items.
 
     Raises:
@@ -97,5 +118,4 @@ def read_samples(
         return check_table(
             str(images), samples, benchmark, only_asked=only_asked, allow_partial=allow_partial
         )
-    found = read_pictures(images, benchmark, only_asked=only_asked, allow_partial=allow_partial)
-    return found.rows
+    return read_pictures(images, benchmark, only_asked=only_asked, allow_partial=allow_partial)

@@ -57,8 +57,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
                 "--antialias", choices=("yes", "no"), help="of the resize; default: the folder's"
             )
         if name == "clipscore":
-            metric.add_argument("--variant", required=True, help="which of the definitions")
-        metric.add_argument("--batch-size", type=int, default=16)
+            metric.add_argument(
+                "--variant", required=True, help="cosine, hessel, tifa, torchmetrics"
+            )
+        metric.add_argument("--batch-size", type=positive, default=16)
         metric.add_argument(
             "--shuffled", action="store_true", help="also score each picture with another's prompt"
         )
@@ -68,7 +70,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     metric = metrics.add_parser("vqascore", help="a chat model's probability of Yes")
     _add_pictures(metric)
     metric.add_argument("--variant", required=True, help="p-yes, geometric-mean, yes-no")
-    _add_model(metric)
+    _add_model(metric, required=True)
     _add_common(metric)
     metric.set_defaults(run=run, metric="vqascore")
 
@@ -97,24 +99,46 @@ def _add_answers(metric: argparse.ArgumentParser) -> None:
     _add_benchmark(metric)
     metric.add_argument("--t2i-model", metavar="NAME", help="whose pictures, in a file of several")
     metric.add_argument("--images", type=Path, metavar="FOLDER", help="have these pictures judged")
-    metric.add_argument("--judge", metavar="NAME", help="with --images: who looks at them")
+    metric.add_argument(
+        "--judge",
+        metavar="NAME",
+        help="with --images, who looks at them: blip2, instructblip, blip-vqa, vilt, chat, "
+        "endpoint, mplug, pocket; without, who gave a published file's answers",
+    )
+    _add_judge(metric)
+
+
+def _add_judge(metric: argparse.ArgumentParser) -> None:
     _add_model(metric, required=False)
+    metric.add_argument(
+        "--template",
+        help="bare (default), tifa-official, tifa-selma, yes-no: how questions are put",
+    )
+    metric.add_argument(
+        "--normalise",
+        help="as-is (default), gpt4o-helper, first-word: from a reply to the answer that counts",
+    )
+    metric.add_argument("--beams", type=positive, help="default: 5; 1 is greedy")
+    metric.add_argument("--max-new-tokens", type=positive, help="default: 30")
 
 
-def _add_model(metric: argparse.ArgumentParser, required: bool = True) -> None:
+def _add_model(metric: argparse.ArgumentParser, *, required: bool) -> None:
     metric.add_argument(
         "--judge-path",
         required=required,
         metavar="PATH",
-        help="the judge's folder or Hub name; an endpoint's model name",
+        help="the model's folder or Hub name; an endpoint's model name",
     )
     metric.add_argument("--judge-revision", metavar="COMMIT", help="of a Hub model")
-    metric.add_argument("--dtype", default="float32", help="float32 (default), bfloat16, float16")
-    metric.add_argument("--template", default="bare", help="bare (default), tifa-official, …")
-    metric.add_argument("--normalise", default="as-is", help="as-is (default), gpt4o-helper")
-    metric.add_argument("--beams", type=int, default=5)
-    metric.add_argument("--max-new-tokens", type=int, default=30)
-    metric.add_argument("--questions-per-batch", type=int, default=16)
+    metric.add_argument("--dtype", help="float32 (default), bfloat16, float16")
+    metric.add_argument("--questions-per-batch", type=positive, help="default: 16")
+
+
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def _add_pictures(metric: argparse.ArgumentParser) -> None:

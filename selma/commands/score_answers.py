@@ -6,8 +6,10 @@ from functools import partial
 from typing import Any
 
 from selma.benchmarks.answer_files import read_answers
+from selma.choices import choose
 from selma.commands.benchmark_input import aliases_of, benchmark_name, read_benchmark
 from selma.commands.compare import bootstrap_of
+from selma.commands.outputs import check_table_out
 from selma.commands.score_result import Scored, print_results, result_of
 from selma.errors import ConfigError, RecordError
 from selma.evaluation.breakdown import (
@@ -20,22 +22,79 @@ from selma.evaluation.breakdown import (
 from selma.evaluation.categories import question_scores
 from selma.evaluation.comparison import Bootstrap
 from selma.evaluation.dsg import DSG_MEANS, DSG_POLICIES, score_dsg
-from selma.evaluation.tifa import load_mapping, score_tifa
-from selma.tables import read_about, write_table
+from selma.evaluation.tifa import TIFA_MAPPINGS, load_mapping, score_tifa
+from selma.tables import content_hash, read_about, write_table
 
 Row = Mapping[str, Any]
 PERCENT = 100.0
+JUDGE_OPTIONS = (
+    "judge_path", "dtype", "template", "normalise", "beams", "max_new_tokens",
+    "questions_per_batch",
+)  # fmt: skip
 
 
 def score_answers(args: argparse.Namespace) -> None:
     """Score answers and print the results; with --images, have them given first."""
+    _check_options(args)
+    how = bootstrap_of(args)
     benchmark = read_benchmark(args)
     if args.images is not None:
         from selma.commands.judging import judge_pictures
 
         judge_pictures(args, benchmark)
-    elif args.judge or args.judge_path:
-        raise ConfigError("--judge and --judge-path: expected --images, the pictures to look at")
+    answers = _read_answers(args, benchmark)
+    is_table = args.answers.suffix == ".parquet"
+    judge_about = read_about(args.answers) if is_table else None
+    score = _dsg if args.metric == "dsg" else _tifa
+    scored = score(args, benchmark, answers, judge_about, how)
+    about = {
+        "benchmark": benchmark_name(args),
+        "benchmark_sha256": content_hash(benchmark, "benchmark"),
+        "t2i_model": args.t2i_model,
+    }
+    scored = [one.with_about(about) for one in scored]
+    if args.out is not None:
+        write_table(args.out, "scores", scored[0].rows, scored[0].about)
+    print_results([result_of(one, PERCENT, how) for one in scored], as_json=args.json)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse wrong options before a judge has worked for nothing."""
+    check_table_out(args.out, "scores")
+    if args.metric == "dsg":
+        policies, means = _policies_and_means(args)
+        if args.out is not None and len(policies) * len(means) > 1:
+            raise ConfigError("--out: holds one score; choose one --policy and one --mean")
+    else:
+        choose("tifa mapping", args.mapping, TIFA_MAPPINGS)
+        if args.sbert is not None and args.mapping != "sbert":
+            raise ConfigError("--sbert: expected --mapping sbert, which it is for")
+    if args.images is not None:
+        if args.t2i_model is not None:
+            raise ConfigError(
+                "--t2i-model: chooses among given answers; leave it out with --images"
+            )
+        return
+    asked = [name for name in JUDGE_OPTIONS if getattr(args, name) is not None]
+    if asked:
+        options = ", ".join("--" + name.replace("_", "-") for name in asked)
+        raise ConfigError(f"{options}: expected --images, the pictures to look at")
+    if args.judge is not None and args.answers.suffix == ".parquet":
+        raise ConfigError(f"--judge: {args.answers} says itself who answered; leave it out")
+
+
+def _policies_and_means(args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    policies = list(DSG_POLICIES) if "all" in args.policy else args.policy
+    means = list(DSG_MEANS) if "all" in args.mean else args.mean
+    for policy in policies:
+        choose("dsg policy", policy, DSG_POLICIES)
+    for mean in means:
+        choose("dsg mean", mean, DSG_MEANS)
+    return policies, means
+
+
+def _read_answers(args: argparse.Namespace, benchmark: Sequence[Row]) -> list[dict[str, Any]]:
+    """Read --answers; --judge names who gave a published file's, over its own name."""
     answers = read_answers(
         args.answers,
         benchmark,
@@ -43,18 +102,10 @@ def score_answers(args: argparse.Namespace) -> None:
         t2i_model=args.t2i_model,
         aliases=aliases_of(args.annotations),
     )
-    is_table = args.answers.suffix == ".parquet"
-    judge_about = read_about(args.answers) if is_table else None
-    how = bootstrap_of(args)
-    score = _dsg if args.metric == "dsg" else _tifa
-    scored = score(args, benchmark, answers, judge_about, how)
-    about = {"benchmark": benchmark_name(args), "t2i_model": args.t2i_model}
-    scored = [one.with_about(about) for one in scored]
-    if args.out is not None:
-        if len(scored) > 1:
-            raise ConfigError("--out: holds one score; choose one --policy and one --mean")
-        write_table(args.out, "scores", scored[0].rows, scored[0].about)
-    print_results([result_of(one, PERCENT, how) for one in scored], as_json=args.json)
+    if args.judge is None or args.images is not None:
+        return answers
+    named = {"judge": args.judge, "revision": args.judge_revision or "as named by the user"}
+    return [{**answer, **named} for answer in answers]
 
 
 def _dsg(
@@ -64,8 +115,7 @@ def _dsg(
     judge_about: Row | None,
     how: Bootstrap,
 ) -> list[Scored]:
-    policies = list(DSG_POLICIES) if args.policy == ["all"] else args.policy
-    means = list(DSG_MEANS) if args.mean == ["all"] else args.mean
+    policies, means = _policies_and_means(args)
     yes = [{**answer, "answer": "yes"} for answer in answers]
     found = []
     for policy in policies:
@@ -80,7 +130,7 @@ def _dsg(
             )
             rows, about = score(answers)
             tables = _dsg_tables(rows, benchmark, how)
-            extra = _per_answered_question(rows, answers)
+            extra = _per_answered_question(rows, answers) | {"nearly_yes": _nearly_yes(answers)}
             found.append(Scored(rows, about, tables, {"always yes": score(yes)[0]}, extra))
     return found
 
@@ -171,6 +221,12 @@ def _in_order(cells: Sequence[Cell], names: Sequence[str]) -> list[Cell]:
     """Put cells into the order of a paper's table; others come after it."""
     place = {name: number for number, name in enumerate(names)}
     return sorted(cells, key=lambda cell: (place.get(cell.name, len(place)), cell.name))
+
+
+def _nearly_yes(answers: Sequence[Row]) -> int:
+    """Count the answers that would be "yes" but for case, blanks or a mark at the end."""
+    texts = [answer["answer"] for answer in answers]
+    return sum(text != "yes" and text.strip().lower().rstrip(".!,") == "yes" for text in texts)
 
 
 def _per_answered_question(rows: Sequence[Row], answers: Sequence[Row]) -> dict[str, float]:

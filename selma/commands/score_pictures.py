@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selma.choices import choose
 from selma.commands.benchmark_input import benchmark_name, read_benchmark
 from selma.commands.compare import bootstrap_of
 from selma.commands.judging import read_samples
+from selma.commands.outputs import check_table_out
 from selma.commands.score_result import Scored, print_results, result_of
-from selma.evaluation.breakdown import prompt_cells
-from selma.tables import write_table
+from selma.errors import MissingDataError
+from selma.evaluation.breakdown import prompt_cells, prompt_scores
+from selma.tables import content_hash, write_table
 
 Row = Mapping[str, Any]
 VERSIONS = {"pickscore": "arXiv 2305.01569", "imagereward": "arXiv 2304.05977"}
@@ -20,18 +23,23 @@ ANTIALIAS = {"yes": True, "no": False, None: None}
 
 def score_pictures(args: argparse.Namespace) -> None:
     """Score pictures against their prompts and print the result."""
-    benchmark = read_benchmark(args)
     how = bootstrap_of(args)
-    samples = read_samples(args.images, benchmark, args.allow_partial)
+    check_table_out(args.out, "scores")
+    benchmark = read_benchmark(args)
+    pictures = read_samples(args.images, benchmark, args.allow_partial)
+    samples = pictures.rows
+    if not samples:
+        raise MissingDataError(f"{args.images}: no picture of the benchmark can be scored")
     score = _vqascore if args.metric == "vqascore" else _preference
     rows, about, controls = score(args, samples, benchmark)
-    n_wanted = len(benchmark) * len({row["sample"] for row in samples})
     about |= {
         "benchmark": benchmark_name(args),
-        "coverage": len(rows) / n_wanted,
+        "benchmark_sha256": content_hash(benchmark, "benchmark"),
+        "coverage": len(rows) / pictures.n_wanted,
+        "left_out": pictures.findings.problems(),
         "n_items": len({row["item_id"] for row in rows}),
         "n_pictures": len(rows),
-        "n_wanted": n_wanted,
+        "n_wanted": pictures.n_wanted,
     }
     if args.out is not None:
         write_table(args.out, "scores", rows, about)
@@ -47,10 +55,13 @@ def _preference(
 ) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """Score by a preference model; with --shuffled also against other items' prompts."""
     from selma.devices import prepare_device
+    from selma.evaluation.hps import HPS_VERSIONS
     from selma.evaluation.preference import SCORERS, score_samples
     from selma.evaluation.scoring import shuffled_prompts
     from selma.runtime import progress
 
+    if args.metric == "hps":
+        choose("HPS version", args.version, {**HPS_VERSIONS, "pocket": ""})
     version = {"hps": "version", "clipscore": "variant"}.get(args.metric)
     named = getattr(args, version) if version else VERSIONS[args.metric]
     options = {"antialias": ANTIALIAS[args.antialias]} if args.metric == "hps" else {}
@@ -124,7 +135,10 @@ def _vqascore(
 
 
 def hps_aggregate(rows: Sequence[Row], partial: bool) -> dict[str, Any]:
-    """Aggregate as the HPS benchmark prints it, if the pictures are those of its four styles."""
+    """Aggregate as the HPS benchmark prints it, if the pictures are those of its four styles.
+
+    It knows one picture a prompt; of several, their mean counts.
+    """
     import numpy as np
 
     from selma.evaluation.hps import PICTURES_PER_STYLE, STYLES, benchmark_score
@@ -132,9 +146,9 @@ def hps_aggregate(rows: Sequence[Row], partial: bool) -> dict[str, Any]:
     if {row["source"] for row in rows} != set(STYLES):
         return {}
     scores = {style: np.full(PICTURES_PER_STYLE, np.nan) for style in STYLES}
-    for row in rows:
-        style, _, index = row["item_id"].rpartition("/")
-        scores[style][int(index)] = row["score"]
+    for item_id, score in prompt_scores(rows).items():
+        style, _, index = item_id.rpartition("/")
+        scores[style][int(index)] = score
     found = benchmark_score(scores, partial=partial)
     styles = {
         style: {"mean": one.mean, "deviation_of_chunk_means": one.deviation, "n": one.pictures}

@@ -96,6 +96,7 @@ def print_results(results: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
 def _lines(result: Mapping[str, Any]) -> list[str]:
     metric = NAMES.get(result["metric"], result["metric"])
     policy = f", {result['policy']}" if result["policy"] else ""
+    policy = f", variant {result['version']}" if result["metric"] == "clipscore" else policy
     of = f" of {result['t2i_model']}" if result.get("t2i_model") else ""
     unit = " %" if result["unit"] == "percent" else f" ({result['unit']})"
     lines = [
@@ -131,13 +132,20 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
     if result["coverage"] < 1:
         notes.append(
             f"PARTIAL: {100 * result['coverage']:.2f} % of {result['n_wanted']} pictures are "
-            f"scored; not comparable with a whole score"
+            f"scored; not comparable with a whole score. Left out: {'; '.join(result['left_out'])}"
         )
     if result.get("unanswered_count_0"):
         names = ", ".join(result["unanswered_count_0"])
         notes.append(f"without any answer, counted 0 as by DSG's authors: {names}")
     if result.get("truncated"):
-        notes.append(f"{result['truncated']} prompts were cut to the model's length")
+        notes.append(
+            f"the prompts of {result['truncated']} pictures were cut to the model's length"
+        )
+    if result.get("nearly_yes"):
+        notes.append(
+            f"WARNING: {result['nearly_yes']} answers are no `yes` only by case, blanks or a mark; "
+            "DSG counts the exact word (judges: --normalise)"
+        )
     if "score_per_answered_question" in result:
         notes.append(
             f"over the {result['n_answered_questions']} answered questions: "

@@ -1,10 +1,14 @@
 """Lines up cells in columns for a terminal."""
 
+import re
 from collections.abc import Sequence
 
 TEXT_COLUMNS = (
     "metric", "model", "skill", "source", "judge", "first", "second", "name", "verdict",
 )  # fmt: skip
+
+NO_WIDTH = 1e-9  # narrower intervals are rounding
+NO_VARIATION = "–: no variation; all prompts say the same, so nothing tells how sure that is."
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -36,6 +40,13 @@ def signed(value: float | None, digits: int) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int, *, sign: bool = False) -> str:
-    """Write an interval in brackets."""
+    """Write an interval in brackets, or a dash for one that is not defined or has no width."""
     write = signed if sign else plain
-    return "–" if low is None else f"[{write(low, digits)}, {write(high, digits)}]"
+    if low is None or high is None or high - low < NO_WIDTH:
+        return "–"
+    return f"[{write(low, digits)}, {write(high, digits)}]"
+
+
+def short_hashes(text: str) -> str:
+    """Cut commits and SHA-256 sums within a text to 12 characters."""
+    return re.sub(r"\b([0-9a-f]{12})(?:[0-9a-f]{28}|[0-9a-f]{52})\b", r"\1", text)

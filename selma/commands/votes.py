@@ -56,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         about = {"confidence": args.confidence, "votes_per_prompt": args.votes_per_prompt}
         records = [as_record(result) for result in results]
-        print(json.dumps({**about, "votes": records}, indent=2, ensure_ascii=False))
+        print(
+            json.dumps({**about, "votes": records}, indent=2, ensure_ascii=False, allow_nan=False)
+        )
     else:
         print(_text(results, args))
     return 0
@@ -67,31 +69,22 @@ def read_votes(path: Path) -> "list[Votes]":
 
     Raises:
         MissingDataError: there is no such file.
-        RecordError: a column or a number is missing; the message names the line.
+        RecordError: a column, a name or a number is missing, or a row has another number of cells
+            than the header; the message names the line.
     """
-    from selma.evaluation.votes import Votes
-
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle, strict=True)
-            fields = [field.strip() for field in reader.fieldnames or ()]
+            reader = csv.reader(handle, strict=True)
+            fields = [field.strip().casefold() for field in next(reader, [])]
             label = next((name for name in NAMES if name in fields), None)
             if label is None or set(fields) != {label, *COLUMNS} or len(fields) != 4:
                 raise RecordError(
                     f"{path}: expected the columns skill (or name), win, lose and tie, got "
                     f"{', '.join(fields) or 'none'}"
                 )
-            reader.fieldnames = fields
-            rows = []
-            for row in reader:
-                try:
-                    counts = [int(row[name]) for name in COLUMNS]
-                except (TypeError, ValueError) as error:
-                    raise RecordError(
-                        f"{path}:{reader.line_num}: expected whole numbers in win, lose and tie, "
-                        f"got {[row[name] for name in COLUMNS]}"
-                    ) from error
-                rows.append(Votes(str(row[label]), *counts))
+            rows = [
+                _row(f"{path}:{reader.line_num}", fields, label, cells) for cells in reader if cells
+            ]
     except FileNotFoundError as error:
         raise MissingDataError(f"{path}: no such file; give a CSV file of votes") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -99,6 +92,25 @@ def read_votes(path: Path) -> "list[Votes]":
     if not rows:
         raise RecordError(f"{path}: holds no votes below its header")
     return rows
+
+
+def _row(where: str, fields: "Sequence[str]", label: str, cells: "Sequence[str]") -> "Votes":
+    from selma.evaluation.votes import Votes
+
+    if len(cells) != len(fields):
+        raise RecordError(f"{where}: expected {len(fields)} cells, as the header, got {len(cells)}")
+    row = dict(zip(fields, cells, strict=True))
+    name = row[label].strip()
+    if not name:
+        raise RecordError(f"{where}: the {label} is empty; name what was voted on")
+    try:
+        counts = [int(row[column]) for column in COLUMNS]
+    except ValueError as error:
+        raise RecordError(
+            f"{where}: expected whole numbers in win, lose and tie, "
+            f"got {[row[column] for column in COLUMNS]}"
+        ) from error
+    return Votes(name, *counts)
 
 
 def _votes(args: argparse.Namespace) -> "list[Votes]":
@@ -142,4 +154,6 @@ def _percent(ends: tuple[float, float]) -> str:
 
 
 def _p_value(value: float) -> str:
+    if value == 0:
+        return "<1e-300"  # less than a float can hold
     return f"{value:.4f}" if value >= 1e-4 else f"{value:.1e}"

@@ -27,7 +27,7 @@ from selma.evaluation.comparison import (
     on_common_items,
 )
 from selma.evaluation.statistics import compare_paired, estimate_mean, standard_error
-from selma.evaluation.verdicts import BETTER, WORSE, add_verdicts
+from selma.evaluation.verdicts import BETTER, UNDECIDED, WORSE, add_verdicts
 from selma.seeds import derive_seed
 
 JUDGE_KEYS = ("judge", "revision", "judge_settings", "preprocessing")
@@ -66,6 +66,7 @@ def judged_tables(
         RecordError: the tables differ in more than the judge, two have the same judge, or they
             score different pictures.
     """
+    _check_one_model(model, [about for _, about in tables])
     names = judge_names([about for _, about in tables])
     found = [
         Judged(
@@ -201,8 +202,15 @@ def judge_shifts(
 
 
 def conclusion(records: Sequence[Record]) -> str:
-    """Say whether the judges' verdicts are one: "same", "reversed" or "not all decided"."""
+    """Say what the judges' verdicts are together.
+
+    Returns:
+        "none decides" if all are undecided, "same" if all decide for the same model, "reversed" if
+        two contradict each other, else "not all decided".
+    """
     verdicts = {record["verdict"] for record in records}
+    if verdicts == {UNDECIDED}:
+        return "none decides"
     if len(verdicts) == 1:
         return "same"
     return "reversed" if {BETTER, WORSE} <= verdicts else "not all decided"
@@ -279,6 +287,16 @@ def _identity(judged: Judged) -> str:
 
 def _settings(about: Mapping[str, Any]) -> dict[str, Any]:
     return {**(about.get("judge_settings") or {}), "preprocessing": about.get("preprocessing")}
+
+
+def _check_one_model(model: str, abouts: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse scores that tell of different models' pictures; those that tell none may be any's."""
+    told = sorted({str(a["t2i_model"]) for a in abouts if a.get("t2i_model") is not None})
+    if len(told) > 1:
+        raise RecordError(
+            f"judges: the scores of {model} are of different models' pictures, t2i_model "
+            f"{' and '.join(map(repr, told))}; give several judges' scores of one model's pictures"
+        )
 
 
 def _check_same_pictures(first: Judged, second: Judged) -> None:

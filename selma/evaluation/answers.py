@@ -142,17 +142,23 @@ def describe(
             do that others have published.
     """
     about = dict(judge_about or {})
+    pictures = about.pop("pictures", {"n_wanted": 0, "left_out": []})
+    about.pop("benchmark_sha256", None)
+    n_wanted = max(joined.n_wanted, pictures["n_wanted"])
     seen_as = about.pop("preprocessing", "unknown: the answers were given")
     return {
-        "coverage": len(joined.pictures) / joined.n_wanted,
+        "coverage": len(joined.pictures) / n_wanted,
         "judge": joined.judge,
         "judge_settings": about,
-        "left_out": [f"{item_id}/{sample}" for item_id, sample in joined.left_out],
+        "left_out": [
+            *pictures["left_out"],
+            *(f"without an answer: {item_id}/{sample}" for item_id, sample in joined.left_out),
+        ],
         "libraries": about.pop("libraries", {}),
         "metric": metric,
         "n_items": len({picture.item_id for picture in joined.pictures}),
         "n_pictures": len(joined.pictures),
-        "n_wanted": joined.n_wanted,
+        "n_wanted": n_wanted,
         "policy": policy,
         "preprocessing": seen_as if isinstance(seen_as, str) else json.dumps(seen_as),
         "revision": joined.revision,

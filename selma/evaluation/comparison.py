@@ -297,6 +297,8 @@ def check_same_making(
 ) -> None:
     """Refuse scores that differ in more than whose pictures were scored.
 
+    Benchmarks are told apart by their content, `benchmark_sha256`, if both tell it, else by name.
+
     Args:
         first: of one model.
         second: of another.
@@ -305,7 +307,12 @@ def check_same_making(
     Raises:
         RecordError: the message says in what they differ.
     """
-    keys = [key for key in MADE_BY if key not in may_differ]
+    by_content = all(scores.about.get("benchmark_sha256") for scores in (first, second))
+    keys = [
+        "benchmark_sha256" if key == "benchmark" and by_content else key
+        for key in MADE_BY
+        if key not in may_differ
+    ]
     odd = [
         f"{key} is {_told(first.about, key)} and {_told(second.about, key)}"
         for key in keys

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from selma.choices import choose
+from selma.errors import RecordError
 from selma.evaluation.answers import AnsweredPicture, Row, describe, join_answers
 
 Scores = Mapping[int, int]  # question_id → 0 or 1, in the benchmark's order
@@ -127,11 +128,23 @@ def score_dsg(
     """
     apply = choose("dsg policy", policy, DSG_POLICIES)
     weigh = choose("dsg mean", mean, DSG_MEANS)
+    _check_yes_no(benchmark)
     joined = join_answers(
         benchmark, answers, allow_partial=allow_partial, counts_unanswered=UNANSWERED_ITEMS
     )
     rows = [_row(picture, apply, weigh(len(picture.questions))) for picture in joined.pictures]
     return rows, describe("dsg", VERSION, f"{policy}, {mean} mean", joined, judge_about)
+
+
+def _check_yes_no(benchmark: Sequence[Row]) -> None:
+    for row in benchmark:
+        for question in row["questions"]:
+            if question["answer"] != "yes" or set(question["choices"]) - {"yes", "no"}:
+                raise RecordError(
+                    f"benchmark item {row['item_id']!r}: question {question['question_id']} is "
+                    f"multiple choice ({question['choices']}, {question['answer']!r}); score it by "
+                    "TIFA, DSG asks for yes"
+                )
 
 
 def _row(picture: AnsweredPicture, apply: Policy, weight: int) -> dict[str, Any]:

@@ -62,20 +62,41 @@ class Looked:
     unreadable: tuple[str, ...]
 
 
-def look_at(names: Mapping[Key, str], read: Callable[[Key], NDArray[np.uint8]]) -> Looked:
+@dataclass(frozen=True)
+class PictureSet:
+    """The usable pictures of a benchmark.
+
+    Attributes:
+        rows: as of a samples table; sorted by item and sample.
+        n_wanted: how many there should be.
+        findings: what is wrong with the others.
+    """
+
+    rows: list[dict[str, Any]]
+    n_wanted: int
+    findings: Findings
+
+
+def look_at(
+    names: Mapping[Key, str],
+    prompts: Mapping[str, str],
+    read: Callable[[Key], NDArray[np.uint8]],
+) -> Looked:
     """Look at each picture once.
+
+    Different items may share a picture if they share the prompt: one seed draws it for both.
 
     Args:
         names: what each picture is called in a message.
-        read: gives a picture's pixels; raises OSError, SyntaxError, ValueError or RecordError for
-            one that cannot be read.
+        prompts: of each item.
+        read: gives a picture's pixels, or raises whatever its decoder raises.
     """
     by_pixels: dict[str, list[Key]] = {}
     black, unreadable = [], []
     for key in sorted(names):
         try:
             pixels = read(key)
-        except (OSError, SyntaxError, ValueError, RecordError) as error:
+        except Exception as error:  # decoders raise nearly anything for a broken file
             unreadable.append(f"{names[key]}: {' '.join(str(error).split())}")
             continue
         if int(pixels.max(initial=0)) <= BLACK_MAX:
@@ -83,10 +104,14 @@ def look_at(names: Mapping[Key, str], read: Callable[[Key], NDArray[np.uint8]]) 
             continue
         mark = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
         by_pixels.setdefault(mark, []).append(key)
-    groups = list(by_pixels.values())
-    alike = [" = ".join(names[key] for key in keys) for keys in groups if len(keys) > 1]
-    good = sorted(keys[0] for keys in groups if len(keys) == 1)
-    return Looked(tuple(good), tuple(alike), tuple(black), tuple(unreadable))
+    alike, good = [], []
+    for keys in by_pixels.values():
+        items = {item_id for item_id, _ in keys}
+        if len(items) == len(keys) and len({prompts[item_id] for item_id in items}) == 1:
+            good += keys
+        else:
+            alike.append(" = ".join(names[key] for key in keys))
+    return Looked(tuple(sorted(good)), tuple(alike), tuple(black), tuple(unreadable))
 
 
 def missing_pictures(
@@ -129,7 +154,7 @@ def check_table(
     *,
     only_asked: bool = False,
     allow_partial: bool = False,
-) -> list[dict[str, Any]]:
+) -> PictureSet:
     """Look at the pictures of a samples table and give those that can be scored.
 
     Args:
@@ -141,21 +166,28 @@ def check_table(
 
     Raises:
         MissingDataError: pictures are missing, and nothing else is wrong.
-        RecordError: pictures are alike, black, unreadable or of no item.
+        RecordError: pictures are alike, black, unreadable or of no item, or drawn for other words.
     """
     from selma.evaluation.pixels import decode_png
 
     rows = {(row["item_id"], row["sample"]): row for row in samples}
-    items = {row["item_id"] for row in benchmark}
-    known = {key: f"{key[0]}/{key[1]}" for key in rows if key[0] in items}
-    looked = look_at(known, lambda key: decode_png(rows[key]["image"]["bytes"]))
+    prompts = {row["item_id"]: row["prompt"] for row in benchmark}
+    for row in samples:
+        if row["prompt"] != prompts.get(row["item_id"], row["prompt"]):
+            raise RecordError(
+                f"{where}: item {row['item_id']!r} was drawn for {row['prompt']!r}, the "
+                f"benchmark's prompt is {prompts[row['item_id']]!r}; samples and benchmark must be "
+                "of one version"
+            )
+    known = {key: f"{key[0]}/{key[1]}" for key in rows if key[0] in prompts}
+    looked = look_at(known, prompts, lambda key: decode_png(rows[key]["image"]["bytes"]))
     missing, n_wanted = missing_pictures(benchmark, known, only_asked=only_asked)
     findings = Findings(
         missing=tuple(missing),
-        unknown=tuple(f"{item_id}/{sample}" for item_id, sample in rows if item_id not in items),
+        unknown=tuple(f"{item_id}/{sample}" for item_id, sample in rows if item_id not in prompts),
         alike=looked.alike,
         black=looked.black,
         unreadable=looked.unreadable,
     )
     refuse(where, findings, n_wanted, allow_partial)
-    return [dict(rows[key]) for key in looked.good]
+    return PictureSet([dict(rows[key]) for key in looked.good], n_wanted, findings)

@@ -7,7 +7,6 @@ A picture's file is called as its item, `ITEM.png`, or with its sample's number,
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from selma.errors import MissingDataError
 from selma.evaluation.picture_checks import (
     Findings,
     Key,
+    PictureSet,
     Row,
     look_at,
     missing_pictures,
@@ -54,21 +54,6 @@ class PictureBytes(Mapping[str, Any]):
         return 2
 
 
-@dataclass(frozen=True)
-class PictureSet:
-    """The usable pictures of a benchmark.
-
-    Attributes:
-        rows: as of a samples table, `image` read lazily; sorted by item and sample.
-        n_wanted: how many there should be.
-        findings: what is wrong with the others.
-    """
-
-    rows: list[dict[str, Any]]
-    n_wanted: int
-    findings: Findings
-
-
 def read_pictures(
     folder: Path,
     benchmark: Sequence[Row],
@@ -91,12 +76,13 @@ def read_pictures(
             named at once. Unknown pictures are refused in any case.
     """
     if not folder.is_dir():
-        raise MissingDataError(f"{folder}: no such folder of pictures")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        what = "is no folder" if folder.exists() else "no such folder"
+        raise MissingDataError(f"{folder}: {what}; expected pictures, or a samples .parquet")
+    files = sorted(path for path in folder.rglob("*") if _is_picture(path.relative_to(folder)))
     prompts = {row["item_id"]: row["prompt"] for row in benchmark}
     places, unknown, doubled = _place(folder, files, prompts)
     names = {key: str(path.relative_to(folder)) for key, path in places.items()}
-    looked = look_at(names, lambda key: read_pixels(places[key]))
+    looked = look_at(names, prompts, lambda key: read_pixels(places[key]))
     missing, n_wanted = missing_pictures(benchmark, places, only_asked=only_asked)
     findings = Findings(
         missing=tuple(missing),
@@ -109,6 +95,12 @@ def read_pictures(
     refuse(str(folder), findings, n_wanted, allow_partial)
     rows = [_row(key, places[key], prompts[key[0]]) for key in looked.good if key not in doubled]
     return PictureSet(rows, n_wanted, findings)
+
+
+def _is_picture(name: Path) -> bool:
+    """Tell a picture by its suffix; what systems hide in folders is none."""
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
+    return name.suffix.lower() in SUFFIXES and not hidden
 
 
 def _place(
@@ -151,7 +143,8 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     from PIL import Image
 
     if path.suffix.lower() == ".npy":
-        return _colours(np.load(path, allow_pickle=False))
+        with path.open("rb") as file:
+            return _colours(np.lib.format.read_array(file, allow_pickle=False))
     with Image.open(path) as picture:
         if picture.mode in READABLE_MODES:
             pixels: NDArray[np.uint8] = np.asarray(picture.convert("RGB"))

@@ -111,7 +111,7 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise RecordError(f"a picture of {len(data)} bytes cannot be read: {error}") from error
 
 

@@ -10,7 +10,7 @@ from selma.errors import ConfigError, RecordError
 from selma.evaluation.preference import SCORERS, score_samples
 from selma.runtime import progress
 from selma.seeds import derive_seed
-from selma.tables import read_table, write_table
+from selma.tables import content_hash, read_table, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ def score_table(
     scored = len({row["item_id"] for row in scores})
     about |= {
         "benchmark": benchmark.stem,
+        "benchmark_sha256": content_hash(items.values(), "benchmark"),
         "n_items": scored,
         "n_wanted": len(items),
         "coverage": scored / max(1, len(items)),

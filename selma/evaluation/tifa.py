@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from selma.choices import choose
-from selma.errors import ConfigError
+from selma.errors import ConfigError, RecordError
 from selma.evaluation.answers import AnsweredPicture, Row, describe, join_answers
 
 Mapper = Callable[[str, Sequence[str]], str]  # free answer and choices → what counts as the answer
@@ -122,6 +122,14 @@ def score_tifa(
         MissingDataError: an answer is missing.
         RecordError: an answer belongs to no question.
     """
+    for row in benchmark:
+        for question in row["questions"]:
+            if question["answer"] not in question["choices"]:
+                raise RecordError(
+                    f"benchmark item {row['item_id']!r}: question {question['question_id']} has "
+                    f"choices {question['choices']} without its answer {question['answer']!r}; "
+                    "TIFA asks multiple choice, score yes/no questions by DSG"
+                )
     joined = join_answers(benchmark, answers, allow_partial=allow_partial)
     rows = [_row(picture, mapping.choose) for picture in joined.pictures]
     about = describe("tifa", VERSION, f"{mapping.name} mapping", joined, judge_about)

@@ -14,6 +14,7 @@ from selma.evaluation.comparison import (
 )
 from selma.evaluation.multiple import holm
 from selma.evaluation.power import minimum_detectable_effect
+from selma.evaluation.statistics import TIE
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 ROUNDING = 1e-12  # 1 - 0.95 is a little more than 0.05
@@ -54,7 +55,8 @@ def add_verdicts(records: Sequence[Record]) -> list[Record]:
     Returns:
         The records with `p_value_holm`, `verdict` and `minimum_detectable_effect`: the true
         difference that is found with 80 % power; for a skill at the level that Holm's method gives
-        to the least p-value. None for a single prompt.
+        to the least p-value. None for a single prompt, and where all prompts differ alike: there
+        is no variation to tell it from.
     """
     family = [index for index, record in enumerate(records) if record["skill"] != ALL_SKILLS]
     adjusted = [record["p_value"] for record in records]
@@ -82,7 +84,7 @@ def _verdict(record: Record, p_value: float) -> str:
 
 
 def _detectable(record: Record, family_size: int) -> float | None:
-    if record["standard_error"] is None:
+    if record["standard_error"] is None or record["standard_error"] < TIE:
         return None
     spread = record["standard_error"] * math.sqrt(record["n_items"])
     alpha = (1 - record["confidence"]) / family_size

@@ -8,7 +8,6 @@ votes are worth n / votes_per_prompt. Where they agree in part, the truth lies b
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from statistics import NormalDist
 from typing import Any
 
@@ -153,9 +152,13 @@ def wilson_interval(share: float, number: float, confidence: float) -> Interval:
 
 def sign_test(win: int, lose: int) -> float:
     """Give the exact two-sided p-value that wins and losses are equally likely; 1 if none is."""
-    number, most = win + lose, max(win, lose)
-    tail = sum(math.comb(number, count) for count in range(most, number + 1))
-    return min(1.0, float(Fraction(2 * tail, 2**number)))
+    from scipy.special import betainc
+
+    least, most = min(win, lose), max(win, lose)
+    if most == 0:
+        return 1.0
+    tail = float(betainc(most, least + 1, 0.5))  # P(X >= most), X ~ binomial(win + lose, 1/2)
+    return min(1.0, 2 * tail)
 
 
 def as_record(result: VoteResult) -> dict[str, Any]:

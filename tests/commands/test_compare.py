@@ -93,6 +93,34 @@ def test_the_table_has_a_line_a_source_with_a_verdict(pair, capsys):
         assert words in out
 
 
+def test_a_line_says_what_the_numbers_of_a_metric_are(tmp_path, capsys):
+    how = {"revision": "0123456789abcdef" * 4, "benchmark": "dsg-1k"}
+    first = write_scores(tmp_path / "a.parquet", seed=1, **how)
+    second = write_scores(tmp_path / "b.parquet", seed=2, coverage=0.975, **how)
+    run(first, second)
+    assert capsys.readouterr().out.splitlines()[2] == (
+        "dsg: version v; policy official; judge pocket@0123456789ab; benchmark dsg-1k; "
+        "coverage of B 97.50 %"
+    )
+
+
+def test_one_benchmark_under_two_names_is_compared_and_both_are_named(tmp_path, capsys):
+    first = write_scores(tmp_path / "a.parquet", benchmark="a.csv", benchmark_sha256="1")
+    second = write_scores(tmp_path / "b.parquet", benchmark="b.csv", benchmark_sha256="1")
+    assert run(first, second) == 0
+    assert "; benchmark a.csv = b.csv\n" in capsys.readouterr().out
+
+
+def test_where_no_prompt_differs_no_power_is_claimed(pair, capsys):
+    assert run(pair[0], pair[0]) == 0
+    out = capsys.readouterr().out
+    (line,) = [line.split() for line in out.splitlines() if line.startswith("dsg, %  all")]
+    assert line[5:] == ["+0.00", "–", "1.0000", "1.0000", "0/40/0", "40", "–", "undecided"]
+    assert "–: no variation" in out
+    assert run(*pair) == 0
+    assert "no variation" not in capsys.readouterr().out
+
+
 def test_json_holds_every_number_unrounded(pair, capsys):
     code, found = result(capsys, *pair)
     assert code == 0
@@ -228,6 +256,8 @@ def test_a_metric_without_questions_has_no_skills_and_says_so(pair, tmp_path, ca
         (("--confidence", "95"), "--confidence between 0.5 and 1"),
         (("--resamples", "5"), "--resamples of at least 100"),
         (("--margin", "-1"), "--margin: expected at least 0"),
+        (("--margin", "nan"), "--margin: expected at least 0, finite, .* got nan"),
+        (("--margin", "inf"), "--margin: expected at least 0, finite, .* got inf"),
     ],
 )
 def test_options_out_of_range_are_refused(pair, words, message):

@@ -82,6 +82,44 @@ def test_against_another_model_the_conclusion_may_depend_on_the_judge(files, cap
     assert len(found["judges"]) == len(found["judges_against"]) == 2
 
 
+def test_judges_that_all_see_nothing_come_to_no_verdict_and_claim_no_power(tmp_path, capsys):
+    same = [write_scores(tmp_path / f"{judge}.parquet", judge, 0.5, 1) for judge in "ab"]
+    assert run(*same, "--against", *same) == 0
+    out = capsys.readouterr().out
+    assert "No judge decides." in out
+    assert "same verdict" not in out
+    (line,) = [line.split() for line in out.splitlines() if "0/40/0" in line and "a@1" in line]
+    assert line == ["a@1", "+0.00", "–", "1.0000", "0/40/0", "40", "–", "undecided"]
+    assert "–: no variation" in out
+
+
+def test_long_revisions_are_cut_in_the_tables_and_whole_in_json(tmp_path, capsys):
+    revision = "0123456789abcdef" * 4
+    paths = [
+        write_scores(tmp_path / f"{judge}.parquet", judge, 0.5, seed, revision=revision)
+        for seed, judge in enumerate("ab")
+    ]
+    run(*paths)
+    out = capsys.readouterr().out
+    assert "a@0123456789ab " in out
+    assert revision not in out
+    run(*paths, "--json")
+    assert json.loads(capsys.readouterr().out)["judges"][0]["judge"] == f"a@{revision}"
+
+
+def test_scores_of_two_models_on_one_side_are_refused(tmp_path):
+    paths = [
+        write_scores(tmp_path / f"{judge}.parquet", judge, 0.5, 1, t2i_model=model)
+        for judge, model in [("a", None), ("b", "sd-v1.4"), ("c", "sd-v2.1")]
+    ]
+    with pytest.raises(RecordError, match="of A are .* t2i_model 'sd-v1.4' and 'sd-v2.1'"):
+        run(*paths)
+    assert run(*paths[:2]) == 0
+    alike = write_scores(tmp_path / "d.parquet", "a", 0.5, 1, t2i_model="sd-v2.1")
+    with pytest.raises(RecordError, match="of B are"):
+        run(*paths[:2], "--against", paths[1], alike)
+
+
 def test_one_judge_or_two_metrics_are_refused(files, tmp_path):
     with pytest.raises(ConfigError, match="at least two judges, got one"):
         run(files["A", "fair"])

@@ -83,7 +83,9 @@ def test_pictures_of_the_prompts_score_a_hundred_and_wrong_ones_less(folder, run
     (folder / "count_0.png").rename(folder / "x.png")
     (folder / "shape_0.png").rename(folder / "count_0.png")
     (folder / "x.png").rename(folder / "shape_0.png")
-    code, out, _ = run(*POCKET, "--json")
+    code, _, errors = run(*POCKET)
+    assert code == 2 and "answers.parquet: is there; leave --images out" in errors[0]
+    code, out, _ = run(*DSG, "pocket", "--answers", "again.parquet", "--json")
     scores = json.loads(out)["prompts"]
     assert code == 0
     assert scores["count_0"] == scores["shape_0"] == 0.0
@@ -113,15 +115,20 @@ def test_with_allow_partial_the_number_carries_the_coverage(folder, run):
     result = json.loads(out)
     assert (code, result["score"], result["coverage"]) == (0, 100.0, 0.25)
     assert read_about(folder.parent / "scores.parquet")["coverage"] == 0.25
-    assert result["left_out"] == ["count_0/0", "count_1/0", "shape_0/0"]
-    code, out, _ = run(*POCKET, "--allow-partial")
+    assert result["left_out"][0] == "1 missing (count_0/0)"
+    assert "without an answer: shape_0/0" in result["left_out"]
+    given = ("score", "dsg", "--benchmark", "benchmark.parquet", "--answers", "answers.parquet")
+    code, out, _ = run(*given, "--allow-partial")
     assert "PARTIAL: 25.00 % of 4 pictures are scored" in out
+    assert "1 black (shape_0.png)" in out
 
 
 def test_a_judge_needs_pictures_and_pictures_need_a_judge(folder, run):
     given = ("score", "dsg", "--benchmark", "benchmark.parquet", "--answers", "answers.parquet")
     code, _, errors = run(*given, "--judge", "pocket")
-    assert code == 2 and "expected --images" in errors[0]
+    assert code == 2 and "says itself who answered" in errors[0]
+    code, _, errors = run(*given, "--normalise", "gpt4o-helper")
+    assert code == 2 and "--normalise: expected --images" in errors[0]
     code, _, errors = run(*given, "--images", "pictures")
     assert code == 2 and "expected --judge NAME" in errors[0]
     code, _, errors = run(*given, "--images", "pictures", "--judge", "poket")
@@ -156,6 +163,36 @@ def test_a_preference_score_says_what_it_is_and_has_a_control(
     rows = read_table(folder.parent / "scores.parquet", "scores")
     assert result["score"] == pytest.approx(sum(row["score"] for row in rows) / 4)
     assert result["controls"]["shuffled prompts"] != result["score"]
+
+
+def test_a_sample_too_many_that_is_black_takes_from_the_coverage(folder, run, tiny_models):
+    Image.new("RGB", (32, 32)).save(folder / "count_0_1.png")
+    code, out, _ = run(
+        "score", "pickscore", "--images", "pictures", "--benchmark", "benchmark.parquet",
+        "--weights", tiny_models / "models/pocket/pickscore", "--resamples", "200",
+        "--allow-partial", "--json",
+    )  # fmt: skip
+    result = json.loads(out)
+    assert (code, result["n_wanted"], result["coverage"]) == (0, 8, 0.5)
+    assert "1 black (count_0_1.png)" in result["left_out"]
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "benchmark.parquet", "pictures"])
+def test_a_score_is_not_written_over_something_else(folder, run, name):
+    before = sorted(folder.parent.rglob("*"))
+    code, _, errors = run(*POCKET, "--out", name)
+    assert code == 2 and errors[0].startswith(f"selma: error: {name}: ")
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_no_picture_at_all_is_missing_data_even_for_a_partial_score(folder, run, tiny_models):
+    for path in folder.iterdir():
+        path.unlink()
+    code, _, errors = run(
+        "score", "pickscore", "--images", "pictures", "--benchmark", "benchmark.parquet",
+        "--weights", tiny_models / "models/pocket/pickscore", "--allow-partial",
+    )  # fmt: skip
+    assert code == 3 and "no picture of the benchmark can be scored" in errors[0]
 
 
 def test_hps_asks_for_its_version(folder, capsys):
@@ -198,4 +235,7 @@ def test_the_four_styles_of_the_hps_benchmark_are_aggregated_as_its_authors_do(f
     assert found["styles"]["photo"]["mean"] == pytest.approx(chunks.mean())
     assert found["styles"]["photo"]["deviation_of_chunk_means"] == pytest.approx(chunks.std())
     assert found["average"] == pytest.approx(scores.mean())
+    second = [{**row, "score": row["score"] + 1} for row in rows]
+    both = hps_aggregate([*rows, *second], partial=False)["hps_benchmark"]
+    assert both["average"] == pytest.approx(scores.mean() + 0.5)  # a prompt's pictures are averaged
     assert hps_aggregate(rows[:800], partial=False) == {}

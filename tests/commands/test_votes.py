@@ -66,7 +66,11 @@ def test_a_file_gives_a_line_a_row(tmp_path, capsys):
     ("text", "message"),
     [
         ("skill,win,lose\na,1,2\n", "expected the columns skill .* got skill, win, lose"),
-        ("skill,win,lose,tie\na,1,2,3\nb,1,2\n", r"votes.csv:3: expected whole numbers"),
+        ("skill,win,lose,tie\na,1,2,3\nb,1,2\n", r"votes.csv:3: expected 4 cells.*got 3"),
+        ("win,lose,tie,name\n1,2,3\n", r"votes.csv:2: expected 4 cells.*got 3"),
+        ("skill,win,lose,tie\na,1,2,3,4\n", r"votes.csv:2: expected 4 cells.*got 5"),
+        ("skill,win,lose,tie\n\n ,1,2,3\n", r"votes.csv:3: the skill is empty"),
+        ("skill,win,lose,tie\na,1,,3\n", r"votes.csv:2: expected whole numbers"),
         ("skill,win,lose,tie\na,1,2,3.5\n", r"votes.csv:2: .*'3.5'"),
         ("skill,win,lose,tie\n", "holds no votes below its header"),
         ("", "got none"),
@@ -77,6 +81,22 @@ def test_a_file_with_something_wrong_is_refused_with_its_line(tmp_path, text, me
     path.write_text(text)
     with pytest.raises(RecordError, match=message):
         run(path)
+
+
+def test_the_header_may_be_in_any_case(tmp_path, capsys):
+    path = tmp_path / "votes.csv"
+    path.write_text(TABLE_8.replace("skill,win,lose,tie", "Skill, WIN,Lose,Tie"))
+    run(path, "--json")
+    rows = json.loads(capsys.readouterr().out)["votes"]
+    assert [(row["name"], row["win"]) for row in rows][:2] == [
+        ("All", 241),
+        ("Localized Narratives", 19),
+    ]
+
+
+def test_a_p_value_too_small_for_a_float_is_not_printed_as_zero(capsys):
+    run("--win", 300_000, "--lose", 200_000, "--tie", 0)
+    assert capsys.readouterr().out.splitlines()[1].split()[-2:] == ["<1e-300", "<1e-300"]
 
 
 def test_counts_come_from_one_place(tmp_path):

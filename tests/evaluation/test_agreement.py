@@ -125,6 +125,8 @@ def test_judges_that_contradict_each_other_reverse_the_conclusion():
     assert [record["verdict"] for record in records] == ["better", "worse"]
     assert conclusion(records) == "reversed"
     assert conclusion(records[:1] * 2) == "same"
+    assert conclusion([records[0], {"verdict": "undecided"}]) == "not all decided"
+    assert conclusion([{"verdict": "undecided"}] * 2) == "none decides"
 
 
 def test_one_judge_with_two_settings_is_told_apart_by_them():

@@ -143,6 +143,19 @@ def test_scores_made_in_different_ways_are_not_compared_and_the_message_says_in_
         compare_models(merged, base, "all", BOOTSTRAP)
 
 
+def test_a_benchmark_is_known_by_its_content_if_both_tell_it_else_by_its_name():
+    def made(name, content=None):
+        told = {"benchmark_sha256": content} if content else {}
+        return scores("m", lambda *_: 1.0, benchmark=name, **told)
+
+    check_same_making(made("a.csv", "1"), made("b.csv", "1"))
+    check_same_making(made("a.csv", "1"), made("a.csv"))
+    with pytest.raises(RecordError, match='benchmark_sha256 is "1" and "2"'):
+        check_same_making(made("a.csv", "1"), made("a.csv", "2"))
+    with pytest.raises(RecordError, match='benchmark is "a.csv" and "b.csv"'):
+        check_same_making(made("a.csv", "1"), made("b.csv"))
+
+
 def test_other_libraries_do_not_stop_a_comparison():
     merged = scores("merged", lambda skill, sample: 1.0)
     check_same_making(merged, scores("base", lambda *_: 1.0, libraries={"torch": "2.12.0"}))
@@ -248,6 +261,13 @@ def test_a_verdict_needs_the_interval_beyond_the_margin():
 
 def test_a_single_prompt_has_no_detectable_effect():
     (row,) = add_verdicts([record("all", 1.0, 1.0, 1.0, standard_error=None, n_items=1)])
+    assert row["minimum_detectable_effect"] is None
+
+
+def test_differences_that_are_all_alike_have_no_detectable_effect():
+    alike = [record("all", 1.0, 0.0, 0.0, standard_error=error) for error in (0.0, 1e-15)]
+    assert [add_verdicts([row])[0]["minimum_detectable_effect"] for row in alike] == [None, None]
+    (row,) = add_verdicts([record("all", 1.0, -1.0, 1.0, margin=2.0, standard_error=0.0)])
     assert row["minimum_detectable_effect"] is None
 
 

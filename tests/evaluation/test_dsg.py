@@ -151,7 +151,7 @@ def test_a_partial_score_leaves_the_picture_out_and_carries_its_coverage():
         [CHAIN, second], given, policy="official", mean="prompt", allow_partial=True
     )
     assert [(row["item_id"], row["score"]) for row in rows] == [("b_1", 0.0)]
-    assert (about["coverage"], about["left_out"]) == (0.5, ["a_1/0"])
+    assert (about["coverage"], about["left_out"]) == (0.5, ["without an answer: a_1/0"])
 
 
 def test_the_item_that_dsg_released_no_answers_for_counts_0_and_no_other_does():
@@ -186,3 +186,9 @@ def test_a_parent_that_does_not_exist_is_wrong_but_ignored_by_selma():
 def test_an_unknown_policy_lists_the_known_ones():
     with pytest.raises(ConfigError, match="lenient, none, official, selma, transitive"):
         score([CHAIN], [], "offical")
+
+
+def test_multiple_choice_questions_are_no_dsg_questions():
+    tifa = item("a_1", {**question(1), "choices": ["red", "blue"], "answer": "red"})
+    with pytest.raises(RecordError, match="'a_1': question 1 is multiple choice.*TIFA"):
+        score([tifa], answers("a_1", "red"))

@@ -134,14 +134,15 @@ def test_a_folder_that_is_not_there_is_missing(tmp_path):
 def sample(item_id, pixels):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    return {"item_id": item_id, "sample": 0, "image": {"bytes": buffer.getvalue(), "path": None}}
+    image = {"bytes": buffer.getvalue(), "path": None}
+    return {"item_id": item_id, "sample": 0, "image": image, "prompt": f"prompt {item_id}"}
 
 
 def test_a_table_of_samples_is_looked_at_in_the_same_way():
     samples = [sample("set_1", noise(1)), sample("set_2", 0 * noise(1)), sample("set_10", noise(2))]
     with pytest.raises(RecordError, match=r"t.parquet: of 3 .*1 black \(set_2/0\)"):
         check_table("t.parquet", samples, BENCHMARK)
-    assert told(check_table("t.parquet", samples, BENCHMARK, allow_partial=True)) == [
+    assert told(check_table("t.parquet", samples, BENCHMARK, allow_partial=True).rows) == [
         ("set_1", 0),
         ("set_10", 0),
     ]
@@ -156,3 +157,33 @@ def test_where_questions_are_asked_an_item_without_any_needs_no_picture(folder):
     assert (len(found.rows), found.n_wanted) == (2, 2)
     with pytest.raises(MissingDataError, match="set_2/0"):
         read_pictures(folder, asked)
+
+
+def test_a_table_that_was_drawn_for_other_words_is_refused():
+    samples = [{**sample("set_1", noise(1)), "prompt": "other words"}]
+    with pytest.raises(RecordError, match="'set_1' was drawn for 'other words'.*'prompt set_1'"):
+        check_table("t.parquet", samples, BENCHMARK[:1])
+
+
+def test_two_items_with_one_prompt_may_share_the_picture_that_one_seed_draws(folder):
+    Image.fromarray(noise(0)).save(folder / "set_2.png")
+    same = [{**row, "prompt": "one prompt"} for row in BENCHMARK]
+    assert len(read_pictures(folder, same).rows) == 3
+    Image.fromarray(noise(0)).save(folder / "set_2_1.png")
+    with pytest.raises(RecordError, match=r"1 alike \(set_1.png = set_2.png = set_2_1.png\)"):
+        read_pictures(folder, same)
+
+
+def test_what_systems_hide_in_folders_is_no_picture(folder):
+    (folder / "__MACOSX").mkdir()
+    for name in ("._set_1.png", "__MACOSX/set_1.png", ".DS_Store"):
+        (folder / name).write_bytes(b"not a picture")
+    assert len(read_pictures(folder, BENCHMARK).rows) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04"])
+def test_an_array_file_that_is_broken_is_named(folder, content):
+    (folder / "set_2.png").unlink()
+    (folder / "set_2.npy").write_bytes(content)
+    with pytest.raises(RecordError, match="1 unreadable .*set_2.npy"):
+        read_pictures(folder, BENCHMARK)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from selma.errors import ConfigError, MissingDataError
+from selma.errors import ConfigError, MissingDataError, RecordError
 from selma.evaluation.tifa import ChoiceMapping, load_mapping, score_tifa
 
 ITEM = {
@@ -90,3 +90,9 @@ def test_the_sentence_mapping_asks_for_its_model_and_an_unknown_one_lists_all():
         load_mapping("sbert", None, [ITEM], [])
     with pytest.raises(ConfigError, match="choose one of: exact, sbert"):
         load_mapping("sbret", None, [ITEM], [])
+
+
+def test_yes_no_questions_without_choices_are_no_tifa_questions():
+    asked = {**ITEM["questions"][0], "choices": [], "answer": "yes"}
+    with pytest.raises(RecordError, match="'count_1': question 1 has choices .*by DSG"):
+        score_tifa([{**ITEM, "questions": [asked]}], answers("yes"))

@@ -1,6 +1,8 @@
 """Votes are checked against the paper's counts, SciPy's tests and numbers made by hand."""
 
 import json
+import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,19 @@ def test_without_votes_per_prompt_there_is_no_wider_interval():
 def test_the_sign_test_is_the_exact_binomial_one(win, lose):
     assert sign_test(win, lose) == pytest.approx(stats.binomtest(win, win + lose).pvalue, rel=1e-9)
     assert sign_test(win, lose) == sign_test(lose, win)
+
+
+def test_the_sign_test_of_the_papers_votes_is_the_sum_of_the_tail():
+    tail = sum(math.comb(355, count) for count in range(241, 356))
+    assert sign_test(241, 114) == pytest.approx(float(Fraction(2 * tail, 2**355)), rel=1e-12)
+    assert f"{sign_test(241, 114):.1e}" == "1.4e-11"
+
+
+def test_the_sign_test_of_many_votes_is_the_exact_one_and_takes_no_time():
+    assert sign_test(12_000, 8_000) == pytest.approx(stats.binomtest(12_000, 20_000).pvalue)
+    assert sign_test(300_000, 200_000) == 0.0  # 1e-4376
+    win, lose = 500_000_500, 499_999_500  # z of 999 / √1e9, with the correction for continuity
+    assert sign_test(win, lose) == pytest.approx(2 * stats.norm.sf(999 / 1e9**0.5), rel=1e-6)
 
 
 def test_five_wins_of_five_have_the_p_value_two_in_thirty_two():

@@ -1,0 +1,27 @@
+"""Where a command may write: never over something else than what it writes itself."""
+
+from pathlib import Path
+
+from selma.errors import ConfigError
+
+
+def check_table_out(path: Path | None, kind: str) -> None:
+    """Check, before any work, that a table of a kind can be written.
+
+    Args:
+        path: None is allowed and means no table.
+        kind: one of `selma.tables.KINDS`; a table of the same kind is overwritten.
+
+    Raises:
+        ConfigError: the name is no table's, or something else lies there.
+    """
+    from selma.tables import is_table
+
+    if path is None:
+        return
+    if path.suffix != ".parquet":
+        raise ConfigError(f"{path}: expected a name that ends in .parquet")
+    if path.exists() and not is_table(path, kind):
+        raise ConfigError(f"{path}: is there and is no {kind} table; choose another name")
+    if any(parent.exists() and not parent.is_dir() for parent in path.parents):
+        raise ConfigError(f"{path}: its folder is a file; choose another name")
