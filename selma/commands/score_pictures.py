@@ -103,8 +103,8 @@ def _vqascore(
     sources = {row["item_id"]: row["source"] for row in benchmark}
     rows: list[dict[str, Any]] = []
     with progress(len(samples), "vqascore") as advance:
-        for start in range(0, len(samples), args.questions_per_batch):
-            batch = samples[start : start + args.questions_per_batch]
+        for start in range(0, len(samples), model.questions_per_batch):
+            batch = samples[start : start + model.questions_per_batch]
             pictures = [decode_png(row["image"]["bytes"]) for row in batch]
             scores = scorer(pictures, [row["prompt"] for row in batch])
             rows += [
