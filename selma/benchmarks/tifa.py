@@ -27,6 +27,7 @@ PROMPTS_FILE = "tifa_v1.0_text_inputs.json"
 REMEDY = "mend it, or take the folder tifa_v1.0 of github.com/Yushi-Hu/tifa"
 PARTIAL = "or say --partial to import the questions that are there"
 PROMPTS = {"coco": 2000, "drawbench": 161, "paintskill": 500, "partiprompt": 1420}
+DSG_SOURCE = "tifa160"  # DSG's names of the 160 prompts that it took from TIFA
 ITEMS_WITH_QUESTIONS = 4073
 QUESTIONS = 25_829
 ELEMENT_TYPES = {
@@ -58,7 +59,7 @@ def import_tifa(path: Path, *, partial: bool) -> Imported:
     prompts = beside if beside.is_file() and not partial else None
     rows = read_tifa_questions(file, prompts)
     problems = Problems(file, REMEDY if partial else f"{REMEDY}, {PARTIAL}")
-    _check_known(rows, problems, untyped=("",) if partial else ())
+    _check_known(rows, problems, partial=partial)
     if not partial:
         _check_complete(rows, problems, with_prompts=prompts is not None)
     problems.stop()
@@ -170,18 +171,21 @@ def _all_prompts(path: Path, items: Mapping[str, Row], problems: Problems) -> di
         if asked["prompt"].split() != caption.split():
             expected = f"that of the questions, {asked['prompt']!r}"
             problems.wrong(f"{place}, key caption", expected, caption)
-    for item_id in items.keys() - rows.keys() if rows else ():
+    for item_id in sorted(items.keys() - rows.keys()) if rows else ():
         problems.add(f"item {item_id}", f"has questions and is not in {path.name}")
     return rows
 
 
-def _check_known(rows: Sequence[Row], problems: Problems, *, untyped: Sequence[str]) -> None:
+def _check_known(rows: Sequence[Row], problems: Problems, *, partial: bool) -> None:
+    """Check sources and types; a part may go by DSG's names and be without types."""
+    sources = (*PROMPTS, DSG_SOURCE) if partial else tuple(PROMPTS)
+    types = (*ELEMENT_TYPES, "") if partial else tuple(ELEMENT_TYPES)
     for row in rows:
-        if row["source"] not in PROMPTS:
+        if row["source"] not in sources:
             expected = f"an id of one of {', '.join(PROMPTS)}"
             problems.wrong(f"item {row['item_id']}", expected, row["item_id"])
         for question in row["questions"]:
-            if question["category"] not in (*ELEMENT_TYPES, *untyped):
+            if question["category"] not in types:
                 place = f"item {row['item_id']} question {question['question_id']}, element_type"
                 problems.wrong(place, f"one of {', '.join(ELEMENT_TYPES)}", question["category"])
 

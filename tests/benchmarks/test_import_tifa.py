@@ -5,7 +5,7 @@ import json
 import pytest
 
 from selma.benchmarks.tifa import ELEMENT_TYPES, import_tifa, read_tifa_questions
-from selma.errors import MissingDataError
+from selma.errors import MissingDataError, RecordError
 
 PROMPT_COUNTS = {"coco": 2000, "partiprompt": 1420, "paintskill": 500, "drawbench": 161}
 FILE, PROMPTS_FILE = "tifa_v1.0_question_answers.json", "tifa_v1.0_text_inputs.json"
@@ -216,3 +216,11 @@ def test_a_part_is_taken_when_asked_for(public, refusal):
     assert "or say --partial" in refusal(import_tifa, path, partial=False)
     imported = import_tifa(path, partial=True)
     assert (len(imported.rows), imported.published_items) == (2, 4073)
+
+
+def test_the_reconstructed_key_is_a_part_of_tifa_that_can_be_imported(public):
+    key = public("tifa160_question_answers_reconstructed.json")
+    imported = import_tifa(key, partial=True)
+    assert len(imported.rows) == 160
+    with pytest.raises(RecordError, match="tifa160_63"):
+        import_tifa(key, partial=False)
