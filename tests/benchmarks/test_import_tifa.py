@@ -222,5 +222,5 @@ def test_the_reconstructed_key_is_a_part_of_tifa_that_can_be_imported(public):
     key = public("tifa160_question_answers_reconstructed.json")
     imported = import_tifa(key, partial=True)
     assert len(imported.rows) == 160
-    with pytest.raises(RecordError, match="tifa160_63"):
+    with pytest.raises(RecordError, match="160 problems: item tifa160_0"):
         import_tifa(key, partial=False)
