@@ -11,6 +11,7 @@ from selma.evaluation.breakdown import (
     overall,
     prompt_scores,
     sample_deviation,
+    weighted_mean,
     what_it_tells_apart,
 )
 from selma.evaluation.comparison import Bootstrap
@@ -74,9 +75,7 @@ def result_of(scored: Scored, factor: float, how: Bootstrap) -> dict[str, Any]:
         "tables": {
             title: [asdict(cell) for cell in cells] for title, cells in scored.tables.items()
         },
-        "controls": {
-            name: overall(rows, factor, how).value for name, rows in scored.controls.items()
-        },
+        "controls": {name: factor * weighted_mean(rows) for name, rows in scored.controls.items()},
         **scored.extra,
         "prompts": {
             item_id: factor * value for item_id, value in prompt_scores(scored.rows).items()

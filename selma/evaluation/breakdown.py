@@ -120,6 +120,14 @@ def what_it_tells_apart(rows: Sequence[Row], factor: float, how: Bootstrap) -> P
     return power_note(spread, len(scores), alpha=1 - how.confidence)
 
 
+def weighted_mean(rows: Sequence[Row]) -> float:
+    """Give the weighted mean over prompts in the table's own unit, without an interval."""
+    weights = {row["item_id"]: row["weight"] for row in rows}
+    scores = prompt_scores(rows)
+    values = list(scores.values())
+    return float(np.average(values, weights=[weights[item_id] for item_id in scores]))
+
+
 def sample_deviation(rows: Sequence[Row]) -> float | None:
     """Give the sample deviation (n − 1) over prompts, as TIFA prints it; None below two prompts."""
     values = list(prompt_scores(rows).values())

@@ -11,6 +11,7 @@ from selma.evaluation.breakdown import (
     prompt_scores,
     question_cells,
     sample_deviation,
+    weighted_mean,
     what_it_tells_apart,
 )
 from selma.evaluation.comparison import Bootstrap
@@ -49,6 +50,7 @@ def test_a_prompt_is_the_mean_of_its_pictures_and_counts_by_its_weight():
     assert whole.value == pytest.approx(100 * (2 * 0.75 + 1 * 0 + 3 * (5 / 6)) / 6)
     assert (whole.n_prompts, whole.n_questions) == (3, 12)
     assert whole.low < whole.value < whole.high
+    assert 100 * weighted_mean(ROWS) == pytest.approx(whole.value)
     assert prompt_scores(ROWS) == {"a": 0.75, "b": 0.0, "c": pytest.approx(5 / 6)}
 
 
