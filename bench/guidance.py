@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from selma.backbone import load_backbone
-from selma.devices import prepare_device
-from selma.evaluation.dsg import official
-from selma.images.sampling import sample_images
-from selma.params import load_params
-from selma.pocket.benchmarks import benchmark_rows
+from selma.core.devices import prepare_device
+from selma.core.seeds import derive_seed
+from selma.core.tables import read_table
+from selma.diffusion.backbone import load_backbone
+from selma.diffusion.sampling import sample_images
+from selma.foundation.benchmarks import benchmark_rows
+from selma.metrics.dsg import official
 from selma.pocket.judge import answer_questions, detect_all
-from selma.seeds import derive_seed
-from selma.tables import read_table
+from selma.runtime.params import load_params
 
 DEVELOPMENT_SEED = 12345
 

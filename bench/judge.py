@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from selma.pocket.autoencoder import to_tensor, uniform_scene
+from selma.core.seeds import derive_seed
+from selma.foundation.autoencoder import to_tensor, uniform_scene
 from selma.pocket.captions import COUNT_WORDS, RELATION_PHRASES, article, plural
 from selma.pocket.judge import answer_questions
 from selma.pocket.questions import YES_NO, answer_query, parse_question
 from selma.pocket.render import render
 from selma.pocket.scenes import BACKGROUNDS, COLOURS, RADII_PX, RELATIONS, SHAPES, Scene
-from selma.seeds import derive_seed
 
 Pictures = NDArray[np.uint8]
 Ask = tuple[str, tuple[str, ...]]

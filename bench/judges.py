@@ -30,13 +30,13 @@ from PIL import Image
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
 
-from selma.evaluation.judges.blip2 import load_blip2, load_instructblip
-from selma.evaluation.judges.blip_vqa import load_blip_vqa
-from selma.evaluation.judges.chat import load_chat
-from selma.evaluation.judges.chat_files import load_parts, question
-from selma.evaluation.judges.mplug import load_mplug
-from selma.evaluation.judges.protocol import Judge, Question
-from selma.evaluation.judges.vilt import load_vilt
+from selma.judges.blip2 import load_blip2, load_instructblip
+from selma.judges.blip_vqa import load_blip_vqa
+from selma.judges.chat.files import load_parts, question
+from selma.judges.chat.judge import load_chat
+from selma.judges.mplug.judge import load_mplug
+from selma.judges.protocol import Judge, Question
+from selma.judges.vilt import load_vilt
 
 # One two-hundredth of the published models' parameters, in their proportions: 1 billion in BLIP-2's
 # tower, 0.2 in its Q-Former, 3 in Flan-T5-XL, 2.7 in OPT, 7 in Vicuna. BLIP's parts are alike.

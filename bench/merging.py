@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from selma.adapters.factors import LoraFactors
+from selma.merging.factors import LoraFactors
 from selma.merging.lowrank import factor_svd, weighted_sum
 
 EXPERTS = 5

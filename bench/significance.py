@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from selma.evaluation.power import predicted_power
-from selma.evaluation.statistics import compare_paired, estimate_mean
+from selma.comparing.power import predicted_power
+from selma.comparing.statistics import compare_paired, estimate_mean
 
 Floats = NDArray[np.float64]
 

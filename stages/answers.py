@@ -4,13 +4,15 @@ import argparse
 import logging
 from pathlib import Path
 
-from selma.evaluation.judges.asking import judge_samples
-from selma.evaluation.judges.loading import describe_judge, judge_settings, load_judge, normaliser
-from selma.evaluation.judges.store import AnswerLog
-from selma.evaluation.picture_checks import check_table
-from selma.params import PARAMS_PATH, AnswersParams, load_section
-from selma.runtime import progress, run_stage, workspace
-from selma.tables import read_table, write_table
+from selma.core.tables import read_table, write_table
+from selma.judges.loading import describe_judge, judge_settings, load_judge, normaliser
+from selma.measuring.answer_log import AnswerLog
+from selma.measuring.asking import judge_samples
+from selma.pictures.checks import check_table
+from selma.runtime.params import PARAMS_PATH, AnswersParams, load_section
+from selma.runtime.progress import progress
+from selma.runtime.session import run_stage
+from selma.runtime.workspace import workspace
 
 logger = logging.getLogger(__name__)
 BENCHMARKS = ("dsg", "tifa")

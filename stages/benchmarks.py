@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from selma.pocket.benchmarks import BENCHMARKS, benchmark_rows
-from selma.runtime import run_stage
-from selma.tables import write_table
+from selma.core.tables import write_table
+from selma.foundation.benchmarks import BENCHMARKS, benchmark_rows
+from selma.runtime.session import run_stage
 
 logger = logging.getLogger(__name__)
 

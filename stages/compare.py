@@ -4,11 +4,12 @@ import argparse
 import logging
 from pathlib import Path
 
-from selma.evaluation import summary
-from selma.evaluation.comparison import ALL_SKILLS, METRICS, Bootstrap, item_scores
-from selma.params import PARAMS_PATH, CompareParams, load_section, load_value
-from selma.runtime import run_stage, write_bytes_atomic, write_json
-from selma.tables import read_about, read_table
+from selma.comparing import summary
+from selma.comparing.comparison import ALL_SKILLS, METRICS, Bootstrap, item_scores
+from selma.core.files import write_bytes_atomic, write_json
+from selma.core.tables import read_about, read_table
+from selma.runtime.params import PARAMS_PATH, CompareParams, load_section, load_value
+from selma.runtime.session import run_stage
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from selma.evaluation.dsg import score_dsg
-from selma.params import PARAMS_PATH, AnswersParams, DsgParams, load_section
-from selma.runtime import run_stage
-from selma.tables import content_hash, read_about, read_table, write_table
+from selma.core.tables import content_hash, read_about, read_table, write_table
+from selma.metrics.dsg import score_dsg
+from selma.runtime.params import PARAMS_PATH, AnswersParams, DsgParams, load_section
+from selma.runtime.session import run_stage
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from selma.evaluation.scoring import score_table
-from selma.params import PARAMS_PATH, HpsParams, load_section, load_value
-from selma.runtime import run_stage, set_threads
+from selma.core.devices import set_threads
+from selma.measuring.scoring import score_table
+from selma.runtime.params import PARAMS_PATH, HpsParams, load_section, load_value
+from selma.runtime.session import run_stage
 
 
 def main(argv: list[str] | None = None) -> None:

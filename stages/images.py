@@ -4,14 +4,18 @@ import argparse
 import logging
 from pathlib import Path
 
-from selma.backbone import load_backbone
-from selma.devices import prepare_device
-from selma.images.batches import batch_drawer, draw_resumably
-from selma.images.pictures import as_images, count_black, make_requests
-from selma.images.sampling import count_truncated
-from selma.params import PARAMS_PATH, BackboneParams, ImagesParams, load_section, load_value
-from selma.runtime import progress, run_stage, set_threads, workspace, write_json
-from selma.tables import read_table, write_table
+from selma.core.devices import prepare_device, set_threads
+from selma.core.files import write_json
+from selma.core.tables import read_table, write_table
+from selma.diffusion.backbone import load_backbone
+from selma.diffusion.batches import batch_drawer, draw_resumably
+from selma.diffusion.requests import as_images, make_requests
+from selma.diffusion.sampling import count_truncated
+from selma.pictures.png import count_black
+from selma.runtime.params import PARAMS_PATH, BackboneParams, ImagesParams, load_section, load_value
+from selma.runtime.progress import progress
+from selma.runtime.session import run_stage
+from selma.runtime.workspace import workspace
 
 logger = logging.getLogger(__name__)
 

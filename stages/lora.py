@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from selma.experts.stage import train_adapter
-from selma.params import (
+from selma.core.tables import read_table
+from selma.runtime.params import (
     PARAMS_PATH,
     BackboneParams,
     LoraParams,
@@ -12,8 +12,8 @@ from selma.params import (
     load_skill_section,
     load_value,
 )
-from selma.runtime import run_stage
-from selma.tables import read_table
+from selma.runtime.session import run_stage
+from selma.training.stage import train_adapter
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,12 +4,14 @@ import argparse
 import logging
 from pathlib import Path
 
-from selma.adapters.files import read_adapter, read_adapters, read_provenance, write_adapter
-from selma.choices import choose
+from selma.core.choices import choose
+from selma.core.devices import set_threads
+from selma.core.files import write_json
 from selma.merging.certificate import certify
+from selma.merging.files import read_adapter, read_adapters, read_provenance, write_adapter
 from selma.merging.methods import MERGE_METHODS, absolute_weights, merge_adapters
-from selma.params import PARAMS_PATH, MergeParams, load_section, load_value
-from selma.runtime import run_stage, set_threads, write_json
+from selma.runtime.params import PARAMS_PATH, MergeParams, load_section, load_value
+from selma.runtime.session import run_stage
 
 logger = logging.getLogger(__name__)
 

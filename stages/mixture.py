@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from selma.experts.stage import train_adapter
-from selma.params import PARAMS_PATH, BackboneParams, load_mixture, load_section, load_value
-from selma.runtime import run_stage
-from selma.tables import read_table
+from selma.core.tables import read_table
+from selma.runtime.params import PARAMS_PATH, BackboneParams, load_mixture, load_section, load_value
+from selma.runtime.session import run_stage
+from selma.training.stage import train_adapter
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -5,14 +5,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from selma.benchmarks.folder import benchmark_files
+from selma.core.files import write_json
+from selma.core.tables import read_table, write_table
 from selma.llm.cache import CachedGenerator
 from selma.llm.generators import make_generator
-from selma.params import PARAMS_PATH, PromptsParams, load_skill_section, load_value
 from selma.prompts.requests import REQUEST_VERSION
 from selma.prompts.skills import read_skill
 from selma.prompts.writing import write_prompts
-from selma.runtime import journal, progress, run_stage, workspace, write_json
-from selma.tables import read_table, write_table
+from selma.runtime.journal import journal
+from selma.runtime.params import PARAMS_PATH, PromptsParams, load_skill_section, load_value
+from selma.runtime.progress import progress
+from selma.runtime.session import run_stage
+from selma.runtime.workspace import workspace
 
 
 def main(argv: list[str] | None = None) -> None:

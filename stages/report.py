@@ -6,8 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from selma.errors import MissingDataError, RecordError
-from selma.params import PARAMS_PATH, ReportParams, load_section
+from selma.core.errors import MissingDataError, RecordError
+from selma.core.files import write_bytes_atomic
+from selma.core.tables import read_table
 from selma.report.content import (
     MODELS,
     Content,
@@ -19,8 +20,8 @@ from selma.report.content import (
 )
 from selma.report.grid import render_grid
 from selma.report.page import render_page
-from selma.runtime import run_stage, write_bytes_atomic
-from selma.tables import read_table
+from selma.runtime.params import PARAMS_PATH, ReportParams, load_section
+from selma.runtime.session import run_stage
 
 logger = logging.getLogger(__name__)
 GRID_COLUMNS = 6

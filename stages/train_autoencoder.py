@@ -3,9 +3,13 @@
 import argparse
 from pathlib import Path
 
-from selma.params import load_section, load_value
-from selma.pocket.foundation import AutoencoderParams
-from selma.runtime import run_stage, set_threads, training_progress, workspace, write_curve
+from selma.core.devices import set_threads
+from selma.core.files import write_curve
+from selma.foundation.params import AutoencoderParams
+from selma.runtime.params import load_section, load_value
+from selma.runtime.progress import training_progress
+from selma.runtime.session import run_stage
+from selma.runtime.workspace import workspace
 
 
 def main() -> None:
@@ -18,9 +22,9 @@ def main() -> None:
     params = load_section("autoencoder", AutoencoderParams, args.params)
     seed, threads = load_value("seed", args.params), load_value("threads", args.params)
 
-    from selma.devices import prepare_device
-    from selma.pocket.autoencoder import train_autoencoder
-    from selma.training import Checkpointing
+    from selma.core.devices import prepare_device
+    from selma.foundation.autoencoder import train_autoencoder
+    from selma.training.loop import Checkpointing
 
     set_threads(threads)
     settings = {"seed": seed, "threads": threads, **params.model_dump()}

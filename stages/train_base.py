@@ -4,16 +4,13 @@ import argparse
 import shutil
 from pathlib import Path
 
-from selma.params import load_section, load_value
-from selma.pocket.foundation import BaseModelParams
-from selma.runtime import (
-    progress,
-    run_stage,
-    set_threads,
-    training_progress,
-    workspace,
-    write_curve,
-)
+from selma.core.devices import set_threads
+from selma.core.files import write_curve
+from selma.foundation.params import BaseModelParams
+from selma.runtime.params import load_section, load_value
+from selma.runtime.progress import progress, training_progress
+from selma.runtime.session import run_stage
+from selma.runtime.workspace import workspace
 
 
 def main() -> None:
@@ -33,15 +30,11 @@ def main() -> None:
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer
 
-    from selma.devices import prepare_device
-    from selma.pocket.denoiser import (
-        load_or_build_training_set,
-        save_pipeline,
-        train_denoiser,
-    )
-    from selma.pocket.grids import grid_drawer
-    from selma.pocket.pictures import CaptionNoise
-    from selma.training import Checkpointing
+    from selma.core.devices import prepare_device
+    from selma.foundation.denoiser import load_or_build_training_set, save_pipeline, train_denoiser
+    from selma.foundation.grids import grid_drawer
+    from selma.foundation.pictures import CaptionNoise
+    from selma.training.loop import Checkpointing
 
     set_threads(threads)
     tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer)

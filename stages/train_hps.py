@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from selma.params import load_section, load_value
-from selma.pocket.scorer_files import make_scorer
-from selma.pocket.scorers import ScorerParams
-from selma.runtime import run_stage, set_threads
+from selma.core.devices import set_threads
+from selma.foundation.scorer_files import make_scorer
+from selma.foundation.scorers import ScorerParams
+from selma.runtime.params import load_section, load_value
+from selma.runtime.session import run_stage
 
 
 def main(argv: list[str] | None = None) -> None:

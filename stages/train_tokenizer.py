@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from selma.params import load_value
-from selma.runtime import run_stage
+from selma.runtime.params import load_value
+from selma.runtime.session import run_stage
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     args = parser.parse_args()
     seed = load_value("seed", args.params)
 
-    from selma.pocket.tokenizer import build_tokenizer
+    from selma.foundation.tokenizer import build_tokenizer
 
     build_tokenizer(seed).save_pretrained(args.out)
 

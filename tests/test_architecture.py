@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from selma.pipeline import body, paths_of, pipeline_problems
+from selma.checking.pipeline import body, paths_of, pipeline_problems
 
 ROOT = Path(__file__).parent.parent
 CORE = ("prompts", "images", "experts", "merging", "evaluation", "benchmarks", "questions")
@@ -26,10 +26,10 @@ POCKET_USERS = (
 )  # backends inside them, loaded when they are chosen
 CANNOT_DECIDE_BYTES = {
     "selma/__init__.py": "the version",
-    "selma/errors.py": "messages",
-    "selma/choices.py": "looks a name up or fails",
+    "selma/core/errors.py": "messages",
+    "selma/core/choices.py": "looks a name up or fails",
     "selma/runtime.py": "logging, signals, locks, atomic writes",
-    "selma/params.py": "checks values that stand under `params` in dvc.yaml",
+    "selma/runtime/params.py": "checks values that stand under `params` in dvc.yaml",
     "selma/tracking": "reads what stages wrote, writes to MLflow only",
 }
 PIPELINES = [path for path in (ROOT / "dvc.yaml", ROOT / "foundation/dvc.yaml") if path.exists()]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from selma.adapters.factors import LoraFactors
-from selma.adapters.files import read_adapter, write_adapter
-from selma.cli import main
+from selma.commands.cli import main
 from selma.commands.preset import PRESETS
+from selma.merging.factors import LoraFactors
+from selma.merging.files import read_adapter, write_adapter
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,7 +40,10 @@ def replace(path, old, new):
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, selma.cli; selma.cli.build_parser().format_help(); print(*sys.modules)"
+    code = (
+        "import sys; from selma.commands import cli; "
+        "cli.build_parser().format_help(); print(*sys.modules)"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

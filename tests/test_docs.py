@@ -30,7 +30,7 @@ def test_files_that_the_documents_link_to_are_there():
 
 
 def test_commands_that_the_documents_show_exist():
-    from selma.cli import build_parser
+    from selma.commands.cli import build_parser
 
     commands = build_parser()._subparsers._group_actions[0].choices
     for name in ("README.md", "docs/evaluation.md"):

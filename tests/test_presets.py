@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from selma.params import load_params
+from selma.runtime.params import load_params
 
 ROOT = Path(__file__).parent.parent
 REAL = ("sd14", "sd2", "sdxl")

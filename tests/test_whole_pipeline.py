@@ -11,8 +11,8 @@ import pytest
 from ruamel.yaml import YAML
 from tiny_world import ROOT, copy_models, tiny_params, write_benchmarks, write_params
 
-from selma.pipeline import paths_of
-from selma.tables import read_table
+from selma.checking.pipeline import paths_of
+from selma.core.tables import read_table
 
 MODELS = ("base", "merged", "mixture")
 

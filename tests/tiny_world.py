@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from selma.tables import write_table
+from selma.core.tables import write_table
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ("pocket-dsg", "pocket-tifa")
@@ -60,9 +60,9 @@ def build_tokenizer():
 
 def write_models(folder):
     """Write models/pocket/{base,pickscore,hps,imagereward} of untrained weights."""
-    from selma.pocket.autoencoder import build_autoencoder
-    from selma.pocket.denoiser import build_text_encoder, build_unet, save_pipeline
-    from selma.pocket.scorer_files import build_scorer, save_scorer
+    from selma.foundation.autoencoder import build_autoencoder
+    from selma.foundation.denoiser import build_text_encoder, build_unet, save_pipeline
+    from selma.foundation.scorer_files import build_scorer, save_scorer
 
     tokenizer = build_tokenizer()
     models = folder / "models" / "pocket"
@@ -75,7 +75,7 @@ def write_models(folder):
 
 
 def write_benchmarks(folder, items_per_skill=1):
-    from selma.pocket.benchmarks import benchmark_rows
+    from selma.foundation.benchmarks import benchmark_rows
 
     for name in BENCHMARKS:
         rows = benchmark_rows(name, items_per_skill, 0)
@@ -86,7 +86,7 @@ def write_images(folder, skill, number):
     """Write data/images/{skill}.parquet with pictures of noise."""
     import numpy as np
 
-    from selma.images.pictures import as_images, make_requests, picture_row
+    from selma.diffusion.requests import as_images, make_requests, picture_row
 
     noise = np.random.default_rng(0)
     requests = make_requests({f"{skill}-{k}": f"{k} red cats" for k in range(number)}, 1, 0, skill)
@@ -109,8 +109,8 @@ def write_expert(folder, name):
     """Write models/lora/{name}.safetensors: one layer of rank 2."""
     import torch
 
-    from selma.adapters.factors import LoraFactors
-    from selma.adapters.files import write_adapter
+    from selma.merging.factors import LoraFactors
+    from selma.merging.files import write_adapter
 
     layer = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
     factors = LoraFactors(torch.eye(2, 96), 3 * torch.ones(32, 2))

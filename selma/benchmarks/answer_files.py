@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selma.choices import choose
-from selma.errors import ConfigError, MissingDataError, RecordError
+from selma.core.choices import choose
+from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 logger = logging.getLogger(__name__)
 Row = Mapping[str, Any]
@@ -61,7 +61,7 @@ def read_answers(
 def _read_parquet(
     path: Path, benchmark: Sequence[Row], metric: str, t2i_model: str | None, aliases: Row
 ) -> list[dict[str, Any]]:
-    from selma.tables import read_table
+    from selma.core.tables import read_table
 
     if t2i_model is not None:
         raise ConfigError(f"{path}: a table holds one model's answers; leave the model's name out")

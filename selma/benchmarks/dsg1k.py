@@ -19,7 +19,7 @@ from selma.benchmarks.reading import (
     is_text,
     shown,
 )
-from selma.errors import RecordError
+from selma.core.errors import RecordError
 
 FILE = "dsg-1k-anns.csv"
 REMEDY = f"mend it, or take dsg/data/{FILE} of github.com/j-min/DSG"

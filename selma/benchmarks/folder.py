@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from selma.errors import ConfigError, MissingDataError
+from selma.core.errors import ConfigError, MissingDataError
 
 
 def benchmark_files(paths: Sequence[Path]) -> list[Path]:

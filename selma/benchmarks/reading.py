@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from selma.errors import ConfigError, MissingDataError, RecordError
+from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 Row = dict[str, Any]
 SHOWN_PROBLEMS = 5

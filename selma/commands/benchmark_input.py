@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from selma.errors import ConfigError
+from selma.core.errors import ConfigError
 
 
 def read_benchmark(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -19,7 +19,7 @@ def read_benchmark(args: argparse.Namespace) -> list[dict[str, Any]]:
     """
     from selma.benchmarks.dsg1k import read_dsg_annotations
     from selma.benchmarks.tifa import read_tifa_questions
-    from selma.tables import read_table
+    from selma.core.tables import read_table
 
     path: Path = args.benchmark or args.annotations
     if path.exists() and not path.is_file():

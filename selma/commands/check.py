@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from selma.errors import ConfigError
+from selma.core.errors import ConfigError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -16,7 +16,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Print each problem on a line of its own and give the exit code."""
-    from selma.check import find_problems
+    from selma.checking.problems import find_problems
 
     problems = find_problems(Path(), args.params)
     for problem in problems:

@@ -17,7 +17,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> None:
     """List the work folders; with --yes remove those that are stale."""
-    from selma.runtime import root
+    from selma.runtime.journal import root
 
     folders = sorted((root() / ".selma" / "work").glob("*"))
     for folder in folders:

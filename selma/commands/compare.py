@@ -16,13 +16,13 @@ from selma.commands.text_table import (
     signed,
     text_table,
 )
-from selma.errors import ConfigError, MissingDataError, RecordError
+from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 if TYPE_CHECKING:
-    from selma.evaluation.comparison import Bootstrap, ItemScores, Record
+    from selma.comparing.comparison import Bootstrap, ItemScores, Record
 
 SCORES = Path("data/scores")
-REGRESSION_EXIT_CODE = 5  # 2, 3 and 4 are errors, see selma.errors
+REGRESSION_EXIT_CODE = 5  # 2, 3 and 4 are errors, see selma.core.errors
 BY = ("source", "skill", "none")
 RULE = """\
 Intervals: {percent} % percentile bootstrap over prompts, {resamples:,} resamples; p: as many sign
@@ -75,7 +75,7 @@ def bootstrap_of(args: argparse.Namespace) -> "Bootstrap":
     Raises:
         ConfigError: an option is out of range.
     """
-    from selma.evaluation.comparison import Bootstrap
+    from selma.comparing.comparison import Bootstrap
 
     if not 0.5 < args.confidence < 1 or args.resamples < 100:
         raise ConfigError(
@@ -163,7 +163,7 @@ def metric_of(path: Path) -> str:
         MissingDataError: there is no such file.
         RecordError: it does not say.
     """
-    from selma.tables import read_about
+    from selma.core.tables import read_about
 
     metric = read_about(path).get("metric")
     if not isinstance(metric, str):
@@ -174,7 +174,7 @@ def metric_of(path: Path) -> str:
 
 
 def _holds_scores(path: Path) -> bool:
-    from selma.tables import read_about
+    from selma.core.tables import read_about
 
     return "metric" in read_about(path)
 
@@ -183,13 +183,13 @@ def _compare(
     metric: str, first: Path, second: Path, args: argparse.Namespace, bootstrap: "Bootstrap"
 ) -> "tuple[list[Record], str, list[str]]":
     """Compare two score files; also say how they were made, and what a reader should know."""
-    from selma.evaluation.comparison import (
+    from selma.comparing.comparison import (
         ALL_SKILLS,
         check_same_making,
         difference,
         on_common_items,
     )
-    from selma.evaluation.verdicts import add_verdicts
+    from selma.comparing.verdicts import add_verdicts
 
     one, other = _parts(metric, first, args.by), _parts(metric, second, args.by)
     check_same_making(one[ALL_SKILLS], other[ALL_SKILLS])
@@ -214,9 +214,9 @@ def _compare(
 
 def _parts(metric: str, path: Path, by: str) -> "dict[str, ItemScores]":
     """Give a file's scores over all, and then of each source or skill."""
-    from selma.evaluation.categories import category_scores
-    from selma.evaluation.comparison import ALL_SKILLS, item_scores
-    from selma.tables import read_about, read_table
+    from selma.comparing.categories import category_scores
+    from selma.comparing.comparison import ALL_SKILLS, item_scores
+    from selma.core.tables import read_about, read_table
 
     rows = read_table(path, "scores")
     whole = item_scores(metric, path.stem, rows, read_about(path))
@@ -328,7 +328,7 @@ def _mean(numbers: Sequence[int]) -> float:
 
 def read_scores(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Read a score file: its rows, and what it says about itself."""
-    from selma.tables import read_about, read_table
+    from selma.core.tables import read_about, read_table
 
     metric_of(path)
     return read_table(path, "scores"), read_about(path)

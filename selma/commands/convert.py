@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.errors import ConfigError, MissingDataError, RecordError
+from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 if TYPE_CHECKING:
     import torch
 
-    from selma.evaluation.open_clip_layout import Heads
+    from selma.scorers.layouts.open_clip import Heads
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,7 +42,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> None:
     """Convert a checkpoint; raises as `convert_hps` and `convert_imagereward`."""
-    from selma.choices import choose
+    from selma.core.choices import choose
 
     convert = choose("metric", args.metric, {"hps": _run_hps, "imagereward": _run_imagereward})
     convert(args)
@@ -79,10 +79,10 @@ def convert_hps(
     from safetensors.torch import save_file
     from transformers import CLIPConfig
 
-    from selma.choices import choose
-    from selma.evaluation.hps import HPS_VERSIONS, RESIZE_BY_ANTIALIAS
-    from selma.evaluation.open_clip_layout import to_clip
-    from selma.evaluation.preference import load_hps
+    from selma.core.choices import choose
+    from selma.scorers.hps import HPS_VERSIONS, RESIZE_BY_ANTIALIAS
+    from selma.scorers.layouts.open_clip import to_clip
+    from selma.scorers.preference import load_hps
 
     choose("HPS version", version, HPS_VERSIONS)
     weights = read_checkpoint(checkpoint)
@@ -131,9 +131,9 @@ def convert_imagereward(
         MissingDataError: a file is not there.
         RecordError: a file does not hold what it should; the message names the tensors.
     """
-    from selma.evaluation import image_reward
-    from selma.evaluation.image_reward_layout import ADDED_TOKENS, to_reward_model
-    from selma.evaluation.preference import load_imagereward
+    from selma.scorers import image_reward
+    from selma.scorers.layouts.image_reward import ADDED_TOKENS, to_reward_model
+    from selma.scorers.preference import load_imagereward
 
     weights = read_checkpoint(checkpoint)
     config, tensors = to_reward_model(
@@ -184,7 +184,7 @@ def read_checkpoint(path: Path) -> "dict[str, torch.Tensor]":
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from selma.choices import choose
+    from selma.core.choices import choose
 
     def load(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
@@ -249,13 +249,13 @@ def _write_rest(
     directory: Path, metric: str, version: str, checkpoint: Path, size_px: int, resize: str
 ) -> None:
     """Write the image settings and where the model comes from."""
-    from selma.evaluation.pixels import (
+    from selma.pictures.pixels import (
         OPENAI_MEAN,
         OPENAI_STANDARD_DEVIATION,
         ImageSettings,
         write_image_settings,
     )
-    from selma.evaluation.preference import Origin, write_origin
+    from selma.scorers.preference import Origin, write_origin
 
     write_image_settings(
         ImageSettings(size_px, OPENAI_MEAN, OPENAI_STANDARD_DEVIATION, resize), directory

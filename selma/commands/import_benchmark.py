@@ -4,7 +4,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from selma.errors import ConfigError
+from selma.core.errors import ConfigError
 
 FOLDER = Path("data/benchmarks")
 
@@ -27,8 +27,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(args: argparse.Namespace) -> None:
     """Read, check and write; a file with problems writes nothing."""
     from selma.benchmarks.importing import GIT_IDS, IMPORTERS, describe
-    from selma.choices import choose
-    from selma.tables import write_table
+    from selma.core.choices import choose
+    from selma.core.tables import write_table
 
     read = choose("benchmark", args.name, IMPORTERS)
     out = args.out or FOLDER / f"{args.name}.parquet"

@@ -15,13 +15,13 @@ from selma.commands.text_table import (
     signed,
     text_table,
 )
-from selma.errors import ConfigError
+from selma.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from selma.evaluation.agreement import Judged
-    from selma.evaluation.comparison import Record
+    from selma.comparing.agreement import Judged
+    from selma.comparing.comparison import Record
 
 CONCLUSIONS = {
     "none decides": "No judge decides.",
@@ -51,7 +51,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Print means, agreement and, with --against, the differences and verdicts by judge."""
-    from selma.evaluation.agreement import (
+    from selma.comparing.agreement import (
         conclusion,
         judge_means,
         judge_pairs,
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _judged(model: str, paths: "Sequence[Path]") -> "list[Judged]":
-    from selma.evaluation.agreement import judged_tables
+    from selma.comparing.agreement import judged_tables
 
     metrics = {metric_of(path): path for path in paths}
     if len(metrics) > 1:

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.choices import choose
 from selma.commands.outputs import check_table_out
-from selma.errors import ConfigError
+from selma.core.choices import choose
+from selma.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from selma.evaluation.judges.protocol import JudgeSettings
-    from selma.evaluation.picture_checks import PictureSet
+    from selma.judges.protocol import JudgeSettings
+    from selma.pictures.checks import PictureSet
 
 Row = Mapping[str, Any]
 DEFAULTS: dict[str, Any] = {
@@ -34,11 +34,11 @@ def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
         MissingDataError: pictures or the judge's weights are not there.
         RecordError: pictures are doubled, black or unreadable, or the log is of another judge.
     """
-    from selma.evaluation.judges.asking import judge_samples
-    from selma.evaluation.judges.loading import JUDGES, describe_judge, load_judge, normaliser
-    from selma.evaluation.judges.store import AnswerLog
-    from selma.runtime import progress
-    from selma.tables import content_hash, write_table
+    from selma.core.tables import content_hash, write_table
+    from selma.judges.loading import JUDGES, describe_judge, load_judge, normaliser
+    from selma.measuring.answer_log import AnswerLog
+    from selma.measuring.asking import judge_samples
+    from selma.runtime.progress import progress
 
     if args.judge is None or args.answers.suffix != ".parquet":
         raise ConfigError(
@@ -89,7 +89,7 @@ def judge_pictures(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
 
 def settings_of(args: argparse.Namespace) -> "JudgeSettings":
     """Give the settings of the model that the --judge-… options name."""
-    from selma.evaluation.judges.loading import judge_settings
+    from selma.judges.loading import judge_settings
 
     given = {
         "path": args.judge_path,
@@ -109,9 +109,9 @@ def read_samples(
         MissingDataError: pictures are missing.
         RecordError: pictures are doubled, alike, black, unreadable or unknown.
     """
-    from selma.evaluation.picture_checks import check_table
-    from selma.evaluation.picture_folder import read_pictures
-    from selma.tables import read_table
+    from selma.core.tables import read_table
+    from selma.pictures.checks import check_table
+    from selma.pictures.folder import read_pictures
 
     if images.suffix == ".parquet":
         samples = read_table(images, "samples")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from selma.errors import ConfigError
+from selma.core.errors import ConfigError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -19,9 +19,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> None:
     """Merge, read the result back and say how exact it is."""
-    from selma.adapters.files import read_adapter, read_provenance, write_adapter
-    from selma.choices import choose
+    from selma.core.choices import choose
     from selma.merging.certificate import certify
+    from selma.merging.files import read_adapter, read_provenance, write_adapter
     from selma.merging.methods import MERGE_METHODS, absolute_weights, merge_adapters
 
     merge_layer = choose("merge method", args.method, MERGE_METHODS)

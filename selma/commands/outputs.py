@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from selma.errors import ConfigError
+from selma.core.errors import ConfigError
 
 
 def check_table_out(path: Path | None, kind: str) -> None:
@@ -10,12 +10,12 @@ def check_table_out(path: Path | None, kind: str) -> None:
 
     Args:
         path: None is allowed and means no table.
-        kind: one of `selma.tables.KINDS`; a table of the same kind is overwritten.
+        kind: one of `selma.core.tables.KINDS`; a table of the same kind is overwritten.
 
     Raises:
         ConfigError: the name is no table's, or something else lies there.
     """
-    from selma.tables import is_table
+    from selma.core.tables import is_table
 
     if path is None:
         return

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from selma.errors import ConfigError, MissingDataError
+from selma.core.errors import ConfigError, MissingDataError
 
 PRESETS = Path(__file__).resolve().parent.parent.parent / "presets"
 
@@ -19,8 +19,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> None:
     """Copy a preset; another params.yaml is overwritten only by --force."""
-    from selma.choices import choose
-    from selma.runtime import write_bytes_atomic
+    from selma.core.choices import choose
+    from selma.core.files import write_bytes_atomic
 
     if not PRESETS.is_dir():
         raise MissingDataError(f"{PRESETS}: no such folder; install selma from its repository")

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.errors import BackendError, ConfigError
+from selma.core.errors import BackendError, ConfigError
 
 if TYPE_CHECKING:
     from selma.llm.generators import TextGenerator
@@ -48,12 +48,12 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         BackendError: a prompt stayed without questions, and not --allow-partial, or all did.
     """
-    from selma.choices import choose
+    from selma.core.choices import choose
+    from selma.core.tables import write_table
     from selma.llm.cache import CachedGenerator
     from selma.questions.generation import METHODS, write_questions
     from selma.questions.prompt_files import read_prompts
-    from selma.runtime import progress
-    from selma.tables import write_table
+    from selma.runtime.progress import progress
 
     method = choose("question method", args.method, METHODS)
     if args.retries < 0 or (args.unifiedqa and args.method != "tifa"):
@@ -101,7 +101,7 @@ def _generator(backend: str, model: str, revision: str, temperature: float) -> "
 
 def _tell_failures(written: "Written", path: Path) -> str:
     """Write the failures, or take away those of an earlier run; "" if there are none."""
-    from selma.runtime import write_json
+    from selma.core.files import write_json
 
     if not written.failures:
         path.unlink(missing_ok=True)

@@ -6,24 +6,24 @@ from functools import partial
 from typing import Any
 
 from selma.benchmarks.answer_files import read_answers
-from selma.choices import choose
 from selma.commands.benchmark_input import aliases_of, benchmark_name, read_benchmark
 from selma.commands.compare import bootstrap_of
 from selma.commands.outputs import check_table_out
 from selma.commands.score_result import Scored, print_results, result_of
-from selma.errors import ConfigError, RecordError
-from selma.evaluation.breakdown import (
+from selma.comparing.breakdown import (
     Cell,
     prompt_cells,
     prompt_scores,
     question_cells,
     sample_deviation,
 )
-from selma.evaluation.categories import question_scores
-from selma.evaluation.comparison import Bootstrap
-from selma.evaluation.dsg import DSG_MEANS, DSG_POLICIES, score_dsg
-from selma.evaluation.tifa import TIFA_MAPPINGS, load_mapping, score_tifa
-from selma.tables import content_hash, read_about, write_table
+from selma.comparing.categories import question_scores
+from selma.comparing.comparison import Bootstrap
+from selma.core.choices import choose
+from selma.core.errors import ConfigError, RecordError
+from selma.core.tables import content_hash, read_about, write_table
+from selma.metrics.dsg import DSG_MEANS, DSG_POLICIES, score_dsg
+from selma.metrics.tifa import TIFA_MAPPINGS, load_mapping, score_tifa
 
 Row = Mapping[str, Any]
 PERCENT = 100.0

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selma.choices import choose
 from selma.commands.benchmark_input import benchmark_name, read_benchmark
 from selma.commands.compare import bootstrap_of
 from selma.commands.judging import read_samples
 from selma.commands.outputs import check_table_out
 from selma.commands.score_result import Scored, print_results, result_of
-from selma.errors import MissingDataError
-from selma.evaluation.breakdown import prompt_cells, prompt_scores
-from selma.tables import content_hash, write_table
+from selma.comparing.breakdown import prompt_cells, prompt_scores
+from selma.core.choices import choose
+from selma.core.errors import MissingDataError
+from selma.core.tables import content_hash, write_table
 
 Row = Mapping[str, Any]
 VERSIONS = {"pickscore": "arXiv 2305.01569", "imagereward": "arXiv 2304.05977"}
@@ -54,11 +54,11 @@ def _preference(
     args: argparse.Namespace, samples: Sequence[Row], benchmark: Sequence[Row]
 ) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """Score by a preference model; with --shuffled also against other items' prompts."""
-    from selma.devices import prepare_device
-    from selma.evaluation.hps import HPS_VERSIONS
-    from selma.evaluation.preference import SCORERS, score_samples
-    from selma.evaluation.scoring import shuffled_prompts
-    from selma.runtime import progress
+    from selma.core.devices import prepare_device
+    from selma.measuring.scoring import shuffled_prompts
+    from selma.runtime.progress import progress
+    from selma.scorers.hps import HPS_VERSIONS
+    from selma.scorers.preference import SCORERS, score_samples
 
     if args.metric == "hps":
         choose("HPS version", args.version, {**HPS_VERSIONS, "pocket": ""})
@@ -93,10 +93,10 @@ def _vqascore(
 ) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """Score by a chat model's probability of "Yes"."""
     from selma.commands.judging import settings_of
-    from selma.evaluation.judges.loading import describe_judge
-    from selma.evaluation.judges.vqascore import load_vqascore
-    from selma.evaluation.pixels import decode_png
-    from selma.runtime import progress
+    from selma.judges.chat.vqascore import load_vqascore
+    from selma.judges.loading import describe_judge
+    from selma.pictures.pixels import decode_png
+    from selma.runtime.progress import progress
 
     model = settings_of(args)
     scorer = load_vqascore(model, args.variant)
@@ -141,7 +141,7 @@ def hps_aggregate(rows: Sequence[Row], partial: bool) -> dict[str, Any]:
     """
     import numpy as np
 
-    from selma.evaluation.hps import PICTURES_PER_STYLE, STYLES, benchmark_score
+    from selma.scorers.hps import PICTURES_PER_STYLE, STYLES, benchmark_score
 
     if {row["source"] for row in rows} != set(STYLES):
         return {}

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from selma.evaluation.breakdown import (
+from selma.comparing.breakdown import (
     Cell,
     overall,
     prompt_scores,
@@ -14,7 +14,7 @@ from selma.evaluation.breakdown import (
     weighted_mean,
     what_it_tells_apart,
 )
-from selma.evaluation.comparison import Bootstrap
+from selma.comparing.comparison import Bootstrap
 
 Row = Mapping[str, Any]
 NAMES = {"dsg": "DSG", "tifa": "TIFA", "pickscore": "PickScore", "hps": "HPS"} | {

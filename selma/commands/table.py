@@ -13,8 +13,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> None:
     """Print the table, or put it into a file."""
+    from selma.core.files import write_bytes_atomic
     from selma.report.markdown import replace_results, table_of
-    from selma.runtime import write_bytes_atomic
 
     table = table_of(Path())
     if args.write is None:

@@ -11,7 +11,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> None:
     """Bring them up to date and count the changes."""
-    from selma.runtime import root
+    from selma.runtime.journal import root
     from selma.tracking.command import track
 
     lines, changes = track(root())

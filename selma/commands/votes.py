@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selma.commands.text_table import interval, plain, text_table
-from selma.errors import ConfigError, MissingDataError, RecordError
+from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from selma.evaluation.votes import VoteResult, Votes
+    from selma.comparing.votes import VoteResult, Votes
 
 COLUMNS = ("win", "lose", "tie")
 NAMES = ("skill", "name")
@@ -46,7 +46,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Print shares, intervals and p-values."""
-    from selma.evaluation.votes import as_record, judge_votes
+    from selma.comparing.votes import as_record, judge_votes
 
     if not 0.5 < args.confidence < 1:
         raise ConfigError(f"expected --confidence between 0.5 and 1, got {args.confidence}")
@@ -95,7 +95,7 @@ def read_votes(path: Path) -> "list[Votes]":
 
 
 def _row(where: str, fields: "Sequence[str]", label: str, cells: "Sequence[str]") -> "Votes":
-    from selma.evaluation.votes import Votes
+    from selma.comparing.votes import Votes
 
     if len(cells) != len(fields):
         raise RecordError(f"{where}: expected {len(fields)} cells, as the header, got {len(cells)}")
@@ -114,7 +114,7 @@ def _row(where: str, fields: "Sequence[str]", label: str, cells: "Sequence[str]"
 
 
 def _votes(args: argparse.Namespace) -> "list[Votes]":
-    from selma.evaluation.votes import Votes
+    from selma.comparing.votes import Votes
 
     counts = [getattr(args, name) for name in COLUMNS]
     if (args.file is None) == (counts == [None] * 3) or (args.file is None and None in counts):

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from selma.errors import RecordError
+from selma.core.errors import RecordError
 from selma.llm.generators import TextGenerator
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from selma.choices import choose
+from selma.core.choices import choose
 
 # Limits that do not change what is written, only when a broken run stops.
 REPLY_TOKENS_MAX = 4096

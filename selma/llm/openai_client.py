@@ -4,7 +4,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from selma.errors import BackendError, ConfigError, MissingDependencyError
+from selma.core.errors import BackendError, ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
     from openai import OpenAIError

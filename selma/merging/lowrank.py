@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from selma.adapters.factors import LoraFactors
+from selma.merging.factors import LoraFactors
 
 if TYPE_CHECKING:
     import torch

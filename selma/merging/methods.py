@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from selma.adapters.factors import LoraFactors
-from selma.errors import AdapterMismatchError, ConfigError
+from selma.core.errors import AdapterMismatchError, ConfigError
+from selma.merging.factors import LoraFactors
 from selma.merging.lowrank import compact, weighted_sum
 
 Adapter = Mapping[str, LoraFactors]

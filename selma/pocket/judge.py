@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from selma.errors import RecordError
+from selma.core.errors import RecordError
 from selma.pocket.questions import UNKNOWN, answer_query, parse_question
 from selma.pocket.scenes import CANVAS_PX
 from selma.pocket.segments import SIZE_LIMIT_PX, Fit, Segmentation, fit_shapes, segment

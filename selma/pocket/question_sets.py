@@ -4,14 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from selma.pocket.captions import (
-    COUNT_WORDS,
-    RELATION_PHRASES,
-    Description,
-    Group,
-    article,
-    plural,
-)
+from selma.pocket.captions import COUNT_WORDS, RELATION_PHRASES, Description, Group, article, plural
 from selma.pocket.questions import YES_NO
 from selma.pocket.scenes import BACKGROUNDS, COLOURS, MAX_OBJECTS, RADII_PX, RELATIONS, SHAPES
 

@@ -5,12 +5,12 @@ import random
 import re
 from collections.abc import Callable, Mapping
 
-from selma.choices import choose
-from selma.errors import ConfigError
+from selma.core.choices import choose
+from selma.core.errors import ConfigError
+from selma.core.seeds import derive_seed
 from selma.pocket.caption_reading import read_caption
 from selma.pocket.captions import Description, Group, plural
 from selma.pocket.question_sets import Question, dsg_questions, tifa_questions
-from selma.seeds import derive_seed
 
 MODEL = "pocket-questions"
 REVISION = "1"  # raise it when the same request and seed are answered in other words

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from selma.errors import RecordError
+from selma.core.errors import RecordError
 from selma.pocket.captions import COUNT_WORDS, RELATION_PHRASES, SHAPE_OF_NAME, SIZE_WORDS
 from selma.pocket.scenes import BACKGROUNDS, COLOURS, holds
 

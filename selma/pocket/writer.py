@@ -5,10 +5,10 @@ import random
 import re
 from collections.abc import Callable
 
-from selma.choices import choose
-from selma.errors import ConfigError
+from selma.core.choices import choose
+from selma.core.errors import ConfigError
+from selma.core.seeds import derive_seed
 from selma.pocket.skills import DRAW, write_prompt
-from selma.seeds import derive_seed
 
 MODEL = "pocket-grammar"
 REVISION = "1"  # raise it when the same request and seed are answered in other words

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from selma.errors import ReplyError
+from selma.core.errors import ReplyError
 
 PROMPT_MAX_CHARACTERS = 1000
 _NUMBER = re.compile(

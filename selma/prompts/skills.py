@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from selma.errors import ConfigError, MissingDataError
-from selma.params import Section, Slug, read_yaml, validate
+from selma.core.errors import ConfigError, MissingDataError
+from selma.runtime.params import Section, Slug, read_yaml, validate
 
 EXAMPLES = 3
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from selma.errors import ReplyError, SelmaError
+from selma.core.errors import ReplyError, SelmaError
+from selma.core.seeds import derive_seed
 from selma.llm.generators import TextGenerator
 from selma.prompts.diversity import PromptIndex
 from selma.prompts.leaks import BenchmarkGate, normalise
 from selma.prompts.replies import Parsed, parse_reply
 from selma.prompts.requests import build_request, pick_examples
 from selma.prompts.skills import SkillSpec
-from selma.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selma.errors import ReplyError
+from selma.core.errors import ReplyError
 from selma.questions.interview import Interview, Questions
 from selma.questions.replies import numbered_texts, read_lines, without_repeats
 from selma.questions.requests import dependencies_request, questions_request, tuples_request

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from selma.choices import choose
-from selma.errors import ReplyError
+from selma.core.choices import choose
+from selma.core.errors import ReplyError
 from selma.llm.generators import TextGenerator
 from selma.questions.dsg import dsg_questions
 from selma.questions.interview import BadReply, Interview, Questions

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from selma.errors import ReplyError
+from selma.core.errors import ReplyError
+from selma.core.seeds import derive_seed
 from selma.llm.generators import TextGenerator
-from selma.seeds import derive_seed
 
 T = TypeVar("T")
 

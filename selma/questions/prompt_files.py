@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from selma.choices import choose
-from selma.errors import MissingDataError, RecordError
+from selma.core.choices import choose
+from selma.core.errors import MissingDataError, RecordError
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _read_json_lines(path: Path) -> Iterator[tuple[str, Prompt]]:
 
 
 def _read_table(path: Path) -> Iterator[tuple[str, Prompt]]:
-    from selma.tables import read_table
+    from selma.core.tables import read_table
 
     for row in read_table(path, "prompts"):
         yield str(path), Prompt(row["prompt_id"], row["prompt"], row["skill"])

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selma.errors import ReplyError
+from selma.core.errors import ReplyError
 from selma.questions.interview import Interview, Questions
 from selma.questions.replies import labelled_records, without_repeats
 from selma.questions.requests import choices_request

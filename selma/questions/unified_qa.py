@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selma.errors import MissingDataError, RecordError
+from selma.core.errors import MissingDataError, RecordError
 
 logger = logging.getLogger(__name__)
 F1_ABOVE = 0.6

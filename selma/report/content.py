@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selma.errors import MissingDataError, RecordError
+from selma.core.errors import MissingDataError, RecordError
 
 Row = Mapping[str, Any]
 Record = Mapping[str, Any]

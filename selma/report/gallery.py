@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from selma.errors import RecordError
+from selma.core.errors import RecordError
 from selma.report.content import OUTCOMES, Example, Picture, Verdict
 
 MAX_SIDE_PX = 384  # larger pictures are reduced, so that the page stays one that can be mailed

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from selma.errors import RecordError
+from selma.core.errors import RecordError
 from selma.report.content import Example, Picture
 
 if TYPE_CHECKING:

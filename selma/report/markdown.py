@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selma.errors import MissingDataError, RecordError
+from selma.core.errors import MissingDataError, RecordError
 from selma.report.numbers import (
     ALL_SKILLS,
     BASELINES,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from selma.runtime import root as project_root
+from selma.runtime.journal import root as project_root
 from selma.tracking.journals import Session, read_sessions
 from selma.tracking.store import Store
 from selma.tracking.sync import Summary, is_alive, sync

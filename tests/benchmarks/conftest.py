@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from selma.errors import RecordError
+from selma.core.errors import RecordError
 
 PUBLIC = Path(__file__).parents[2].parent / "shared" / "data" / "eval"
 

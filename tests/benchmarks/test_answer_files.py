@@ -5,7 +5,7 @@ import json
 import pytest
 
 from selma.benchmarks.answer_files import read_answers
-from selma.errors import ConfigError, MissingDataError, RecordError
+from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 HEADER = "dsg_prompt_split,qg_model,t2i_model,item_id,question,question_id,dependency_id,answer\n"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from selma.benchmarks.folder import benchmark_files
-from selma.errors import ConfigError, MissingDataError
+from selma.core.errors import ConfigError, MissingDataError
 
 
 @pytest.fixture

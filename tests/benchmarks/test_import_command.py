@@ -8,8 +8,8 @@ import pytest
 
 from selma.benchmarks.importing import GIT_IDS, IMPORTERS, describe, git_id
 from selma.commands import import_benchmark
-from selma.errors import ConfigError, RecordError
-from selma.tables import read_about, read_table
+from selma.core.errors import ConfigError, RecordError
+from selma.core.tables import read_about, read_table
 
 
 def run(*arguments):

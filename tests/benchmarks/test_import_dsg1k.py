@@ -16,7 +16,7 @@ from selma.benchmarks.dsg1k import (
     read_dsg_annotations,
     source_of,
 )
-from selma.errors import MissingDataError, RecordError
+from selma.core.errors import MissingDataError, RecordError
 
 FILE = "dsg-1k-anns.csv"
 

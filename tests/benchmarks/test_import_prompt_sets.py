@@ -9,7 +9,7 @@ from selma.benchmarks.compbench import CATEGORIES, import_compbench
 from selma.benchmarks.geneval import TAGS, import_geneval
 from selma.benchmarks.hps import STYLES, import_hps
 from selma.benchmarks.partiprompts import COLUMNS, import_partiprompts
-from selma.errors import ConfigError, MissingDataError, RecordError
+from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 PARTI_ROWS = [
     ("bond", "Abstract", "Basic", "Biology-inspired concepts with multiple meanings"),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from selma.benchmarks.tifa import ELEMENT_TYPES, import_tifa, read_tifa_questions
-from selma.errors import MissingDataError, RecordError
+from selma.core.errors import MissingDataError, RecordError
 
 PROMPT_COUNTS = {"coco": 2000, "partiprompt": 1420, "paintskill": 500, "drawbench": 161}
 FILE, PROMPTS_FILE = "tifa_v1.0_question_answers.json", "tifa_v1.0_text_inputs.json"

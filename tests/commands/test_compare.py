@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from selma.commands import compare
-from selma.errors import ConfigError, MissingDataError, RecordError
-from selma.evaluation.comparison import Bootstrap, compare_models, item_scores, rounded
-from selma.tables import read_about, read_table, write_table
+from selma.comparing.comparison import Bootstrap, compare_models, item_scores, rounded
+from selma.core.errors import ConfigError, MissingDataError, RecordError
+from selma.core.tables import read_about, read_table, write_table
 
 ABOUT = {
     "metric": "dsg", "version": "v", "policy": "official", "unit": "share of questions",

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from selma.commands import judges
-from selma.errors import ConfigError, RecordError
-from selma.tables import write_table
+from selma.core.errors import ConfigError, RecordError
+from selma.core.tables import write_table
 
 ABOUT = {
     "metric": "dsg", "version": "v", "policy": "official", "unit": "share of questions",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from selma.cli import main
-from selma.tables import read_about, read_table
+from selma.commands.cli import main
+from selma.core.tables import read_about, read_table
 
 PUBLIC = Path(__file__).parents[3] / "shared" / "data" / "eval"
 DSG_ANSWERS = PUBLIC / "instructblip_dsg.csv"
@@ -163,7 +163,8 @@ def test_wrong_options_are_told_in_one_line_with_exit_code_2(run, tmp_path):
 @pytest.mark.parametrize("words", [[], ["score"], ["compare"], ["import"]])
 def test_help_answers_without_a_heavy_import(words):
     code = (
-        "import sys; from selma.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "import sys\nfrom selma.commands.cli import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
     )
     told = subprocess.run(
         [sys.executable, "-c", code + "print(*sys.modules)", *words, "--help"],

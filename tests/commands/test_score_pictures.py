@@ -6,11 +6,11 @@ import random
 import pytest
 from PIL import Image
 
-from selma.cli import main
+from selma.commands.cli import main
+from selma.core.tables import read_about, read_table, write_table
 from selma.pocket.captions import Description, Group, realise
 from selma.pocket.question_sets import dsg_questions
 from selma.pocket.render import render
-from selma.tables import read_about, read_table, write_table
 
 DESCRIPTIONS = {
     "count_0": Description((Group("star", count=2, colour="red"),)),

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from selma.commands import votes
-from selma.errors import ConfigError, MissingDataError, RecordError
+from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 TABLE_8 = """\
 skill,win,lose,tie

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from selma.errors import ConfigError
+from selma.core.errors import ConfigError
 from selma.llm.generators import make_generator
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from selma.errors import BackendError, ConfigError
+from selma.core.errors import BackendError, ConfigError
 from selma.llm.openai_client import OpenAIGenerator
 
 KEY = "sk-secret-0123456789"

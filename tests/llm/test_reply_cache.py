@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from selma.errors import RecordError
+from selma.core.errors import RecordError
 from selma.llm.cache import CachedGenerator
 
 IDENTITY: dict[str, object] = {"backend": "x", "model": "m", "revision": "1", "temperature": 1.0}

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from selma.adapters.factors import LoraFactors
+from selma.merging.factors import LoraFactors
 
 
 def random_factors(seed, *, out=6, inside=5, rank=2, scale=1.0):

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from selma.adapters.factors import LoraFactors
-from selma.errors import ConfigError
+from selma.core.errors import ConfigError
 from selma.merging.certificate import adapter_product, certify, relative_error
+from selma.merging.factors import LoraFactors
 from selma.merging.methods import absolute_weights, delta_mean, merge_adapters
 
 HALVES = {"a": 0.5, "b": 0.5}

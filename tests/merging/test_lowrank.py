@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from selma.adapters.factors import LoraFactors
+from selma.merging.factors import LoraFactors
 from selma.merging.lowrank import compact, factor_svd, inner_product, weighted_sum
 
 

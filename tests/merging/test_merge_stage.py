@@ -4,8 +4,8 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from selma.adapters.files import read_adapter, read_provenance, write_adapter
-from selma.errors import ConfigError, RecordError
+from selma.core.errors import ConfigError, RecordError
+from selma.merging.files import read_adapter, read_provenance, write_adapter
 from stages import merge
 
 

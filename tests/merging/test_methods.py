@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from selma.adapters.factors import LoraFactors
-from selma.choices import choose
-from selma.errors import AdapterMismatchError, ConfigError
+from selma.core.choices import choose
+from selma.core.errors import AdapterMismatchError, ConfigError
 from selma.merging.certificate import certify, relative_error
+from selma.merging.factors import LoraFactors
 from selma.merging.methods import MERGE_METHODS, absolute_weights, delta_mean, merge_adapters
 
 

@@ -2,8 +2,8 @@ import random
 
 import pytest
 
+from selma.foundation.pictures import CaptionNoise, captioned_picture, draw_truth, make_wrong
 from selma.pocket.captions import Description, Group, Link, article, phrase, plural, realise
-from selma.pocket.pictures import CaptionNoise, captioned_picture, draw_truth, make_wrong
 from selma.pocket.scenes import RELATIONS, holds
 from selma.pocket.skills import AVOIDED_PAIRS, DRAW, FAVOURED_PAIRS, is_held_out, write_prompt
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from selma.errors import RecordError
-from selma.pocket.autoencoder import to_tensor, uniform_scene
+from selma.core.errors import RecordError
+from selma.foundation.autoencoder import to_tensor, uniform_scene
 from selma.pocket.captions import COUNT_WORDS, article, plural
 from selma.pocket.judge import answer, answer_questions, detect
 from selma.pocket.questions import YES_NO, answer_query, parse_question

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from selma.errors import SelmaError
+from selma.core.errors import SelmaError
 from selma.pocket.captions import Description, Group, Link
 from selma.pocket.question_sets import (
     DSG_CATEGORIES,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from selma.errors import ConfigError
+from selma.core.errors import ConfigError
 from selma.pocket.skills import TRAINED_SKILLS
 from selma.pocket.writer import MODEL, REVISION, PocketWriter, guess_skill
 from selma.prompts.replies import parse_reply

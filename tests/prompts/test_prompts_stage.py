@@ -5,7 +5,7 @@ import json
 import pytest
 from tiny_world import ROOT, tiny_params, write_benchmarks, write_params
 
-from selma.tables import read_table, write_table
+from selma.core.tables import read_table, write_table
 from stages import prompts
 
 

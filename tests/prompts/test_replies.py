@@ -2,7 +2,7 @@
 
 import pytest
 
-from selma.errors import ReplyError
+from selma.core.errors import ReplyError
 from selma.prompts.replies import parse_reply
 
 RED, BLUE, GREEN = "a red circle", "3 blue stars", "a green heart on black"

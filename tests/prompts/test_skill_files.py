@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from selma.errors import ConfigError, MissingDataError
+from selma.core.errors import ConfigError, MissingDataError
 from selma.pocket.skills import TRAINED_SKILLS
 from selma.prompts.skills import read_skill
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from selma.errors import BackendError, SelmaError
+from selma.core.errors import BackendError, SelmaError
 from selma.llm.cache import CachedGenerator
 from selma.pocket.skills import TRAINED_SKILLS
 from selma.pocket.writer import MODEL, REVISION, PocketWriter

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from selma.errors import ConfigError
-from selma.pocket.benchmarks import benchmark_rows
+from selma.core.errors import ConfigError
+from selma.foundation.benchmarks import benchmark_rows
 from selma.pocket.caption_reading import read_caption
 from selma.pocket.captions import Description, Group, Link
 from selma.pocket.question_sets import dsg_questions, tifa_questions

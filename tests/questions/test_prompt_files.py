@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from selma.errors import ConfigError, MissingDataError, RecordError
+from selma.core.errors import ConfigError, MissingDataError, RecordError
+from selma.core.tables import write_table
 from selma.questions.prompt_files import Prompt, read_prompts
-from selma.tables import write_table
 
 
 def test_a_text_file_has_a_prompt_on_each_line(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from selma.errors import ReplyError
+from selma.core.errors import ReplyError
 from selma.questions.tifa import ELEMENT_TYPES, parse_choices, split_choices
 
 

@@ -7,10 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from selma.cli import main
-from selma.pocket.benchmarks import benchmark_rows
+from selma.commands.cli import main
+from selma.core.tables import read_about, read_table
+from selma.foundation.benchmarks import benchmark_rows
 from selma.pocket.question_writer import MODEL, REVISION, PocketQuestionWriter
-from selma.tables import read_about, read_table
 
 POCKET = ("--backend", "pocket", "--model", MODEL, "--revision", REVISION)
 CAPTIONS = ("a red star", "two blue rings and a circle", "a small heart above a big red square")

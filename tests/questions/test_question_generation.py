@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from selma.errors import BackendError, ConfigError
+from selma.core.errors import BackendError, ConfigError
 from selma.llm.cache import CachedGenerator
 from selma.questions.generation import METHODS, write_questions
 from selma.questions.interview import BadReply

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from selma.errors import ReplyError
+from selma.core.errors import ReplyError
 from selma.questions.dsg import parse_dependencies, parse_questions, parse_tuples
 
 DSG_1K = Path(__file__).parents[2].parent / "shared" / "data" / "eval" / "dsg-1k-anns.csv"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from selma.errors import ReplyError
+from selma.core.errors import ReplyError
 from selma.questions.replies import labelled_records, numbered_texts
 
 TEXTS = {1: "Is there a cube?", 2: "Is the cube purple?", 3: "Is it on a rug?"}

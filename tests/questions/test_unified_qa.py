@@ -8,11 +8,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from selma.cli import main
-from selma.errors import MissingDataError, RecordError
+from selma.commands.cli import main
+from selma.core.errors import MissingDataError, RecordError
+from selma.core.tables import read_about, read_table
 from selma.pocket.question_writer import MODEL, REVISION
 from selma.questions.unified_qa import choice_input, filter_questions, load_unified_qa, token_f1
-from selma.tables import read_about, read_table
 
 CAPTION = "two cats on the grass"
 WORDS = [*CAPTION.split(), "how", "many", "are", "there", "?", "(A)", "(B)", "one", "yes", "no"]

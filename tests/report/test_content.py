@@ -2,7 +2,7 @@
 
 import pytest
 
-from selma.errors import MissingDataError, RecordError
+from selma.core.errors import MissingDataError, RecordError
 from selma.report.content import (
     build_examples,
     choose_examples,

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from selma.errors import RecordError
+from selma.core.errors import RecordError
 from selma.report.grid import GAP_PX, LEFT_PX, SIDE_PX, render_grid, wrap
 
 from .conftest import examples_of, item

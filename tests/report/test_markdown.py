@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from selma.cli import main
-from selma.errors import MissingDataError, RecordError
+from selma.commands.cli import main
+from selma.core.errors import MissingDataError, RecordError
 from selma.report.markdown import END, START, replace_results, results_table, table_of
 
 ROOT = Path(__file__).parent.parent.parent

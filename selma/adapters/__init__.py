@@ -1,1 +1,0 @@
-"""LoRA adapters: low-rank factors and the files that hold them."""

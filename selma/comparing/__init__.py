@@ -1,0 +1,1 @@
+"""Statistics of scores: paired intervals, tests, power, votes, agreement."""

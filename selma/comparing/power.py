@@ -1,0 +1,119 @@
+"""How small a difference a number of prompts can show, and how surely.
+
+All by the normal approximation of the mean over prompts; tests are two-sided. `spread` is the
+standard deviation over prompts of what is tested: of the paired differences of two models, or of
+one model's values. For a weighted mean it is the standard error times √n.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from selma.core.errors import ConfigError
+
+NORMAL = NormalDist()
+POWER = 0.8  # the customary chance of finding what is there
+
+
+@dataclass(frozen=True)
+class PowerNote:
+    """What one model's mean can be told apart from, at a given power.
+
+    Attributes:
+        standard_error: of the mean.
+        half_width: of its interval.
+        from_a_number: least distance that is found to a fixed number, such as a printed one.
+        from_other_prompts: least distance to a model with the same spread whose prompts are others.
+        power: the chance of finding either.
+    """
+
+    standard_error: float
+    half_width: float
+    from_a_number: float
+    from_other_prompts: float
+    power: float
+
+    def sentence(self, unit: str) -> str:
+        """Say it in words; a comparison on the same prompts needs less, and has its own number."""
+        return (
+            f"standard error {self.standard_error:.2f} {unit}; with {100 * self.power:g} % power "
+            f"this tells apart {self.from_a_number:.2f} from a fixed number and "
+            f"{self.from_other_prompts:.2f} between two models on different prompts; on the same "
+            "prompts compare in pairs"
+        )
+
+
+def predicted_power(effect: float, spread: float, number: int, *, alpha: float) -> float:
+    """Give the chance that a test at level alpha finds a true difference.
+
+    Args:
+        effect: the true mean difference, in the unit of `spread`.
+        spread: standard deviation over prompts.
+        number: of prompts.
+        alpha: level of the test, e.g. 0.05.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+    _check(spread, number, alpha)
+    if spread == 0:
+        return 1.0 if effect else 0.0
+    shift, limit = abs(effect) * math.sqrt(number) / spread, _limit(alpha)
+    return NORMAL.cdf(shift - limit) + NORMAL.cdf(-shift - limit)
+
+
+def minimum_detectable_effect(
+    spread: float, number: int, *, alpha: float, power: float = POWER
+) -> float:
+    """Give the true difference that a test at level alpha finds with the chance `power`.
+
+    The far tail, a difference found with the wrong sign, is left out: under 1e-6 for a power of 0.8
+    and alpha of 0.05.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+    _check(spread, number, alpha, power)
+    return (_limit(alpha) + NORMAL.inv_cdf(power)) * spread / math.sqrt(number)
+
+
+def prompts_needed(effect: float, spread: float, *, alpha: float, power: float = POWER) -> int:
+    """Give the number of prompts on which `effect` is the minimum detectable effect.
+
+    Raises:
+        ConfigError: a number is out of range, or the effect is 0.
+    """
+    _check(spread, 1, alpha, power)
+    if effect == 0:
+        raise ConfigError("power: no number of prompts finds a difference of 0; give the effect")
+    wanted = (_limit(alpha) + NORMAL.inv_cdf(power)) * spread / abs(effect)
+    return max(1, math.ceil(wanted**2))
+
+
+def power_note(spread: float, number: int, *, alpha: float, power: float = POWER) -> PowerNote:
+    """Say what a single mean over prompts can be told apart from.
+
+    Args:
+        spread: standard deviation of the model's values over prompts.
+        number: of prompts.
+        alpha: 1 − the interval's coverage.
+        power: the chance of finding what is there.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+    found = minimum_detectable_effect(spread, number, alpha=alpha, power=power)
+    error = spread / math.sqrt(number)
+    return PowerNote(error, _limit(alpha) * error, found, math.sqrt(2) * found, power)
+
+
+def _limit(alpha: float) -> float:
+    return NORMAL.inv_cdf(1 - alpha / 2)
+
+
+def _check(spread: float, number: int, alpha: float, power: float = POWER) -> None:
+    if not (spread >= 0 and number >= 1 and 0 < alpha < 1 and 0.5 <= power < 1):
+        raise ConfigError(
+            "power: expected a standard deviation of at least 0, at least 1 prompt, alpha in (0, 1)"
+            f" and power in [0.5, 1), got {spread}, {number}, {alpha} and {power}"
+        )

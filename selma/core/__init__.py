@@ -1,0 +1,1 @@
+"""What everything stands on: errors, choices, seeds, tables, files, devices."""

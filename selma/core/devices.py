@@ -1,0 +1,59 @@
+"""Where models run, in which precision, and so that they repeat themselves exactly."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from selma.core.choices import choose
+from selma.core.errors import ConfigError
+
+DEVICES = ("cpu", "cuda")
+
+
+def prepare_device() -> str:
+    """Give the device to work on, "cuda" if there is one, and make it repeat itself exactly."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    return "cuda"
+
+
+def set_threads(threads: int) -> None:
+    """Fix the number of CPU threads: sums, and so the last bits, depend on it."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def check_device(device: str) -> None:
+    """Check that torch can use a device.
+
+    Raises:
+        ConfigError: it is none of `DEVICES`, or torch does not find it.
+    """
+    import torch
+
+    choose("device", device, dict.fromkeys(DEVICES))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda': torch finds no CUDA device; use 'cpu'")
+
+
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Keep CUDA from rounding float32 factors to 10 bits (TF32), its default in convolutions."""
+    from torch import backends
+
+    convolution: Any = backends.cudnn.conv  # type: ignore[attr-defined]
+    product = backends.cuda.matmul
+    before = convolution.fp32_precision, product.fp32_precision
+    convolution.fp32_precision = product.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolution.fp32_precision, product.fp32_precision = before

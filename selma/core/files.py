@@ -1,0 +1,32 @@
+"""Files that appear whole or not at all."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def write_bytes_atomic(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write sorted, indented JSON, whole or not at all; NaN is refused."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    write_bytes_atomic(path, (text + "\n").encode())
+
+
+def write_curve(path: Path, losses: Sequence[float], *, every: int = 10) -> None:
+    """Write a loss curve as CSV for `dvc plots`: the mean of every few steps, 6 digits."""
+    lines = ["step,loss"]
+    for start in range(0, len(losses), every):
+        chunk = losses[start : start + every]
+        lines.append(f"{start + len(chunk)},{sum(chunk) / len(chunk):.6f}")
+    write_bytes_atomic(path, ("\n".join(lines) + "\n").encode())

@@ -1,0 +1,1 @@
+"""One face for every backbone: load, encode, denoise, decode; batched sampling."""

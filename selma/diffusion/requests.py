@@ -1,0 +1,83 @@
+"""Pictures to draw, and the table rows they become."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.core.errors import BackendError
+from selma.core.seeds import derive_seed
+from selma.pictures.png import encode_png
+
+
+@dataclass(frozen=True)
+class Request:
+    """A picture to draw: the `sample`-th of the prompt with this id."""
+
+    item_id: str
+    sample: int
+    prompt: str
+    seed: int
+
+
+def make_requests(
+    prompts: Mapping[str, str], per_prompt: int, root_seed: int, *names: str
+) -> list[Request]:
+    """Ask for pictures of prompts, with seeds that come from what is drawn.
+
+    Args:
+        prompts: prompt by id.
+        per_prompt: pictures of each prompt.
+        root_seed: the run's seed.
+        names: what the ids belong to, e.g. ``"images", skill``.
+    """
+    return [
+        Request(item_id, sample, prompt, derive_seed(root_seed, *names, item_id, sample))
+        for item_id, prompt in sorted(prompts.items())
+        for sample in range(per_prompt)
+    ]
+
+
+def to_uint8(pixels: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[np.uint8]]:
+    """Round pixels to 256 levels.
+
+    Args:
+        pixels: (N, H, W, 3) in [0, 1].
+        names: one per picture, for the message.
+
+    Raises:
+        BackendError: a picture holds values that are not finite.
+    """
+    for name, picture in zip(names, pixels, strict=True):
+        if not np.isfinite(picture).all():
+            raise BackendError(
+                f"the picture of {name!r} is not finite; "
+                "use backbone.dtype float32 or a smaller merge.scale"
+            )
+    return list(np.round(pixels * 255).astype(np.uint8))
+
+
+def picture_row(request: Request, picture: NDArray[np.uint8]) -> dict[str, Any]:
+    """Make the row of a `samples` table."""
+    data = encode_png(picture)
+    return {
+        "item_id": request.item_id,
+        "sample": request.sample,
+        "image": {"bytes": data, "path": None},
+        "prompt": request.prompt,
+        "seed": request.seed,
+        "width": picture.shape[1],
+        "height": picture.shape[0],
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def as_images(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Turn rows of a `samples` table into rows of an `images` table, keyed by prompt_id."""
+    return [
+        {"prompt_id": row["item_id"], **{k: v for k, v in row.items() if k != "item_id"}}
+        for row in rows
+    ]

@@ -1,0 +1,136 @@
+"""Draws pictures from prompts exactly as stock `StableDiffusionPipeline` does, seed by seed."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.diffusion.backbone import Backbone
+from selma.diffusion.requests import to_uint8
+
+if TYPE_CHECKING:
+    import torch
+
+
+def sample_images(
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    backbone: Backbone,
+    *,
+    guidance_scale: float,
+    inference_steps: int,
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> list[NDArray[np.uint8]]:
+    """Draw one picture per prompt; a picture depends on its prompt and seed.
+
+    Another batch size changes the order of float sums, so at most the last of 256 levels.
+
+    Args:
+        prompts: of any length; the tokenizer cuts them, see `count_truncated`.
+        seeds: one per prompt.
+        backbone: what draws.
+        guidance_scale: of classifier-free guidance against the empty prompt; 1.0 is off.
+        inference_steps: of the noise scheduler, eta 0.
+        batch_size: pictures drawn at once; with guidance the U-Net sees twice as many.
+        advance: told the number of pictures after each batch.
+
+    Returns:
+        One (H, W, 3) array per prompt.
+
+    Raises:
+        BackendError: a picture holds values that are not finite.
+    """
+    pictures: list[NDArray[np.uint8]] = []
+    for start in range(0, len(prompts), batch_size):
+        batch = list(prompts[start : start + batch_size])
+        pixels = draw_batch(
+            batch,
+            seeds[start : start + batch_size],
+            backbone,
+            guidance_scale=guidance_scale,
+            inference_steps=inference_steps,
+        )
+        pictures += to_uint8(pixels, batch)
+        advance(len(batch))
+    return pictures
+
+
+def draw_batch(
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    backbone: Backbone,
+    *,
+    guidance_scale: float,
+    inference_steps: int,
+) -> NDArray[np.float32]:
+    """Draw one batch.
+
+    Returns:
+        Pixels (N, H, W, 3) in [0, 1], or NaN where the model failed.
+    """
+    import torch
+
+    guided = guidance_scale > 1
+    noise_scheduler = backbone.noise_scheduler
+    with torch.inference_mode():
+        text = text_states(prompts, backbone)  # (N, tokens, d)
+        if guided:
+            empty = text_states([""], backbone)
+            text = torch.cat([empty.expand_as(text), text])  # (2N, tokens, d)
+        noise_scheduler.set_timesteps(inference_steps, device=backbone.device)
+        latents = initial_noise(seeds, backbone, text.dtype) * noise_scheduler.init_noise_sigma
+        for timestep in noise_scheduler.timesteps:
+            seen = torch.cat([latents] * 2) if guided else latents  # (2N, C, h, w)
+            seen = noise_scheduler.scale_model_input(seen, timestep)
+            noise = backbone.unet(seen, timestep, encoder_hidden_states=text, return_dict=False)[0]
+            if guided:
+                without_text, with_text = noise.chunk(2)
+                noise = without_text + guidance_scale * (with_text - without_text)
+            latents = noise_scheduler.step(noise, timestep, latents, return_dict=False)[0]
+        latents = latents / backbone.vae.config.scaling_factor
+        pixels = backbone.vae.decode(latents, return_dict=False)[0]  # (N, 3, H, W) in [-1, 1]
+        pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+    result: NDArray[np.float32] = pixels.float().cpu().numpy()
+    return result
+
+
+def initial_noise(seeds: Sequence[int], backbone: Backbone, dtype: "torch.dtype") -> "torch.Tensor":
+    """Draw each picture's noise from its own generator on the CPU; (N, C, h, w)."""
+    import torch
+
+    noise = [
+        torch.randn(
+            (1, *backbone.latent_shape),
+            generator=torch.Generator().manual_seed(seed),
+            dtype=dtype,
+        )
+        for seed in seeds
+    ]
+    return torch.cat(noise).to(backbone.device, memory_format=torch.channels_last)
+
+
+def text_states(prompts: Sequence[str], backbone: Backbone) -> "torch.Tensor":
+    """Encode prompts, equal ones once; (N, tokens, d)."""
+    unique = list(dict.fromkeys(prompts))
+    tokenizer = backbone.tokenizer
+    tokens = tokenizer(
+        unique,
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    ).to(backbone.device)
+    wants_mask = getattr(backbone.text_encoder.config, "use_attention_mask", False)
+    mask = tokens.attention_mask if wants_mask else None
+    states: torch.Tensor = backbone.text_encoder(tokens.input_ids, attention_mask=mask)[0]
+    rows = {prompt: row for row, prompt in enumerate(unique)}
+    return states[[rows[prompt] for prompt in prompts]]
+
+
+def count_truncated(prompts: Sequence[str], backbone: Backbone) -> int:
+    """Count the prompts that are longer than the text encoder reads; their ends go unseen."""
+    tokenizer = backbone.tokenizer
+    lengths = map(len, tokenizer(list(prompts), truncation=False, verbose=False)["input_ids"])
+    return sum(length > tokenizer.model_max_length for length in lengths)

@@ -1,1 +1,0 @@
-"""Experts: LoRA adapters that teach the U-Net one skill from its own pictures."""

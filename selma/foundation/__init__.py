@@ -1,0 +1,1 @@
+"""The factory of the pocket world's models and benchmarks; run once, released."""

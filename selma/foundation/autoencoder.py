@@ -1,0 +1,128 @@
+"""Trains the pocket world's image autoencoder: a small AutoencoderKL with 4× reduction."""
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.core.seeds import derive_seed
+from selma.pocket.render import coverage, render
+from selma.pocket.scenes import (
+    BACKGROUNDS,
+    CANVAS_PX,
+    COLOURS,
+    MAX_OBJECTS,
+    RADII_PX,
+    SHAPES,
+    Scene,
+    Thing,
+    build_scene,
+)
+from selma.training.loop import Checkpointing, one_cycle, train
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import AutoencoderKL
+
+OBJECT_WEIGHT = 7.0  # objects cover little of a picture, yet carry all its meaning
+KL_WEIGHT = 3e-5
+
+
+def uniform_scene(rng: random.Random) -> Scene:
+    """Draw a scene in which every shape, colour, size and number of objects is equally likely."""
+    while True:
+        things = [
+            Thing(rng.choice(SHAPES), rng.choice(list(COLOURS)), rng.choice(list(RADII_PX)))
+            for _ in range(rng.randint(1, MAX_OBJECTS))
+        ]
+        scene = build_scene(rng.choice(list(BACKGROUNDS)), things, rng)
+        if scene is not None:
+            return scene
+
+
+def object_mask(scene: Scene) -> NDArray[np.float64]:
+    """Give the share of each pixel that any object covers, (CANVAS_PX, CANVAS_PX)."""
+    covers = [coverage(o.shape, RADII_PX[o.size], o.x, o.y, CANVAS_PX) for o in scene.objects]
+    return np.asarray(np.sum(covers, axis=0))
+
+
+def build_autoencoder(seed: int) -> "AutoencoderKL":
+    """Make the untrained autoencoder: 32×32×3 ↔ 8×8×4, 0.8 M parameters."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(seed)
+    return AutoencoderKL(
+        sample_size=CANVAS_PX,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(24, 48, 64),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        scaling_factor=1.0,
+    ).to(memory_format=torch.channels_last)
+
+
+def train_autoencoder(
+    *,
+    seed: int,
+    train_steps: int,
+    batch_size: int,
+    learning_rate: float,
+    device: str,
+    checkpointing: Checkpointing | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> tuple["AutoencoderKL", list[float]]:
+    """Train the autoencoder on scenes drawn afresh at every step.
+
+    The loss is L1 + 2·L2 with object pixels weighted ``OBJECT_WEIGHT``, plus ``KL_WEIGHT`` times
+    the KL divergence. At the end `scaling_factor` is set so that scaled latents have unit
+    deviation.
+
+    Returns:
+        The model in eval mode and one loss per step.
+    """
+    import torch
+
+    model = build_autoencoder(seed).to(device)
+
+    def loss_at(step: int) -> "torch.Tensor":
+        generator = torch.Generator().manual_seed(derive_seed(seed, "autoencoder", step))
+        rng = random.Random(derive_seed(seed, "autoencoder-scenes", step))
+        scenes = [uniform_scene(rng) for _ in range(batch_size)]
+        pixels = to_tensor(np.stack([render(scene) for scene in scenes]))
+        masks = np.stack([object_mask(scene) for scene in scenes])
+        weight = 1 + (OBJECT_WEIGHT - 1) * torch.from_numpy(masks).float()[:, None]
+        pixels, weight = pixels.to(device), weight.to(device)
+        posterior = model.encode(pixels).latent_dist
+        error = model.decode(posterior.sample(generator)).sample - pixels
+        reconstruction = (weight * (error.abs() + 2 * error.square())).mean()
+        loss: torch.Tensor = reconstruction + KL_WEIGHT * posterior.kl().mean()
+        return loss
+
+    state = train(
+        dict(model.named_parameters()),
+        loss_at,
+        train_steps=train_steps,
+        learning_rate_at=one_cycle(learning_rate, train_steps),
+        checkpointing=checkpointing,
+        on_step=on_step,
+    )
+    model.cpu().eval()
+    rng = random.Random(derive_seed(seed, "latent-scale"))
+    with torch.no_grad():
+        pixels = to_tensor(np.stack([render(uniform_scene(rng)) for _ in range(512)]))
+        scale = 1.0 / float(model.encode(pixels).latent_dist.mean.std())
+    model.register_to_config(scaling_factor=round(scale, 6))
+    return model, state.losses
+
+
+def to_tensor(pictures: NDArray[np.uint8]) -> "torch.Tensor":
+    """Turn pictures (N, H, W, 3) uint8 into (N, 3, H, W) float32 in [−1, 1], channels last."""
+    import torch
+
+    tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return tensor.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,77 @@
+"""Makes the benchmarks pocket-dsg and pocket-tifa: prompts of all skills with their questions."""
+
+import random
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from selma.core.choices import choose
+from selma.core.seeds import derive_seed
+from selma.pocket.captions import Description, realise
+from selma.pocket.question_sets import Question, dsg_questions, tifa_questions
+from selma.pocket.skills import DRAW, is_held_out, write_prompt
+
+MakeQuestions = Callable[[Description, random.Random], list[Question]]
+BENCHMARKS: dict[str, MakeQuestions] = {
+    "pocket-dsg": lambda description, _rng: dsg_questions(description),
+    "pocket-tifa": tifa_questions,
+}
+
+
+def benchmark_rows(name: str, items_per_skill: int, seed: int) -> list[dict[str, Any]]:
+    """Make the rows of one benchmark, in the table format "benchmark".
+
+    A prompt occurs once in all benchmarks together, without regard to case, and describes a picture
+    that exists. Only prompts that `skills.is_held_out` keeps for benchmarks are taken, so that none
+    is a caption that a foundation model was trained on.
+
+    Args:
+        name: a key of ``BENCHMARKS``.
+        items_per_skill: prompts for each skill of ``skills.DRAW``.
+        seed: the root seed.
+
+    Returns:
+        Rows item_id ("count_007"), prompt, source (the skill), questions; sorted by item_id.
+
+    Raises:
+        ConfigError: there is no such benchmark.
+    """
+    choose("benchmark", name, BENCHMARKS)
+    taken: set[str] = set()
+    for other in BENCHMARKS:
+        rows = [
+            _row(other, skill, index, seed, taken)
+            for skill in sorted(DRAW)
+            for index in range(items_per_skill)
+        ]
+        if other == name:
+            break
+    return sorted(rows, key=lambda row: str(row["item_id"]))
+
+
+def draw_item(name: str, skill: str, index: int, attempt: int, seed: int) -> Description:
+    """Draw what one item's prompt may say; `attempt` counts on when the prompt cannot be used."""
+    return DRAW[skill](random.Random(derive_seed(seed, "benchmark", name, skill, index, attempt)))
+
+
+def _row(name: str, skill: str, index: int, seed: int, taken: set[str]) -> dict[str, Any]:
+    attempt = 0
+    while True:
+        description = draw_item(name, skill, index, attempt, seed)
+        rng = random.Random(derive_seed(seed, "benchmark-text", name, skill, index, attempt))
+        prompt = write_prompt(skill, description, rng)
+        usable = is_held_out(prompt) and prompt.lower() not in taken
+        if usable and realise(description, rng) is not None:
+            break
+        attempt += 1
+    taken.add(prompt.lower())
+    questions = [_question_row(question) for question in BENCHMARKS[name](description, rng)]
+    item_id = f"{skill}_{index:03d}"
+    return {"item_id": item_id, "prompt": prompt, "source": skill, "questions": questions}
+
+
+def _question_row(question: Question) -> dict[str, Any]:
+    row = asdict(question)
+    parents = row.pop("parents")
+    dependency = ",".join(map(str, parents)) or "0"
+    return {**row, "choices": list(question.choices), "dependency": dependency, "element": ""}

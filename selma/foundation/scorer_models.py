@@ -1,0 +1,232 @@
+"""The pocket world's preference scorers before they are trained: CLIPs and a BLIP reward model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.foundation.tokenizer import MAX_TOKENS
+from selma.foundation.twins import PATCH_PX
+from selma.pictures.pixels import ImageSettings, preprocess
+from selma.pocket.scenes import CANVAS_PX
+from selma.scorers.image_reward import RewardConfig, RewardModel
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import CLIPModel, CLIPTokenizer
+
+IMAGE_SETTINGS = ImageSettings(CANVAS_PX, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+WIDTH, HEADS, VISION_LAYERS, TEXT_LAYERS, PROJECTION = 96, 4, 4, 2, 64
+HEAD_SIZES = (64, 32, 16)  # of the reward model
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Token ids of many texts.
+
+    Attributes:
+        ids: (N, T).
+        mask: (N, T), 1 for a token and 0 for padding.
+    """
+
+    ids: "torch.Tensor"
+    mask: "torch.Tensor"
+
+    def rows(self, indices: Indices) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """Give (ids, mask) of some texts, cut to the longest of them."""
+        import torch
+
+        chosen = torch.from_numpy(indices)
+        mask = self.mask[chosen]
+        longest = int(mask.sum(dim=1).max())
+        return self.ids[chosen, :longest], mask[:, :longest]
+
+
+class Scorer(Protocol):
+    """A preference scorer while it is trained."""
+
+    def parameters(self) -> dict[str, "torch.nn.Parameter"]:
+        """Give the weights that are kept, by name."""
+        ...
+
+    def pretraining_loss(
+        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor"
+    ) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """Give the loss of N twins, pictures and captions in turn, and patch states (N, P, D)."""
+
+    def scores(
+        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor", text_of: Indices
+    ) -> "torch.Tensor":
+        """Score M pictures (M, 3, S, S), each for the text that `text_of` (M,) names."""
+
+
+class ClipScorer:
+    """PickScore's and HPS's form: exp(logit_scale) · cosine of two CLIP features."""
+
+    def __init__(self, clip: "CLIPModel") -> None:
+        """Wrap a CLIP."""
+        self.clip = clip
+
+    def parameters(self) -> dict[str, "torch.nn.Parameter"]:
+        """Give all weights."""
+        return dict(self.clip.named_parameters())
+
+    def pretraining_loss(
+        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor"
+    ) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """CLIP's symmetric contrast of the whole batch, in which twins are the hard negatives."""
+        import torch
+
+        out = self.clip(pixel_values=pixels, input_ids=ids, attention_mask=mask)
+        logits = out.logits_per_image  # (N pictures, N texts)
+        own = torch.arange(len(logits))
+        loss = torch.nn.functional.cross_entropy
+        contrast = (loss(logits, own) + loss(logits.T, own)) / 2
+        return contrast, out.vision_model_output.last_hidden_state[:, 1:]
+
+    def scores(
+        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor", text_of: Indices
+    ) -> "torch.Tensor":
+        """Give exp(logit_scale) · cosine, (M,)."""
+        import torch
+
+        pictures = self.clip.get_image_features(pixel_values=pixels).pooler_output  # (M, D)
+        texts = self.clip.get_text_features(input_ids=ids, attention_mask=mask).pooler_output
+        texts = texts[torch.from_numpy(text_of)]  # (M, D)
+        cosines = torch.nn.functional.cosine_similarity(pictures, texts)
+        scaled: torch.Tensor = self.clip.logit_scale.exp() * cosines
+        return scaled
+
+
+class RewardScorer:
+    """ImageReward's form: a text tower that attends to the picture, and a head."""
+
+    def __init__(self, model: RewardModel) -> None:
+        """Wrap a reward model."""
+        self.model = model
+
+    def parameters(self) -> dict[str, "torch.nn.Parameter"]:
+        """Give all weights."""
+        return dict(self.model.named_parameters())
+
+    def pretraining_loss(
+        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor"
+    ) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """Tell a caption's own picture from its twin and from a stranger, for half of the captions.
+
+        They are the first of each pair of twins in one half of the batch, the second in the other;
+        the stranger is the own picture of the next caption.
+        """
+        import torch
+
+        own = torch.arange(0, len(pixels), 2)  # (N/2,)
+        own[len(own) // 2 :] += 1
+        patches = self.model.network["vision"](pixel_values=pixels).last_hidden_state
+        pictures = torch.cat([own, own ^ 1, own.roll(-1)])  # (3N/2,)
+        texts = own.repeat(3)
+        raw = self._reward(patches[pictures], ids[texts], mask[texts]).reshape(3, -1)
+        loss = torch.nn.functional.cross_entropy(raw.T, torch.zeros_like(own))
+        return loss, patches[:, 1:]
+
+    def scores(
+        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor", text_of: Indices
+    ) -> "torch.Tensor":
+        """Give the raw reward, (M,)."""
+        import torch
+
+        chosen = torch.from_numpy(text_of)
+        return self.model.forward(pixels, ids[chosen], mask[chosen])
+
+    def _reward(
+        self, patches: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor"
+    ) -> "torch.Tensor":
+        """Do what `RewardModel.forward` does after the vision tower."""
+        network = self.model.network
+        states = network["text"](
+            input_ids=ids, attention_mask=mask, encoder_hidden_states=patches, is_decoder=False
+        ).last_hidden_state
+        raw: torch.Tensor = network["head"](states[:, 0])[:, 0]
+        return raw
+
+
+def build_clip(tokenizer: "CLIPTokenizer", seed: int) -> "CLIPModel":
+    """Make an untrained CLIP for 32×32 pictures: 0.8 M parameters."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+
+    common = {
+        "hidden_size": WIDTH,
+        "intermediate_size": 4 * WIDTH,
+        "num_attention_heads": HEADS,
+        "projection_dim": PROJECTION,
+    }
+    vision = {"num_hidden_layers": VISION_LAYERS, "image_size": CANVAS_PX, "patch_size": PATCH_PX}
+    text = {
+        "num_hidden_layers": TEXT_LAYERS,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": MAX_TOKENS,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    torch.manual_seed(seed)
+    config = CLIPConfig(
+        vision_config=common | vision, text_config=common | text, projection_dim=PROJECTION
+    )
+    return CLIPModel(config)
+
+
+def build_reward_model(tokenizer: "CLIPTokenizer", seed: int) -> RewardModel:
+    """Make an untrained reward model for 32×32 pictures: 1 M parameters."""
+    import torch
+
+    from selma.scorers.image_reward import build
+
+    common = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": HEADS}
+    vision = {
+        "num_hidden_layers": VISION_LAYERS,
+        "image_size": CANVAS_PX,
+        "patch_size": PATCH_PX,
+        "initializer_range": 0.02,
+    }
+    text = {
+        "num_hidden_layers": TEXT_LAYERS,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": MAX_TOKENS,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "sep_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    torch.manual_seed(seed)
+    return build(
+        RewardConfig(
+            vision=common | vision,
+            text=common | text,
+            head_sizes=HEAD_SIZES,
+            head_dropouts=(0.0,) * len(HEAD_SIZES),
+            text_max_tokens=MAX_TOKENS,
+            reward_mean=0.0,
+            reward_standard_deviation=1.0,
+        )
+    )
+
+
+def tokenize(tokenizer: "CLIPTokenizer", texts: Sequence[str]) -> TokenTable:
+    """Tokenise texts; what goes beyond ``MAX_TOKENS`` is cut off, as when scoring."""
+    batch = tokenizer(
+        list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+    )
+    return TokenTable(batch["input_ids"], batch["attention_mask"])
+
+
+def to_pixels(pictures: NDArray[np.uint8]) -> "torch.Tensor":
+    """Prepare pictures (N, H, W, 3) as the released scorers will, (N, 3, H, W)."""
+    import torch
+
+    return torch.from_numpy(preprocess(list(pictures), IMAGE_SETTINGS))

@@ -1,0 +1,191 @@
+"""Trains the pocket world's preference scorers: two small CLIPs and a small BLIP reward model.
+
+Each learns in two phases, as its model did: pre-training on captioned pictures, then the published
+loss on rankings. Where this departs from the papers:
+
+1. Pre-training batches hold twins, captioned pictures that differ in one fact, so that a model this
+   small learns to look closely; and the patches of the vision tower also learn to name the shape
+   they show, by a linear head that is dropped afterwards (token labelling, arXiv 2104.10858).
+2. The reward model is pre-trained to tell a caption's own picture from others, not to write.
+3. All weights are trained, without dropout, so that a step depends on its number alone.
+
+Sources: PickScore, arXiv 2305.01569; HPS v2, arXiv 2306.09341; ImageReward, arXiv 2304.05977.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.core.seeds import derive_seed
+from selma.foundation.params import Rate
+from selma.foundation.preference_pairs import PreferenceSet
+from selma.foundation.scorer_models import WIDTH, Indices, Scorer, TokenTable, to_pixels
+from selma.foundation.twins import TwinSet
+from selma.pocket.scenes import SHAPES
+from selma.runtime.params import Positive, Section
+
+if TYPE_CHECKING:
+    import torch
+
+PATCH_WEIGHT = 1.0  # of the patches' loss in pre-training
+
+
+class ScorerParams(Section):
+    """A scorer's section in foundation/params.yaml: how it is trained and on how much.
+
+    A step of pre-training sees `batch_size` pairs of twins, one of training as many rankings.
+    """
+
+    twins: Positive
+    rankings: Positive
+    held_out_rankings: Positive
+    pretrain_steps: Positive
+    pretrain_learning_rate: Rate
+    train_steps: Positive
+    learning_rate: Rate
+    batch_size: Positive
+    checkpoint_every_steps: Positive
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The share of pairs in which the better picture has the higher score; a tie counts as wrong.
+
+    Attributes:
+        n: number of pairs.
+        accuracy: the share.
+        low: lower end of Wilson's 95 % interval.
+        high: its upper end.
+    """
+
+    n: int
+    accuracy: float
+    low: float
+    high: float
+
+
+def draw_batch(number: int, batch_size: int, *names: str | int, seed: int) -> Indices:
+    """Draw different items of a data set for one step, which `names` identify."""
+    generator = np.random.default_rng(derive_seed(seed, "scorer-batch", *names))
+    return generator.choice(number, size=min(batch_size, number), replace=False)
+
+
+def patch_head(seed: int) -> "torch.nn.Linear":
+    """Make the head that names the shape in a patch while a vision tower is pre-trained."""
+    import torch
+
+    torch.manual_seed(derive_seed(seed, "patch-head"))
+    return torch.nn.Linear(WIDTH, len(SHAPES) + 1)
+
+
+def pretraining_loss_at(
+    scorer: Scorer,
+    head: "torch.nn.Linear",
+    twins: TwinSet,
+    tokens: TokenTable,
+    *,
+    batch_size: int,
+    seed: int,
+) -> Callable[[int], "torch.Tensor"]:
+    """Give the pre-training loss of each step, over `batch_size` pairs of twins."""
+    import torch
+
+    def loss_at(step: int) -> "torch.Tensor":
+        pairs = draw_batch(len(twins.captions) // 2, batch_size, "twins", step, seed=seed)
+        rows = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()  # (2B,)
+        pixels = to_pixels(twins.pictures[rows])
+        loss, patches = scorer.pretraining_loss(pixels, *tokens.rows(rows))
+        shapes = torch.from_numpy(twins.patch_shapes[rows]).long()  # (2B, 8, 8)
+        named = torch.nn.functional.cross_entropy(head(patches).flatten(0, 1), shapes.flatten())
+        return loss + PATCH_WEIGHT * named
+
+    return loss_at
+
+
+def preference_loss_at(
+    scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable, *, batch_size: int, seed: int
+) -> Callable[[int], "torch.Tensor"]:
+    """Give the preference loss of each step, over all pairs of `batch_size` rankings.
+
+    It is the cross-entropy of the annotators' choice (a tie counts half for each) with the softmax
+    over the two pictures' scores: PickScore's and HPS v2's loss up to a constant, and for choices
+    without ties ImageReward's −log σ(better − worse).
+    """
+    import torch
+
+    def loss_at(step: int) -> "torch.Tensor":
+        chosen = draw_batch(len(rankings.prompts), batch_size, "rankings", step, seed=seed)
+        rows, text_of = pictures_of(rankings, chosen)
+        first, second = pairs_of(text_of)
+        scores = scorer.scores(to_pixels(rankings.pictures[rows]), *tokens.rows(chosen), text_of)
+        ranks = rankings.ranks[rows]
+        choice = (1 + np.sign(ranks[second] - ranks[first])) / 2  # 1: first, 0.5: tie, 0: second
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            scores[torch.from_numpy(first)] - scores[torch.from_numpy(second)],
+            torch.from_numpy(choice).float(),
+        )
+
+    return loss_at
+
+
+def pictures_of(rankings: PreferenceSet, chosen: Indices) -> tuple[Indices, Indices]:
+    """Give the pictures of some rankings, (M,), and which of the rankings each is of, (M,)."""
+    spans = [np.arange(rankings.starts[r], rankings.starts[r + 1]) for r in chosen]
+    return np.concatenate(spans), np.repeat(np.arange(len(spans)), [len(span) for span in spans])
+
+
+def pairs_of(text_of: Indices) -> tuple[Indices, Indices]:
+    """Give all pairs of places with the same text, the truly better picture first."""
+    first, second = np.nonzero(np.triu(text_of[:, None] == text_of[None, :], k=1))
+    return first, second
+
+
+def score_rankings(
+    scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable, *, batch_size: int
+) -> NDArray[np.float64]:
+    """Score all pictures of a set, (P,)."""
+    import torch
+
+    parts = []
+    for start in range(0, len(rankings.prompts), batch_size):
+        chosen = np.arange(start, min(start + batch_size, len(rankings.prompts)))
+        rows, text_of = pictures_of(rankings, chosen)
+        with torch.inference_mode():
+            pixels = to_pixels(rankings.pictures[rows])
+            parts.append(scorer.scores(pixels, *tokens.rows(chosen), text_of).double().numpy())
+    return np.concatenate(parts)
+
+
+def pair_accuracies(rankings: PreferenceSet, scores: NDArray[np.float64]) -> dict[str, Accuracy]:
+    """Compare scores with the truth, not with the annotators.
+
+    Args:
+        rankings: held out.
+        scores: (P,) one per picture.
+
+    Returns:
+        "overall" over all pairs of each ranking; for each kind of flaw, over the neighbours in
+        rankings of which the worse has that flaw more.
+    """
+    right: dict[str, list[bool]] = {"overall": []}
+    for start, end in itertools.pairwise(rankings.starts.tolist()):
+        for better, worse in itertools.combinations(range(start, end), 2):
+            correct = bool(scores[better] > scores[worse])
+            right["overall"].append(correct)
+            if worse == better + 1:
+                right.setdefault(rankings.kinds[worse], []).append(correct)
+    return {kind: wilson(sum(hits), len(hits)) for kind, hits in sorted(right.items())}
+
+
+def wilson(hits: int, n: int) -> Accuracy:
+    """Give a share with Wilson's 95 % interval, E. B. Wilson, 1927."""
+    z = 1.959964
+    share, denominator = hits / n, 1 + z * z / n
+    middle = (share + z * z / (2 * n)) / denominator
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / denominator
+    return Accuracy(n, share, max(0.0, middle - half), min(1.0, middle + half))

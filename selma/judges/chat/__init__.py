@@ -1,0 +1,1 @@
+"""Chat models that see pictures, asked in batches."""

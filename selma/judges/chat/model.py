@@ -1,0 +1,228 @@
+"""A chat model that sees pictures, asked in batches after one look at each picture.
+
+Whatever `AutoModelForImageTextToText` loads and has a chat template: LLaVA, Idefics3 and SmolVLM,
+Qwen-VL and others. Prompts and pixels come from the model's own processor, and the picture stands
+before the text. The one look uses the argument `mm_encoder_outputs`, through which `generate`
+itself passes what a vision tower gives; whether a model can be asked so is tried when it is loaded.
+"""
+
+import hashlib
+import inspect
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.core.errors import RecordError
+from selma.judges.chat.batches import (
+    READ,
+    UNREAD,
+    alike,
+    join,
+    read,
+    remembering,
+    stack,
+    without_pixels,
+)
+from selma.judges.chat.files import Message, decoding, load_parts, question
+from selma.judges.protocol import JudgeSettings
+from selma.judges.weights import describe
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture after the one look at it.
+
+    Attributes:
+        picture: the picture.
+        processed: what the image processor gave, pixels replaced by stand-ins of their shape; None
+            if the model looks again for each question.
+        features: what the vision tower gave; None likewise.
+    """
+
+    picture: "Image"
+    processed: Any
+    features: Any
+
+
+class ChatModel:
+    """A chat model with its processor.
+
+    Attributes:
+        about: what decides its replies, in JSON's types.
+        encodes_once: whether the vision tower runs once for each picture, not for each question.
+        path: the model's folder or Hub name.
+        model: the transformers model; its generation_config is greedy search or a beam.
+        processor: its processor; the tokenizer pads at the left.
+    """
+
+    def __init__(self, model: Any, processor: Any, settings: JudgeSettings) -> None:
+        """Join a model and its processor; use `load_chat_model`."""
+        self.model = model
+        self.processor = processor
+        self.path = settings.path
+        reason = self._why_not_once()
+        self.encodes_once = not reason
+        if reason:
+            logger.info("%s: looks at a picture for each question: %s", settings.path, reason)
+        template = json.dumps(processor.chat_template, sort_keys=True)
+        self.about: Mapping[str, Any] = {
+            **describe(settings, type(model), processor.image_processor, decoding(model)),
+            "chat_template_sha256": hashlib.sha256(template.encode()).hexdigest(),
+            "encodes_once": self.encodes_once,
+            "picture_settings": json.loads(processor.image_processor.to_json_string()),
+            "processor": type(processor).__name__,
+        }
+
+    def render(self, messages: Sequence[Message], *, ask: bool) -> str:
+        """Give a conversation as the text that the tokenizer gets; `ask` opens the model's turn."""
+        rendered: str = self.processor.apply_chat_template(
+            list(messages), add_generation_prompt=ask, tokenize=False
+        )
+        return rendered
+
+    def see(self, picture: NDArray[np.uint8]) -> Seen:
+        """Look at a picture, (H, W, 3).
+
+        Raises:
+            RecordError: the processor does not take it.
+        """
+        from PIL import Image
+
+        shown = Image.fromarray(picture)
+        return self._look(shown) if self.encodes_once else Seen(shown, None, None)
+
+    def inputs(self, seen: Sequence[Seen], texts: Sequence[str]) -> dict[str, Any]:
+        """Make the arguments of `generate` for N texts, each about one of N pictures.
+
+        Raises:
+            RecordError: a text cannot be put, for instance because it holds an image token.
+        """
+        if not self.encodes_once:
+            return dict(self._process([one.picture for one in seen], texts))
+        return self._share(seen, texts)
+
+    def generate(self, inputs: Mapping[str, Any], **options: Any) -> Any:
+        """Call the model's `generate`.
+
+        Args:
+            inputs: of `inputs`.
+            options: change the model's generation_config for this call.
+
+        Raises:
+            RecordError: prompt and reply are longer than the model reads.
+        """
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        new = options.get("max_new_tokens", self.model.generation_config.max_new_tokens)
+        length = inputs["input_ids"].shape[1] + new
+        if limit is not None and length > limit:
+            raise RecordError(
+                f"{self.path}: a prompt and its reply may take {length} tokens, the model reads "
+                f"{limit}; lower max_new_tokens, shorten the question or make pictures smaller"
+            )
+        return self.model.generate(**inputs, **options)
+
+    def _process(self, pictures: "Sequence[Image]", texts: Sequence[str]) -> Any:
+        """Let the processor make N prompts, padded to the longest."""
+        try:
+            made = self.processor.apply_chat_template(
+                [[question(text, picture)] for picture, text in zip(pictures, texts, strict=True)],
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+                processor_kwargs={"padding": True},
+            )
+        except (ValueError, TypeError, LookupError) as error:
+            problem = " ".join(str(error).split())[:300]
+            size = "×".join(map(str, pictures[0].size))
+            raise RecordError(
+                f"{self.path}: {texts[0]!r} and a picture of {size} pixels make no prompt: "
+                f"{problem}"
+            ) from error
+        return made.to(self.model.device, dtype=self.model.dtype)
+
+    def _look(self, picture: "Image") -> Seen:
+        with remembering(self.processor, None) as memory:
+            made = self._process([picture], ["?"])
+        if memory.given is None:
+            raise RuntimeError("its processor makes pixels in a way of its own")
+        return Seen(picture, without_pixels(memory.given), read(self._encode(made)))
+
+    def _encode(self, made: Mapping[str, Any]) -> Any:
+        """Call the vision tower as `generate` does."""
+        arguments = {name: made[name] for name in self._arguments_of_tower() if name in made}
+        return self.model.base_model.get_image_features(**arguments, return_dict=True)
+
+    def _arguments_of_tower(self) -> list[str]:
+        return list(inspect.signature(self.model.base_model.get_image_features).parameters)
+
+    def _share(self, seen: Sequence[Seen], texts: Sequence[str]) -> dict[str, Any]:
+        from transformers.generation.utils import MULTIMODAL_INPUTS_TO_DROP_OUTSIDE_PREFILL
+
+        rows = []
+        for one, text in zip(seen, texts, strict=True):
+            with remembering(self.processor, one.processed):
+                rows.append(self._process([one.picture], [text]))
+        done_with = {*MULTIMODAL_INPUTS_TO_DROP_OUTSIDE_PREFILL} & {*self._arguments_of_tower()}
+        padding = self.processor.tokenizer.pad_token_id
+        inputs = {
+            name: stack(name, [row[name] for row in rows], padding)
+            for name in rows[0]
+            if name not in done_with
+        }
+        return {**inputs, "mm_encoder_outputs": {"image": join([one.features for one in seen])}}
+
+    def _why_not_once(self) -> str:
+        """Try with two pictures whether one look at each gives what the processor's batch gives."""
+        import torch
+
+        if "mm_encoder_outputs" not in inspect.signature(self.model.forward).parameters:
+            return "its class takes no encoded pictures"
+        pictures, texts = _probes(), ["?", "Is it red?"]
+        with torch.inference_mode():
+            wanted = self._process(pictures, texts)
+            try:
+                tower = self._encode(wanted)
+                more = set(tower) - {*READ, *UNREAD}
+                if tower.get("pooler_output") is None or more:
+                    return f"its vision tower gives {sorted(tower)}"
+                given = self._share([self._look(picture) for picture in pictures], texts)
+                features = given.pop("mm_encoder_outputs")["image"]
+            except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if any(not torch.equal(tensor, wanted[name]) for name, tensor in given.items()):
+            return "a batch of prompts is more than its prompts"
+        if not alike(features, read(tower)):
+            return "its vision tower sees a batch of pictures differently"
+        return ""
+
+
+def load_chat_model(settings: JudgeSettings) -> ChatModel:
+    """Load a chat model with its own chat template.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        MissingDataError: there is no such folder.
+        MissingDependencyError: a Hub model cannot be had, or the processor needs another package.
+        RecordError: a file is missing or damaged, the files are not of one model, or the model has
+            no chat template that shows a picture.
+    """
+    model, processor = load_parts(settings)
+    return ChatModel(model, processor, settings)
+
+
+def _probes() -> "list[Image]":
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    return [Image.fromarray(noise), Image.fromarray(np.ascontiguousarray(noise[:, :40]))]

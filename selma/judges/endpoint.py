@@ -1,0 +1,309 @@
+"""A judge behind a server that speaks OpenAI's chat completions with pictures.
+
+OpenAI, vLLM, Ollama and others. Asked one question a request, at temperature 0 with a fixed seed;
+whether a server then gives the same reply twice is up to the server, so replies can be kept.
+"""
+
+import base64
+import hashlib
+import io
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.core.choices import choose
+from selma.core.errors import BackendError, ConfigError, MissingDependencyError
+from selma.judges.protocol import JudgeSettings, Question
+from selma.judges.templates import TEMPLATES
+from selma.judges.weights import library_versions
+from selma.measuring.answer_log import AnswerLog
+
+if TYPE_CHECKING:
+    from openai import OpenAI, OpenAIError
+
+logger = logging.getLogger(__name__)
+_SEED = 0
+_MESSAGE_MAX_CHARACTERS = 200
+
+
+@dataclass
+class Usage:
+    """What was asked of the server, replies that were kept from before not counted.
+
+    Attributes:
+        requests: that were answered.
+        prompt_tokens: read by the model, the pictures' included, as the server counts them.
+        reply_tokens: written by the model.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+
+
+class _Asked(NamedTuple):
+    """A question about a picture; `sha256` is of its size and pixels."""
+
+    sha256: str
+    text: str
+
+
+class EndpointJudge:
+    """Asks a server; see `load_endpoint`.
+
+    Attributes:
+        about: what decides its answers, in JSON's types.
+        usage: what was asked so far; what it cost is that times the server's prices.
+    """
+
+    def __init__(
+        self,
+        client: "OpenAI",
+        settings: JudgeSettings,
+        *,
+        key: str,
+        replies: Path | None,
+    ) -> None:
+        """Take a client; sends nothing yet. Use `load_endpoint`."""
+        self._client = client
+        self._key = key
+        self._model = settings.path
+        self._max_tokens = settings.max_new_tokens
+        self._parallel = settings.questions_per_batch
+        self._template = choose("template", settings.template, TEMPLATES)
+        self._address = str(client.base_url).rstrip("/")
+        self.about: Mapping[str, Any] = {
+            "class": "endpoint",
+            "address": self._address,
+            "path": settings.path,
+            "revision": settings.revision,
+            "template": settings.template,
+            "decoding": {
+                "max_completion_tokens": self._max_tokens,
+                "seed": _SEED,
+                "temperature": 0,
+            },
+            "preprocessing": {"encoding": "png", "order": "picture, text"},
+            "libraries": library_versions(["openai", "pillow"]),
+        }
+        self.usage = Usage()
+        self._lock = threading.Lock()
+        self._replies: dict[_Asked, str] = {}
+        self._log = None if replies is None else AnswerLog(replies, self.about)
+
+    def __call__(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        questions: Sequence[Sequence[Question]],
+    ) -> list[list[str]]:
+        """Ask each question about each picture; the same one of the same picture only once.
+
+        Requests go out in parallel. A failure lets those under way finish and sends no more; each
+        reply is kept as soon as it is there.
+
+        Args:
+            pictures: N pictures, each (H, W, 3) uint8.
+            questions: for each picture, what is asked about it.
+
+        Raises:
+            BackendError: the server refused or failed every try; or a reply is empty, filtered or
+                cut off, none of which is an answer.
+        """
+        rows, urls = [], {}
+        for picture, asked in zip(pictures, questions, strict=True):
+            sha256 = hashlib.sha256(str(picture.shape).encode() + picture.tobytes()).hexdigest()
+            rows.append([_Asked(sha256, self._template(question)) for question in asked])
+            if any(self._known(one) is None for one in rows[-1]):
+                urls[sha256] = _data_url(picture)
+        unknown = [one for row in rows for one in row if self._known(one) is None]
+        self._ask_all({one: urls[one.sha256] for one in unknown})
+        if unknown:
+            logger.info(
+                "%s: %d requests so far, %d tokens read and %d written",
+                self._model,
+                self.usage.requests,
+                self.usage.prompt_tokens,
+                self.usage.reply_tokens,
+            )
+        return [[self._replies[one].strip() for one in row] for row in rows]
+
+    def _known(self, asked: _Asked) -> str | None:
+        if asked not in self._replies and self._log is not None:
+            kept = self._log.get(asked.text, 0, asked.sha256)
+            if kept is not None:
+                self._replies[asked] = kept[0]
+        return self._replies.get(asked)
+
+    def _ask_all(self, urls: Mapping[_Asked, str]) -> None:
+        """Ask in parallel until all is answered or something fails."""
+        failed = threading.Event()
+
+        def ask(asked: _Asked) -> None:
+            if failed.is_set():
+                return
+            try:
+                self._ask(asked, urls[asked])
+            except BaseException:
+                failed.set()
+                raise
+
+        with ThreadPoolExecutor(max_workers=self._parallel) as pool:
+            futures = [pool.submit(ask, asked) for asked in urls]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            finally:
+                failed.set()  # a signal ends the waiting without an error of a request
+
+    def _ask(self, asked: _Asked, url: str) -> None:
+        """Send one request and keep its reply; runs in a thread of its own."""
+        from openai import OpenAIError
+
+        content: list[Any] = [
+            {"type": "image_url", "image_url": {"url": url}},
+            {"type": "text", "text": asked.text},
+        ]
+        try:
+            completion = self._client.chat.completions.create(
+                model=self._model,
+                messages=[{"role": "user", "content": content}],
+                max_completion_tokens=self._max_tokens,
+                seed=_SEED,
+                temperature=0,
+            )
+        except (OpenAIError, ValueError) as error:  # ValueError: JSON that is none
+            raise BackendError(self._describe(error)) from error
+        with self._lock:
+            self._count(completion)
+        reply = self._read(completion, asked.text)
+        with self._lock:
+            self._replies[asked] = reply
+            if self._log is not None:
+                self._log.put(asked.text, 0, asked.sha256, [reply])
+
+    def _count(self, completion: Any) -> None:
+        usage = getattr(completion, "usage", None)
+        self.usage.requests += 1
+        self.usage.prompt_tokens += getattr(usage, "prompt_tokens", None) or 0
+        self.usage.reply_tokens += getattr(usage, "completion_tokens", None) or 0
+
+    def _read(self, completion: Any, text: str) -> str:
+        """Take the reply out of a completion, which the client does not check."""
+        choices = getattr(completion, "choices", None) or [None]
+        message = getattr(choices[0], "message", None)
+        if message is None:
+            raise BackendError(
+                f"{self._address}: {self._model} gave no chat completion; check OPENAI_BASE_URL, "
+                "which often ends in /v1"
+            )
+        reply = message.content if isinstance(message.content, str) else ""
+        reason = choices[0].finish_reason
+        if reason == "length":
+            raise BackendError(
+                f"{self._model}: the reply to {text!r} was cut off at {self._max_tokens} tokens: "
+                f"{reply[:_MESSAGE_MAX_CHARACTERS]!r}; raise max_new_tokens"
+            )
+        if not reply.strip() or reason == "content_filter":
+            refusal = " ".join(str(getattr(message, "refusal", None) or "").split())
+            raise BackendError(
+                f"{self._model}: no reply to {text!r} (finish_reason {reason!r}"
+                f"{', ' + refusal[:_MESSAGE_MAX_CHARACTERS] if refusal else ''}); a missing answer "
+                "is not scored, take another judge"
+            )
+        return reply
+
+    def _describe(self, error: "OpenAIError | ValueError") -> str:
+        """Tell an error in one line that never holds the key."""
+        status: Any = getattr(error, "status_code", None)
+        hints = {
+            400: "check that the model takes pictures, temperature 0 and max_completion_tokens",
+            401: "check OPENAI_API_KEY",
+            403: "check OPENAI_API_KEY",
+            404: "check the judge's path, which is the server's name of a model, and "
+            "OPENAI_BASE_URL",
+            429: "wait, or check your quota, and run again",
+        }
+        unknown = "check OPENAI_BASE_URL and the network" if status is None else "run again"
+        hint = hints.get(status, unknown)
+        reason = " ".join(str(error).replace(self._key, "***").split())[:_MESSAGE_MAX_CHARACTERS]
+        return f"{self._address}: {self._model}: {type(error).__name__}: {reason}; {hint}"
+
+
+def load_endpoint(
+    settings: JudgeSettings,
+    *,
+    base_url: str | None = None,
+    replies: Path | None = None,
+    timeout_s: float = 120.0,
+    retries: int = 5,
+) -> EndpointJudge:
+    """Make a judge of a server's model; sends nothing yet.
+
+    The key is ``OPENAI_API_KEY``. The client waits and asks again, with growing pauses or as the
+    server's Retry-After says, when the server is busy, does not answer in time or is out of reach.
+
+    Args:
+        settings: `path` is the server's name of the model (choose a dated one, so that it stays the
+            same), `questions_per_batch` the number of requests under way at a time,
+            `max_new_tokens` the longest reply; dtype and device do not matter.
+        base_url: the server; None is ``OPENAI_BASE_URL``, and without that OpenAI's own.
+        replies: a file of JSON lines that keeps what was paid for, so that a restart asks nothing
+            twice; one process at a time.
+        timeout_s: how long one reply may take.
+        retries: further tries after the first.
+
+    Raises:
+        ConfigError: there is no key in the environment, the address holds a secret, or a setting is
+            wrong: a beam search cannot be asked for.
+        MissingDependencyError: the package openai is not installed.
+        RecordError: `replies` holds those of another judge or setting.
+    """
+    try:
+        from openai import OpenAI
+    except ImportError as error:
+        raise MissingDependencyError(
+            "the judge endpoint needs the package openai: pip install openai"
+        ) from error
+    _check(settings)
+    key = os.environ.get("OPENAI_API_KEY", "")
+    if not key:
+        raise ConfigError(
+            "OPENAI_API_KEY is not set; export your key (any word for a server without keys), or "
+            "take another judge"
+        )
+    parts = urlsplit(base_url or os.environ.get("OPENAI_BASE_URL", ""))
+    if "@" in parts.netloc or parts.query or key in parts.path:
+        raise ConfigError(
+            f"the address of {parts.hostname} holds a user, a password, a query or the key, which "
+            "would be written beside the answers; give the address alone, the key in OPENAI_API_KEY"
+        )
+    client = OpenAI(api_key=key, base_url=base_url, timeout=timeout_s, max_retries=retries)
+    return EndpointJudge(client, settings, key=key, replies=replies)
+
+
+def _check(settings: JudgeSettings) -> None:
+    if not settings.path:
+        raise ConfigError("the judge endpoint wants the server's name of a model as its path")
+    if settings.beams != 1:
+        raise ConfigError(f"beams is {settings.beams}; a server answers greedily, it must be 1")
+    for name in ("questions_per_batch", "max_new_tokens"):
+        number = getattr(settings, name)
+        if number < 1:
+            raise ConfigError(f"{name} is {number}; it must be at least 1")
+
+
+def _data_url(picture: NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

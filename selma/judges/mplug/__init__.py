@@ -1,0 +1,1 @@
+"""mPLUG-large, under the parameter names of its release."""

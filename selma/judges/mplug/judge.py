@@ -1,0 +1,377 @@
+"""mPLUG-large, the judge of DSG's published scores: a network of 2022 on today's libraries.
+
+The judge reads the folder of ModelScope's `damo/mplug_visual-question-answering_coco_large_en` as
+released: configuration.json, config.yaml, config_bert.json, vocab.txt, pytorch_model.bin. Nothing
+has to be installed for it: modelscope's own module, which also needs timm and torchvision, cannot
+be built on transformers 5.23 (its classes lack what tie_weights and the masks want there).
+
+What was checked: with random weights in the released layout, answers and scores are those of
+modelscope 1.40.2 on transformers 4.33.3, in small sizes (312 questions; the states too) and in the
+released ones (2 questions). What was not: the released weights were not at hand. That their files
+are as read here is concluded from modelscope's source, and no published answer was reproduced.
+Where a file differs from that, loading stops; nothing is guessed.
+
+Differences from modelscope's pipeline:
+1. A picture is encoded once for all its questions.
+2. All questions of a batch are answered; the pipeline decodes only the first.
+3. Missing and unexpected weights are errors.
+4. Beam width and answer length come from the settings (the release: 5 and 10), not config.yaml.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from selma.core.choices import choose
+from selma.core.errors import ConfigError, MissingDependencyError, RecordError
+from selma.judges.protocol import Judge, JudgeSettings, Question
+from selma.judges.templates import TEMPLATES, Template
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import BertTokenizer
+
+    from selma.judges.mplug.network import Answer, Mplug, NetworkConfig
+
+MODEL = "damo/mplug_visual-question-answering_coco_large_en"
+TASK = "visual-question-answering"
+MAX_QUESTION_TOKENS = 25  # with the start and end token
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+# What modelscope's config class takes where config.yaml is silent.
+CONFIG_DEFAULTS = {
+    "bert_config": "config_bert.json",
+    "image_res": 504,
+    "vision_width": 1024,
+    "min_length": 1,
+    "clip_vision_layers": 24,
+    "clip_vision_patch_size": 14,
+}
+BERT_FIELDS = (
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "pad_token_id",
+    "type_vocab_size",
+    "vocab_size",
+)
+# In the released layout, but nothing that answers a question reads it.
+TRAINING_ONLY = re.compile(
+    r"(visual_encoder|text_encoder|fusion_encoder|text_decoder|visn_fc|visn_layer_norm)_m\..+"
+    r"|visual_encoder\.(positional_embedding|text_projection|logit_scale|token_embedding\.weight)"
+    r"|visual_encoder\.(ln_final|transformer\.resblocks)\..+"
+    r"|visual_encoder\.visual\.proj"
+    r"|text_(encoder|decoder\.bert)\.embeddings\.position_ids"
+)
+TIED = (
+    (
+        "text_decoder.bert.embeddings.word_embeddings.weight",
+        "text_decoder.cls.predictions.decoder.weight",
+    ),
+    ("text_decoder.cls.predictions.bias", "text_decoder.cls.predictions.decoder.bias"),
+)
+FUSION_LAYER = re.compile(r"fusion_encoder\.encoder\.layer\.(\d+)\..+")
+
+
+class MplugJudge:
+    """A network that is ready to answer; see `load_mplug`.
+
+    Attributes:
+        truncated_questions: how many of all questions so far were cut at 25 word pieces.
+    """
+
+    def __init__(
+        self,
+        network: "Mplug",
+        tokenizer: "BertTokenizer",
+        template: Template,
+        settings: JudgeSettings,
+        *,
+        image_size_px: int,
+        min_new_tokens: int,
+    ) -> None:
+        """Join the parts of one folder."""
+        self.truncated_questions = 0
+        self._network = network
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._template = template
+        self._image_size_px = image_size_px
+        self._min_new_tokens = min_new_tokens
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Say what decides the answers."""
+        settings = self._settings
+        return {
+            "class": "mplug",
+            "path": settings.path,
+            "revision": settings.revision,
+            "dtype": settings.dtype,
+            "template": settings.template,
+            "question": (
+                f"lower-cased, cut at {MAX_QUESTION_TOKENS} word pieces with [CLS] and [SEP]; the "
+                "judge's truncated_questions counts the cut ones"
+            ),
+            "decoding": {
+                "beams": settings.beams,
+                "min_new_tokens": self._min_new_tokens,
+                "max_new_tokens": settings.max_new_tokens,
+                "search": "modelscope's, length penalty 0.6",
+            },
+            "preprocessing": {
+                "image_size_px": self._image_size_px,
+                "resampling": "bicubic (Pillow), squashed to a square, CLIP's mean and deviation",
+            },
+            "libraries": {
+                name: version(name)
+                for name in ("numpy", "pillow", "tokenizers", "torch", "transformers")
+            },
+        }
+
+    def __call__(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        questions: Sequence[Sequence[Question]],
+    ) -> list[list[str]]:
+        """Answer the questions of each picture, which is encoded once.
+
+        Raises:
+            BackendError: a score is not a number.
+        """
+        return [
+            [self._decode(answer.tokens) for answer in self.search(picture, asked)]
+            for picture, asked in zip(pictures, questions, strict=True)
+        ]
+
+    def search(self, picture: NDArray[np.uint8], asked: Sequence[Question]) -> "list[Answer]":
+        """Give the best answer to each question about one picture, as tokens and with its score.
+
+        Args:
+            picture: (H, W, 3).
+            asked: what is asked about it.
+
+        Raises:
+            BackendError: a score is not a number.
+        """
+        import torch
+
+        from selma.judges.mplug.network import answer_tokens
+
+        if not asked:
+            return []
+        texts = [self._template(question).lower() for question in asked]
+        pixels = torch.from_numpy(squash(picture, self._image_size_px)[None])  # (1, 3, S, S)
+        size = self._settings.questions_per_batch
+        answers: list[Answer] = []
+        with torch.inference_mode():
+            seen = self._network.encode_pictures(pixels)
+            for start in range(0, len(texts), size):
+                input_ids, mask = self._tokenize(texts[start : start + size])
+                answers += answer_tokens(
+                    self._network.text_decoder,
+                    self._network.read(seen, input_ids.to(seen.device), mask.to(seen.device)),
+                    beams=self._settings.beams,
+                    min_new_tokens=self._min_new_tokens,
+                    max_new_tokens=self._settings.max_new_tokens,
+                    start_id=self._tokenizer.cls_token_id,
+                    end_id=self._tokenizer.sep_token_id,
+                )
+        return answers
+
+    def _tokenize(self, texts: list[str]) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Give (Q, 25) ids and their mask, and count what was cut."""
+        whole = self._tokenizer(texts)["input_ids"]
+        self.truncated_questions += sum(len(ids) > MAX_QUESTION_TOKENS for ids in whole)
+        fixed = self._tokenizer(
+            texts,
+            padding="max_length",
+            truncation=True,
+            max_length=MAX_QUESTION_TOKENS,
+            return_tensors="pt",
+        )
+        return fixed["input_ids"], fixed["attention_mask"]
+
+    def _decode(self, tokens: list[int]) -> str:
+        # Tokenizers of 2022 removed the spaces before marks; today's do only when asked.
+        text: str = self._tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=True
+        )
+        return text
+
+
+def load_mplug(settings: JudgeSettings) -> Judge:
+    """Load mPLUG from its released folder; no package beyond the core's is needed.
+
+    Args:
+        settings: `path` is the folder and `revision` is None. The release runs in float32 with
+            template "bare", 5 beams and 10 new tokens.
+
+    Raises:
+        ConfigError: a setting is not one of the choices, or the path is not a folder's.
+        MissingDependencyError: a file of the release is not there.
+        RecordError: a file does not hold what the release's does, or they do not fit each other;
+            a key that is missing or too many is an error.
+    """
+    import torch
+    from transformers import BertTokenizer
+
+    from selma.judges.mplug.network import Mplug
+
+    dtypes = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
+    dtype = choose("dtype", settings.dtype, dtypes)
+    template = choose("template", settings.template, TEMPLATES)
+    if settings.revision is not None:
+        raise ConfigError(
+            f"judge mplug: revision is {settings.revision!r}, but it is read from a folder that "
+            "you downloaded; set revision to null"
+        )
+    folder = Path(settings.path)
+    config, min_new_tokens = _read_config(folder)
+    tokenizer = BertTokenizer(vocab=str(_file(folder, "vocab.txt")), do_lower_case=True)
+    if len(tokenizer) != config.bert["vocab_size"]:
+        raise RecordError(
+            f"{folder}/vocab.txt: has {len(tokenizer)} entries, the config says "
+            f"{config.bert['vocab_size']}; they must be of one release"
+        )
+    with torch.random.fork_rng(devices=[]):  # the weights drawn here are all replaced
+        network = Mplug(config)
+    path = _file(folder, "pytorch_model.bin")
+    weights = _read_weights(path, config.first_fusion_layer)
+    try:
+        network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:300]
+        raise RecordError(f"{path}: not the weights of {folder}/config.yaml: {problem}") from error
+    return MplugJudge(
+        network.to(device=settings.device, dtype=dtype).eval(),
+        tokenizer,
+        template,
+        settings,
+        image_size_px=config.image_size_px,
+        min_new_tokens=min_new_tokens,
+    )
+
+
+def squash(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
+    """Make a picture a square of Pillow's bicubic, whatever its shape, and normalise it as CLIP.
+
+    Args:
+        picture: (H, W, 3).
+        size_px: edge of the square.
+
+    Returns:
+        (3, size_px, size_px).
+    """
+    square = Image.fromarray(picture).resize((size_px, size_px), Image.Resampling.BICUBIC)
+    scaled = np.asarray(square, np.float32) / np.float32(255)  # (S, S, 3)
+    mean, deviation = np.asarray(CLIP_MEAN, np.float32), np.asarray(CLIP_DEVIATION, np.float32)
+    normalised = (scaled - mean) / deviation
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+
+def _file(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise MissingDependencyError(
+            f"{path}: not found; get the judge with `pip install modelscope && modelscope download "
+            f"--model {MODEL} --local_dir {folder}`, in an environment of its own"
+        )
+    return path
+
+
+def _read_config(folder: Path) -> "tuple[NetworkConfig, int]":
+    """Read the sizes, and how many tokens an answer has at least."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    from selma.judges.mplug.network import NetworkConfig
+
+    task_path, path = _file(folder, "configuration.json"), _file(folder, "config.yaml")
+    task = _read_json(task_path).get("task")
+    if task != TASK:
+        raise RecordError(f"{task_path}: task is {task!r}, expected {TASK!r}; download {MODEL}")
+    try:
+        values = {**CONFIG_DEFAULTS, **YAML(typ="safe", pure=True).load(path)}
+    except (YAMLError, TypeError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())[:300]
+        raise RecordError(f"{path}: not mPLUG's config: {problem}") from error
+    bert_path = _file(folder, str(values["bert_config"]))
+    bert = _read_json(bert_path)
+    position = bert.get("position_embedding_type", "absolute")
+    if position != "absolute":
+        raise RecordError(f"{bert_path}: position_embedding_type is {position!r}, not 'absolute'")
+    try:
+        layers = bert["num_hidden_layers"]
+        config = NetworkConfig(
+            image_size_px=values["image_res"],
+            patch_size_px=values["clip_vision_patch_size"],
+            vision_width=values["vision_width"],
+            vision_layers=values["clip_vision_layers"],
+            bert={name: bert[name] for name in BERT_FIELDS},
+            text_layers=bert["text_encoder_layers"],
+            first_fusion_layer=max(0, layers - bert["fusion_layers"]),
+            end_fusion_layer=layers,
+            stride=bert["stride_layer"],
+            decoder_layers=bert["text_decode_layers"],
+        )
+    except (KeyError, TypeError) as error:
+        raise RecordError(f"{bert_path}: not mPLUG's BERT config: {error!r}") from error
+    if config.image_size_px % config.patch_size_px:
+        raise RecordError(
+            f"{path}: image_res {config.image_size_px} is not a multiple of the patch size "
+            f"{config.patch_size_px}"
+        )
+    return config, values["min_length"]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RecordError(f"{path}: not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise RecordError(f"{path}: not a JSON object")
+    return values
+
+
+def _read_weights(path: Path, first_fusion_layer: int) -> "dict[str, torch.Tensor]":
+    """Read the tensors that answer questions, under their names in the network."""
+    import pickle
+
+    import torch
+
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        problem = " ".join(str(error).split())[:300]
+        raise RecordError(f"{path}: not a file of weights alone: {problem}") from error
+    for wrapper in ("model", "module"):
+        if isinstance(saved, dict) and wrapper in saved:
+            saved = saved[wrapper]
+    if not isinstance(saved, dict) or not all(torch.is_tensor(part) for part in saved.values()):
+        raise RecordError(f"{path}: holds other things than named tensors")
+    weights = {name.removeprefix("model."): tensor for name, tensor in saved.items()}
+    for one, other in TIED:
+        if one in weights and other in weights and not torch.equal(weights[one], weights[other]):
+            raise RecordError(f"{path}: {one} and {other} differ, but the network ties them")
+    return {
+        name: tensor for name, tensor in weights.items() if not _is_unused(name, first_fusion_layer)
+    }
+
+
+def _is_unused(name: str, first_fusion_layer: int) -> bool:
+    fusion = FUSION_LAYER.fullmatch(name)
+    if fusion:
+        return int(fusion[1]) < first_fusion_layer
+    return TRAINING_ONLY.fullmatch(name) is not None

@@ -1,0 +1,108 @@
+"""ViLT as a judge: one encoder reads picture and question together and picks a known answer.
+
+Source: ViLT, arXiv 2102.03334. Because of the joint encoder only the pixels and the patch
+embeddings can be shared between the questions about a picture; the encoder runs for each question.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.core.errors import RecordError
+from selma.judges.encode_once import EncodeOnceJudge
+from selma.judges.protocol import Judge, JudgeSettings
+from selma.judges.templates import TEMPLATES
+from selma.judges.weights import (
+    describe,
+    load_config,
+    load_image_processor,
+    load_model,
+    load_tokenizer,
+    pixels,
+    tokenize,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_vilt(settings: JudgeSettings) -> Judge:
+    """Load a ViLT for visual question answering; it classifies, beams and tokens do not matter.
+
+    Patches stand in the picture's order. The stock model shuffles them with torch's global
+    generator, which changes the last bits of a result, and drops patches at random if there are
+    more than `max_image_length`; a model that asks for that is refused.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        MissingDataError: there is no such folder.
+        MissingDependencyError: a Hub model cannot be had.
+        RecordError: a file is missing or damaged, or the files are not of one model; or a question
+            has more tokens than the model reads (40 in the published one).
+    """
+    from transformers import ViltForQuestionAnswering
+
+    config = load_config(settings, "vilt")
+    if config.max_image_length != -1:
+        raise RecordError(
+            f"{settings.path}/config.json: max_image_length is {config.max_image_length}, patches "
+            "would be dropped at random; it must be -1"
+        )
+    labels = [config.id2label[index] for index in range(config.num_labels)]
+    if all(label.startswith("LABEL_") for label in labels):
+        raise RecordError(f"{settings.path}/config.json: id2label gives no answers")
+    image_processor = load_image_processor(settings)
+    tokenizer = load_tokenizer(settings, config.vocab_size, padding_side="right")
+    model = load_model(ViltForQuestionAnswering, settings)
+
+    def encode(picture: NDArray[np.uint8]) -> "torch.Tensor":
+        made = pixels(image_processor, picture, settings.device)
+        return embed_patches(model, made["pixel_values"])
+
+    def answer(patches: "Sequence[torch.Tensor]", texts: Sequence[str]) -> list[str]:
+        tokens = tokenize(tokenizer, texts, config.max_position_embeddings, settings.device)
+        image_embeds, mask = pad_patches(patches)
+        logits = model(**tokens, image_embeds=image_embeds, pixel_mask=mask).logits  # (N, A)
+        return [labels[index] for index in logits.argmax(dim=1).tolist()]
+
+    decoding = {"kind": "classification", "answers": len(labels)}
+    return EncodeOnceJudge(
+        about=describe(settings, type(model), image_processor, decoding),
+        template=TEMPLATES[settings.template],
+        questions_per_batch=settings.questions_per_batch,
+        encode=encode,
+        answer=answer,
+    )
+
+
+def embed_patches(model: Any, pixel_values: "torch.Tensor") -> "torch.Tensor":
+    """Embed one picture's patches with their positions, in the picture's order.
+
+    Args:
+        model: a `ViltForQuestionAnswering`.
+        pixel_values: (1, 3, H, W).
+
+    Returns:
+        (1 + P, D), the class token first.
+    """
+    import torch
+
+    everywhere = torch.ones_like(pixel_values[:, 0], dtype=torch.long)  # (1, H, W)
+    with torch.random.fork_rng(devices=[]):
+        embeds, _, (places, (_, columns)) = model.vilt.embeddings.visual_embed(
+            pixel_values, everywhere, max_image_length=-1
+        )
+    order = (places[0, :, 0] * columns + places[0, :, 1]).argsort()  # (P,)
+    ordered: torch.Tensor = torch.cat([embeds[0, :1], embeds[0, 1:][order]])
+    return ordered
+
+
+def pad_patches(patches: "Sequence[torch.Tensor]") -> "tuple[torch.Tensor, torch.Tensor]":
+    """Stack N pictures, each (1 + P, D), to (N, L, D); the mask (N, L) is 0 where one is padded."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    ones = [torch.ones(len(one), dtype=torch.long, device=one.device) for one in patches]
+    return pad_sequence(list(patches), batch_first=True), pad_sequence(ones, batch_first=True)

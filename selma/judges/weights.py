@@ -1,0 +1,268 @@
+"""Loads the parts of a judge's model, and says in words what was loaded.
+
+A folder is read without a network; a Hub name needs its commit. Weights come from safetensors only
+and code never from the model's repository. Pillow resizes pictures, whatever else is installed.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selma.core.choices import choose
+from selma.core.errors import ConfigError, MissingDataError, MissingDependencyError, RecordError
+from selma.judges.protocol import JudgeSettings
+from selma.judges.templates import TEMPLATES
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+DTYPES = ("bfloat16", "float16", "float32")
+DEVICES = ("cpu", "cuda")
+LIBRARIES = ("numpy", "pillow", "safetensors", "tokenizers", "torch", "transformers")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_MADE_UP_SHARE = (
+    0.5  # a tokenizer smaller than this share of the vocabulary was not read from files
+)
+
+
+def check_settings(settings: JudgeSettings) -> None:
+    """Check what can be checked before a model is read.
+
+    Raises:
+        ConfigError: dtype, device, template, a number or the revision is wrong.
+        MissingDataError: there is no such folder.
+    """
+    import torch
+
+    choose("dtype", settings.dtype, dict.fromkeys(DTYPES))
+    choose("device", settings.device, dict.fromkeys(DEVICES))
+    choose("judge template", settings.template, TEMPLATES)
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda': torch finds no CUDA device; use 'cpu'")
+    for name in ("questions_per_batch", "max_new_tokens", "beams"):
+        number = getattr(settings, name)
+        if number < 1:
+            raise ConfigError(f"{name} is {number}; it must be at least 1")
+    if Path(settings.path).is_dir():
+        if settings.revision is not None:
+            raise ConfigError(
+                f"{settings.path} is a folder, revision {settings.revision!r} is of no use; "
+                "leave the revision out"
+            )
+    elif settings.revision is None:
+        raise MissingDataError(
+            f"{settings.path}: no such folder; run `dvc pull`, or give a Hub name and its commit"
+        )
+    elif not _COMMIT.fullmatch(settings.revision):
+        raise ConfigError(
+            f"{settings.path}: revision {settings.revision!r} is no commit of 40 hexadecimal "
+            "digits; a branch or tag can move"
+        )
+
+
+def load_config(settings: JudgeSettings, model_type: str) -> Any:
+    """Read config.json and check that it describes a model of this type.
+
+    Raises:
+        RecordError: it does not, or it is damaged; also as `check_settings`.
+    """
+    from transformers import AutoConfig
+
+    check_settings(settings)
+    config = _read(settings, "config.json", AutoConfig.from_pretrained)
+    if config.model_type != model_type:
+        raise RecordError(
+            f"{settings.path}/config.json: it is a {config.model_type!r} model, this judge wants "
+            f"{model_type!r}"
+        )
+    return config
+
+
+def load_model(model_class: Any, settings: JudgeSettings) -> Any:
+    """Read a model's weights, in eval mode on the device.
+
+    Raises:
+        RecordError: weights are damaged, or a tensor is missing, unexpected or of another shape: a
+            model with random parts still answers.
+    """
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # of loading weights; the stage has its own
+    model, report = _read(
+        settings,
+        "model.safetensors",
+        model_class.from_pretrained,
+        dtype=getattr(torch, settings.dtype),
+        output_loading_info=True,
+        use_safetensors=True,
+    )
+    # Buffers that older releases saved and the code now computes are no longer in the report.
+    wrong = {name: sorted(map(str, keys))[:5] for name, keys in report.items() if keys}
+    if wrong:
+        raise RecordError(f"{settings.path}: weights and config.json do not fit: {wrong}")
+    return model.requires_grad_(False).eval().to(settings.device)
+
+
+def load_tokenizer(
+    settings: JudgeSettings, vocab_size: int, *, padding_side: str, subfolder: str = ""
+) -> Any:
+    """Read a tokenizer.
+
+    Args:
+        settings: where it lies.
+        vocab_size: rows of the embedding that it feeds.
+        padding_side: "left" or "right".
+        subfolder: of the model's folder.
+
+    Raises:
+        RecordError: it is missing or damaged, or of another model.
+    """
+    from transformers import AutoTokenizer
+
+    part = f"{subfolder}/tokenizer" if subfolder else "tokenizer"
+    tokenizer = _read(settings, part, AutoTokenizer.from_pretrained, subfolder=subfolder)
+    # transformers makes up what it does not find: the size tells.
+    if not _MADE_UP_SHARE * vocab_size <= len(tokenizer) or tokenizer.vocab_size > vocab_size:
+        raise RecordError(
+            f"{settings.path}/{part}: it has {len(tokenizer)} tokens, the model {vocab_size}; "
+            "its files are missing or of another model"
+        )
+    if tokenizer.pad_token_id is None:
+        raise RecordError(f"{settings.path}/{part}: it has no padding token")
+    tokenizer.padding_side = padding_side
+    return tokenizer
+
+
+def load_image_processor(settings: JudgeSettings) -> Any:
+    """Read how pictures become pixels; Pillow does it.
+
+    Raises:
+        RecordError: it is missing or damaged, or cannot be done with Pillow.
+    """
+    from transformers import AutoImageProcessor
+    from transformers.image_processing_backends import PilBackend
+
+    processor = _read(
+        settings, "preprocessor_config.json", AutoImageProcessor.from_pretrained, backend="pil"
+    )
+    if not isinstance(processor, PilBackend):
+        raise RecordError(
+            f"{settings.path}/preprocessor_config.json: {type(processor).__name__} does not resize "
+            "with Pillow; pixels would depend on what is installed"
+        )
+    return processor
+
+
+def check_square(settings: JudgeSettings, image_processor: Any, image_size: int) -> None:
+    """Check that pictures come out as the square that a vision tower was built for.
+
+    Raises:
+        RecordError: they do not; the tower would use a part of its positions without a word.
+    """
+    sizes = image_processor.crop_size if image_processor.do_center_crop else image_processor.size
+    if (sizes.height, sizes.width) != (image_size, image_size):
+        raise RecordError(
+            f"{settings.path}/preprocessor_config.json: pictures become "
+            f"{sizes.height}×{sizes.width} pixels, the vision tower wants {image_size}×{image_size}"
+        )
+
+
+def pixels(
+    image_processor: Any, picture: "NDArray[np.uint8]", device: str
+) -> "Mapping[str, torch.Tensor]":
+    """Give an image processor's output for one picture, (H, W, 3): pixel_values (1, 3, h, w)."""
+    from PIL import Image
+
+    made = image_processor(Image.fromarray(picture), return_tensors="pt")
+    return {name: tensor.to(device) for name, tensor in made.items()}
+
+
+def tokenize(
+    tokenizer: Any, texts: Sequence[str], max_tokens: int | None, device: "str | torch.device"
+) -> Any:
+    """Give input_ids and attention_mask of N texts, (N, T) each, padded to the longest.
+
+    Args:
+        tokenizer: of `load_tokenizer`.
+        texts: never cut.
+        max_tokens: as many as the model has positions for; None if it sets no limit.
+        device: where the tensors shall be.
+
+    Raises:
+        RecordError: a text has more tokens.
+    """
+    tokens = tokenizer(
+        list(texts), padding=True, return_tensors="pt", return_token_type_ids=False
+    ).to(device)
+    lengths = tokens["attention_mask"].sum(dim=1).tolist()
+    if max_tokens is not None and max(lengths) > max_tokens:
+        text = texts[lengths.index(max(lengths))]
+        raise RecordError(
+            f"question {text!r} has {max(lengths)} tokens, the model reads {max_tokens}; "
+            "shorten it or take another judge"
+        )
+    return tokens
+
+
+def describe(
+    settings: JudgeSettings, model_class: type, image_processor: Any, decoding: Mapping[str, object]
+) -> dict[str, Any]:
+    """Say in JSON's types what decides a judge's answers."""
+    from PIL import Image
+
+    size = {name: edge for name, edge in dict(image_processor.size).items() if edge is not None}
+    return {
+        "class": model_class.__name__,
+        "path": settings.path,
+        "revision": settings.revision,
+        "dtype": settings.dtype,
+        "template": settings.template,
+        "decoding": dict(decoding),
+        "preprocessing": {
+            "backend": "pil",
+            "processor": type(image_processor).__name__,
+            "size_px": size,
+            "resampling": Image.Resampling(int(image_processor.resample)).name.lower(),
+            "mean": list(image_processor.image_mean),
+            "standard_deviation": list(image_processor.image_std),
+        },
+        "libraries": library_versions(LIBRARIES),
+    }
+
+
+def library_versions(names: Sequence[str]) -> dict[str, str]:
+    """Give the installed version of each package.
+
+    Raises:
+        MissingDependencyError: one is not installed.
+    """
+    try:
+        return {name: version(name) for name in names}
+    except PackageNotFoundError as error:
+        raise MissingDependencyError(f"package {error.name} is not installed") from error
+
+
+def _read(settings: JudgeSettings, part: str, loader: Callable[..., Any], **options: Any) -> Any:
+    """Call a `from_pretrained` and tell its errors in our words."""
+    from safetensors import SafetensorError
+
+    local = settings.revision is None
+    where = {"local_files_only": True} if local else {"revision": settings.revision}
+    options = {name: value for name, value in options.items() if value != ""}
+    try:
+        return loader(settings.path, trust_remote_code=False, **where, **options)
+    except ImportError as error:
+        problem = " ".join(str(error).split())[:300]
+        raise MissingDependencyError(f"{settings.path}/{part}: {problem}") from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        problem = " ".join(str(error).split())[:300]
+        if local:
+            raise RecordError(f"{settings.path}/{part}: cannot be loaded: {problem}") from error
+        raise MissingDependencyError(
+            f"{settings.path} at {settings.revision}: {part} cannot be loaded: {problem}"
+        ) from error

@@ -1,0 +1,1 @@
+"""The acts ask, score and compare, shared by stages and commands."""

@@ -1,0 +1,44 @@
+"""One layer's LoRA factors."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from selma.core.errors import AdapterMismatchError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class LoraFactors:
+    """One layer's update ΔW = scale · B A, with lora_b = B (out, r) and lora_a = A (r, in)."""
+
+    lora_a: "torch.Tensor"
+    lora_b: "torch.Tensor"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse factors that cannot be multiplied.
+
+        Raises:
+            AdapterMismatchError: a factor is not a matrix, or their ranks differ.
+        """
+        a, b = tuple(self.lora_a.shape), tuple(self.lora_b.shape)
+        if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
+            raise AdapterMismatchError(
+                f"LoRA factors A {a} and B {b} do not fit: expected (rank, in) and (out, rank)"
+            )
+
+    @property
+    def rank(self) -> int:
+        """Give r, the number of rows of A."""
+        return int(self.lora_a.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Give the shape of ΔW: (out, in)."""
+        return int(self.lora_b.shape[0]), int(self.lora_a.shape[1])
+
+    def delta(self) -> "torch.Tensor":
+        """Give the dense update ΔW (out, in), in float64."""
+        return self.scale * (self.lora_b.double() @ self.lora_a.double())

@@ -1,0 +1,163 @@
+"""Reads and writes adapters in diffusers' LoRA layout, which stock diffusers loads.
+
+Tensors are ``unet.<module>.lora_A.weight`` (r, in) and ``unet.<module>.lora_B.weight`` (out, r).
+The one metadata key is the one diffusers reads, ``lora_adapter_metadata``: JSON whose ``unet.*``
+entries are the `LoraConfig` (each layer's alpha = its rank, so every reader agrees on scale 1) and
+whose ``selma`` entry, which diffusers skips, says how the adapter was made.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selma.core.errors import AdapterMismatchError, ConfigError, MissingDataError, RecordError
+from selma.core.files import write_bytes_atomic
+from selma.merging.factors import LoraFactors
+
+if TYPE_CHECKING:
+    import torch
+
+METADATA_KEY = "lora_adapter_metadata"
+FORMAT_VERSION = 1
+_KEY = re.compile(r"unet\.(?P<layer>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|alpha)")
+
+
+def write_adapter(
+    path: Path, factors: Mapping[str, LoraFactors], provenance: Mapping[str, Any]
+) -> None:
+    """Write an adapter, whole or not at all; the bytes depend on the arguments alone.
+
+    Args:
+        path: the safetensors file.
+        factors: per module name (without ``unet.``); the scale is folded into B.
+        provenance: JSON values: skill, seed, base model, params …; no times, no paths of a machine.
+    """
+    from safetensors.torch import save
+
+    tensors: dict[str, torch.Tensor] = {}
+    for layer, layer_factors in sorted(factors.items()):
+        lora_b = layer_factors.lora_b * layer_factors.scale
+        tensors[f"unet.{layer}.lora_A.weight"] = layer_factors.lora_a.contiguous()
+        tensors[f"unet.{layer}.lora_B.weight"] = lora_b.contiguous()
+    header = {**_lora_config(factors), "selma": {"format": FORMAT_VERSION, **provenance}}
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    write_bytes_atomic(path, save(tensors, metadata={METADATA_KEY: text}))
+
+
+def _lora_config(factors: Mapping[str, LoraFactors]) -> dict[str, Any]:
+    ranks = {layer: layer_factors.rank for layer, layer_factors in sorted(factors.items())}
+    usual = Counter(ranks.values()).most_common(1)[0][0]
+    others = {f"^{layer}": rank for layer, rank in ranks.items() if rank != usual}
+    return {
+        "unet.r": usual,
+        "unet.lora_alpha": usual,
+        "unet.rank_pattern": others,
+        "unet.alpha_pattern": others,
+        "unet.target_modules": list(ranks),
+    }
+
+
+def read_adapter(path: Path) -> dict[str, LoraFactors]:
+    """Read an adapter of the U-Net, per module name, in float32.
+
+    The scale is alpha / rank, with alpha from ``<module>.alpha``, else from the metadata's
+    `LoraConfig`, else equal to the rank.
+
+    Raises:
+        MissingDataError: there is no such file.
+        RecordError: it is not a whole safetensors file.
+        AdapterMismatchError: a key is not a LoRA factor of a U-Net, or half of a pair is missing.
+    """
+    tensors, header = _read(path)
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in sorted(tensors.items()):
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise AdapterMismatchError(
+                f"{path}: {key}: not a LoRA factor of a U-Net; expected "
+                "unet.<module>.lora_A.weight or .lora_B.weight (diffusers' layout)"
+            )
+        parts.setdefault(match["layer"], {})[match["part"]] = tensor
+    if not parts:
+        raise AdapterMismatchError(f"{path}: holds no LoRA factors")
+    return {layer: _layer_factors(path, layer, found, header) for layer, found in parts.items()}
+
+
+def read_adapters(paths: Sequence[Path]) -> dict[str, dict[str, LoraFactors]]:
+    """Read several adapters, each named as its file without the suffix.
+
+    Raises:
+        ConfigError: two files have one name.
+        SelmaError: as `read_adapter`.
+    """
+    names = Counter(path.stem for path in paths)
+    twice = sorted(name for name, number in names.items() if number > 1)
+    if twice:
+        raise ConfigError(f"more than one adapter file is named {', '.join(twice)}; give one each")
+    return {path.stem: read_adapter(path) for path in sorted(paths)}
+
+
+def _layer_factors(
+    path: Path, layer: str, found: Mapping[str, "torch.Tensor"], header: Mapping[str, Any]
+) -> LoraFactors:
+    for part in ("lora_A.weight", "lora_B.weight"):
+        if part not in found:
+            raise AdapterMismatchError(
+                f"{path}: {layer}: {part} is missing, its other half is there; export it again"
+            )
+    lora_a, lora_b = found["lora_A.weight"].float(), found["lora_B.weight"].float()
+    try:
+        factors = LoraFactors(lora_a, lora_b)
+    except AdapterMismatchError as error:
+        raise AdapterMismatchError(f"{path}: {layer}: {error}") from error
+    alpha = float(found["alpha"]) if "alpha" in found else _alpha(layer, factors.rank, header)
+    rank = factors.rank**0.5 if header.get("unet.use_rslora") else factors.rank
+    return LoraFactors(lora_a, lora_b, scale=alpha / rank)
+
+
+def _alpha(layer: str, rank: int, header: Mapping[str, Any]) -> float:
+    for pattern, alpha in header.get("unet.alpha_pattern", {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", layer):  # as peft looks a pattern up
+            return float(alpha)
+    return float(header.get("unet.lora_alpha", rank))
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Read how an adapter was made; empty for a file that selma did not write.
+
+    Raises:
+        MissingDataError: there is no such file.
+        RecordError: it is not a whole safetensors file.
+    """
+    return dict(_read(path)[1].get("selma", {}))
+
+
+def _read(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise MissingDataError(f"{path}: no such file; run `dvc pull` or `dvc repro`")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+            header = json.loads((handle.metadata() or {}).get(METADATA_KEY, "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RecordError(
+            f"{path}: not a whole safetensors file ({error}); delete it and run `dvc pull`"
+        ) from error
+    if not isinstance(header, dict):
+        raise RecordError(f"{path}: metadata {METADATA_KEY} must be a JSON object")
+    return tensors, header
+
+
+def factors_of(tensors: Mapping[str, "torch.Tensor"]) -> dict[str, LoraFactors]:
+    """Pair up tensors named ``<module>.lora_A.weight`` and ``<module>.lora_B.weight``; scale 1."""
+    suffix = ".lora_A.weight"
+    layers = sorted(key.removesuffix(suffix) for key in tensors if key.endswith(suffix))
+    return {
+        layer: LoraFactors(tensors[layer + suffix], tensors[f"{layer}.lora_B.weight"])
+        for layer in layers
+    }

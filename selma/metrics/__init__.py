@@ -1,0 +1,1 @@
+"""Metrics: arithmetic over answers, to the last digit of the published figures."""

@@ -1,0 +1,201 @@
+"""A judge's answers laid beside the questions they answer; what is missing is named."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from selma.core.errors import MissingDataError, RecordError
+
+Row = Mapping[str, Any]
+Key = tuple[str, int, int]  # item_id, sample, question_id
+
+
+@dataclass(frozen=True)
+class AnsweredPicture:
+    """One picture of a benchmark item with what the judge said about it.
+
+    Attributes:
+        item_id: the benchmark item.
+        sample: which of its pictures.
+        source: of the item.
+        questions: the item's questions as the benchmark table has them.
+        answers: per question id, what the judge said; empty for an item that counts as unanswered.
+    """
+
+    item_id: str
+    sample: int
+    source: str
+    questions: Sequence[Row]
+    answers: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """All answered pictures of a benchmark, and what they leave out.
+
+    Attributes:
+        pictures: sorted by item and sample.
+        n_wanted: pictures that the benchmark's items with questions have.
+        left_out: item and sample of the pictures that lack an answer.
+        unanswered: items without any answer that count nevertheless, with no right answer.
+        judge: who answered.
+        revision: of the judge.
+    """
+
+    pictures: list[AnsweredPicture]
+    n_wanted: int
+    left_out: tuple[tuple[str, int], ...]
+    unanswered: tuple[str, ...]
+    judge: str
+    revision: str
+
+
+def join_answers(
+    benchmark: Sequence[Row],
+    answers: Sequence[Row],
+    *,
+    allow_partial: bool = False,
+    counts_unanswered: Collection[str] = (),
+) -> Answered:
+    """Join answers to questions.
+
+    Every item that has questions must have an answer to each of them, for the same samples as every
+    other item; an item without questions is left out, for it has nothing to score.
+
+    Args:
+        benchmark: rows of a benchmark table.
+        answers: rows of an answers table, of one judge.
+        allow_partial: leave pictures out that lack an answer, instead of refusing.
+        counts_unanswered: items that count as pictures without a right answer if there is no
+            answer to any of their questions.
+
+    Raises:
+        MissingDataError: answers are missing; the message counts them and names the first ones.
+        RecordError: an answer belongs to no question, or two judges' answers are mixed.
+    """
+    items = {row["item_id"]: row for row in benchmark if row["questions"]}
+    if not answers:
+        asked = sum(len(item["questions"]) for item in items.values())
+        raise MissingDataError(f"answers: {asked} of {asked} are missing; have them answered")
+    given: dict[Key, str] = {
+        (a["item_id"], a["sample"], a["question_id"]): a["answer"] for a in answers
+    }
+    judge, revision = judge_of(answers)
+    samples = sorted({row["sample"] for row in answers})
+    answered_items = {item_id for item_id, _, _ in given}
+    unanswered = sorted(set(counts_unanswered) & set(items) - answered_items)
+    wanted = {
+        (item_id, sample, question["question_id"])
+        for item_id, item in items.items()
+        for sample in samples
+        for question in item["questions"]
+    }
+    missing = sorted(key for key in wanted - set(given) if key[0] not in unanswered)
+    if missing and not allow_partial:
+        raise MissingDataError(_missing(missing, wanted, items))
+    _check_extra(sorted(set(given) - wanted))
+    left_out = sorted({(item_id, sample) for item_id, sample, _ in missing})
+    pictures = [
+        _picture(items[item_id], sample, given)
+        for item_id in sorted(items)
+        for sample in samples
+        if (item_id, sample) not in set(left_out)
+    ]
+    if not pictures:
+        raise MissingDataError("answers: no picture has an answer to all its questions")
+    n_wanted = len(items) * len(samples)
+    return Answered(pictures, n_wanted, tuple(left_out), tuple(unanswered), judge, revision)
+
+
+def judge_of(answers: Sequence[Row]) -> tuple[str, str]:
+    """Give name and revision of the one judge that gave all answers.
+
+    Raises:
+        RecordError: answers of several judges are mixed, or there are none.
+    """
+    judges = sorted({(row["judge"], row["revision"]) for row in answers})
+    if len(judges) != 1:
+        names = ", ".join(f"{judge}@{revision}" for judge, revision in judges) or "none"
+        raise RecordError(
+            f"answers: expected those of one judge, got {names}; choose one of them, or have the "
+            "questions answered"
+        )
+    return judges[0]
+
+
+def describe(
+    metric: str,
+    version: str,
+    policy: str,
+    joined: Answered,
+    judge_about: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Say what scores made from answers are, for the scores table.
+
+    Args:
+        metric: e.g. "dsg".
+        version: of the metric's definition.
+        policy: every choice that the definition leaves open.
+        joined: the answers that were scored.
+        judge_about: what the answers table says of its judge; None if it says nothing, as files
+            do that others have published.
+    """
+    about = dict(judge_about or {})
+    pictures = about.pop("pictures", {"n_wanted": 0, "left_out": []})
+    about.pop("benchmark_sha256", None)
+    n_wanted = max(joined.n_wanted, pictures["n_wanted"])
+    seen_as = about.pop("preprocessing", "unknown: the answers were given")
+    return {
+        "coverage": len(joined.pictures) / n_wanted,
+        "judge": joined.judge,
+        "judge_settings": about,
+        "left_out": [
+            *pictures["left_out"],
+            *(f"without an answer: {item_id}/{sample}" for item_id, sample in joined.left_out),
+        ],
+        "libraries": about.pop("libraries", {}),
+        "metric": metric,
+        "n_items": len({picture.item_id for picture in joined.pictures}),
+        "n_pictures": len(joined.pictures),
+        "n_wanted": n_wanted,
+        "policy": policy,
+        "preprocessing": seen_as if isinstance(seen_as, str) else json.dumps(seen_as),
+        "revision": joined.revision,
+        "unanswered_count_0": list(joined.unanswered),
+        "unit": "share of questions",
+        "version": version,
+    }
+
+
+def _picture(item: Row, sample: int, given: Mapping[Key, str]) -> AnsweredPicture:
+    item_id = item["item_id"]
+    keys = [(item_id, sample, question["question_id"]) for question in item["questions"]]
+    answers = {key[2]: given[key] for key in keys if key in given}
+    return AnsweredPicture(item_id, sample, item["source"], item["questions"], answers)
+
+
+def _missing(missing: Sequence[Key], wanted: Collection[Key], items: Mapping[str, Row]) -> str:
+    """Say what is missing; whole sources without an answer are named, to be left out by choice."""
+    lost = {item_id for item_id, _, _ in missing}
+    here = {row["source"] for item_id, row in items.items() if item_id not in lost}
+    absent = sorted({row["source"] for row in items.values()} - here)
+    sources = f", choose sources that are ({', '.join(sorted(here))})" if absent and here else ""
+    lacking = f"; no item is complete of: {', '.join(absent)}" if absent else ""
+    return (
+        f"answers: {len(missing)} of {len(wanted)} are missing ({_names(missing)}){lacking}; have "
+        f"them answered{sources}, or allow a partial score"
+    )
+
+
+def _check_extra(extra: Sequence[Key]) -> None:
+    if extra:
+        raise RecordError(
+            f"answers: {len(extra)} belong to no question of the benchmark ({_names(extra)}); "
+            "answers and benchmark must be of one version"
+        )
+
+
+def _names(keys: Sequence[Key]) -> str:
+    shown = ", ".join(f"item {i!r} sample {s} question {q}" for i, s, q in keys[:3])
+    return shown + (", …" if len(keys) > 3 else "")

@@ -1,0 +1,190 @@
+"""DSG: the share of yes/no questions a picture gets right, given that their parents hold.
+
+Source: Davidsonian Scene Graph, arXiv 2310.18235. Where it leaves a choice, the choice is named:
+the filter is `policy`, the average over a benchmark is `mean`. The dependency cells are read as
+each policy's authors read them, which decides the last digits on DSG-1k.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from selma.core.choices import choose
+from selma.core.errors import RecordError
+from selma.metrics.answers import AnsweredPicture, Row, describe, join_answers
+
+Scores = Mapping[int, int]  # question_id → 0 or 1, in the benchmark's order
+Cells = Mapping[int, str]  # question_id → its dependency cell, e.g. "1,2"; "0" stands for none
+Policy = Callable[[Scores, Cells], dict[int, int]]
+
+VERSION = "arXiv 2310.18235"
+# DSG-1k lost this item's first question, so no answers were released; its authors count it 0.
+UNANSWERED_ITEMS = ("tifa160_134",)
+
+
+def no_filter(raw: Scores, cells: Cells) -> dict[int, int]:
+    """Keep every point: dependencies are ignored."""
+    return dict(raw)
+
+
+def official(raw: Scores, cells: Cells) -> dict[int, int]:
+    """Take a question's point if any of its parents is wrong, as the package of DSG's authors does.
+
+    Parents are judged on the raw scores: one level, the same in every order. One cell that is no
+    list of integers, and nothing is filtered in the whole prompt.
+    """
+    parents = {question: _parents(cells[question]) for question in raw}
+    if any(found is None for found in parents.values()):
+        return dict(raw)
+    return _one_level(raw, {question: found or () for question, found in parents.items()})
+
+
+def lenient(raw: Scores, cells: Cells) -> dict[int, int]:
+    """Filter as `official`, but skip the unreadable parts of a cell and use the others."""
+    return _one_level(raw, {question: _readable_parents(cells[question]) for question in raw})
+
+
+def selma(raw: Scores, cells: Cells) -> dict[int, int]:
+    """Edit the scores in place in the benchmark's order, as SELMA's evaluation does.
+
+    A point that is taken counts as a wrong parent for the questions after it, not for those before.
+    The parts of a cell are compared as text, blanks included; what names no question is ignored.
+    """
+    filtered = {str(question): score for question, score in raw.items()}
+    for question in filtered:
+        if any(filtered.get(part) == 0 for part in cells[int(question)].split(",")):
+            filtered[question] = 0
+    return {int(question): score for question, score in filtered.items()}
+
+
+def transitive(raw: Scores, cells: Cells) -> dict[int, int]:
+    """Take a question's point if any ancestor is wrong; cycles are harmless.
+
+    Unreadable parts of a cell are skipped, as in `lenient`.
+    """
+    parents = {question: _readable_parents(cells[question]) for question in raw}
+
+    def ancestors(question: int) -> set[int]:
+        found: set[int] = set()
+        waiting = list(parents[question])
+        while waiting:
+            parent = waiting.pop()
+            if parent not in found:
+                found.add(parent)
+                waiting += parents.get(parent, ())
+        return found
+
+    return {
+        question: score if all(raw.get(a, 0) for a in ancestors(question)) else 0
+        for question, score in raw.items()
+    }
+
+
+DSG_POLICIES: dict[str, Policy] = {
+    "official": official,
+    "lenient": lenient,
+    "selma": selma,
+    "transitive": transitive,
+    "none": no_filter,
+}
+DSG_MEANS: dict[str, Callable[[int], int]] = {
+    "prompt": lambda question_count: 1,
+    "question": lambda question_count: question_count,
+}
+
+
+def score_dsg(
+    benchmark: Sequence[Row],
+    answers: Sequence[Row],
+    *,
+    policy: str,
+    mean: str,
+    judge_about: Mapping[str, Any] | None = None,
+    allow_partial: bool = False,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Score pictures by DSG.
+
+    A question scores 1 if its answer is exactly "yes". A picture's score is the mean of its
+    filtered question scores, in [0, 1]. A parent that does not exist is wrong, but for the policy
+    "selma", which ignores it. Items of `UNANSWERED_ITEMS` without any answer score 0.
+
+    Args:
+        benchmark: rows of a benchmark table.
+        answers: rows of an answers table, of one judge.
+        policy: a key of `DSG_POLICIES`.
+        mean: a key of `DSG_MEANS`: "prompt" gives each prompt the same weight in a benchmark's
+            mean, "question" each question; it becomes the rows' weight.
+        judge_about: what the answers table says of its judge.
+        allow_partial: leave pictures out that lack an answer, instead of refusing.
+
+    Returns:
+        Rows of a scores table, whose `details` are JSON with the raw and the filtered score per
+        question; and what the table is about.
+
+    Raises:
+        ConfigError: there is no such policy or mean.
+        MissingDataError: an answer is missing.
+        RecordError: an answer belongs to no question.
+    """
+    apply = choose("dsg policy", policy, DSG_POLICIES)
+    weigh = choose("dsg mean", mean, DSG_MEANS)
+    _check_yes_no(benchmark)
+    joined = join_answers(
+        benchmark, answers, allow_partial=allow_partial, counts_unanswered=UNANSWERED_ITEMS
+    )
+    rows = [_row(picture, apply, weigh(len(picture.questions))) for picture in joined.pictures]
+    return rows, describe("dsg", VERSION, f"{policy}, {mean} mean", joined, judge_about)
+
+
+def _check_yes_no(benchmark: Sequence[Row]) -> None:
+    for row in benchmark:
+        for question in row["questions"]:
+            if question["answer"] != "yes" or set(question["choices"]) - {"yes", "no"}:
+                raise RecordError(
+                    f"benchmark item {row['item_id']!r}: question {question['question_id']} is "
+                    f"multiple choice ({question['choices']}, {question['answer']!r}); score it by "
+                    "TIFA, DSG asks for yes"
+                )
+
+
+def _row(picture: AnsweredPicture, apply: Policy, weight: int) -> dict[str, Any]:
+    asked = [question["question_id"] for question in picture.questions]
+    raw = {question: int(picture.answers.get(question) == "yes") for question in asked}
+    filtered = apply(raw, {q["question_id"]: q["dependency"] for q in picture.questions})
+    questions = [
+        {
+            "category": q["category"],
+            "filtered": filtered[q["question_id"]],
+            "question_id": q["question_id"],
+            "raw": raw[q["question_id"]],
+        }
+        for q in picture.questions
+    ]
+    return {
+        "item_id": picture.item_id,
+        "sample": picture.sample,
+        "source": picture.source,
+        "score": sum(filtered.values()) / len(filtered),
+        "weight": float(weight),
+        "details": json.dumps({"questions": questions}, sort_keys=True, ensure_ascii=False),
+    }
+
+
+def _one_level(raw: Scores, parents: Mapping[int, Sequence[int]]) -> dict[int, int]:
+    return {
+        question: score if all(raw.get(parent, 0) for parent in parents[question]) else 0
+        for question, score in raw.items()
+    }
+
+
+def _parents(cell: str) -> tuple[int, ...] | None:
+    """Read a cell as a list of integers without 0, or give None if it is none."""
+    try:
+        return tuple(number for number in map(int, cell.split(",")) if number != 0)
+    except ValueError:
+        return None
+
+
+def _readable_parents(cell: str) -> tuple[int, ...]:
+    parts = (_parents(part) for part in cell.split(","))
+    return tuple(number for found in parts for number in found or ())

@@ -1,0 +1,160 @@
+"""TIFA: the share of an item's multiple-choice questions a picture gets right.
+
+Source: TIFA, arXiv 2303.11897. An item without questions is skipped, not scored 0.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selma.core.choices import choose
+from selma.core.errors import ConfigError, RecordError
+from selma.metrics.answers import AnsweredPicture, Row, describe, join_answers
+
+Mapper = Callable[[str, Sequence[str]], str]  # free answer and choices → what counts as the answer
+
+VERSION = "arXiv 2303.11897"
+
+
+def exact(answer: str, choices: Sequence[str]) -> str:
+    """Take the answer as it is: one that is not among the choices cannot be right."""
+    return answer
+
+
+@dataclass(frozen=True)
+class ChoiceMapping:
+    """From a free answer to one of the choices.
+
+    Attributes:
+        name: with the model's, part of what a score is.
+        choose: the mapping itself.
+        libraries: versions of those that decide it.
+    """
+
+    name: str
+    choose: Mapper
+    libraries: Mapping[str, str]
+
+
+EXACT = ChoiceMapping("exact", exact, {})
+
+
+def load_mapping(
+    name: str, sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]
+) -> ChoiceMapping:
+    """Give a mapping by its name, "exact" or "sbert", ready for these answers.
+
+    Raises:
+        ConfigError: there is no such mapping, or "sbert" has no folder.
+        MissingDataError: the sentence encoder's folder is not there.
+        RecordError: its files are damaged or do not fit each other.
+    """
+    return choose("tifa mapping", name, TIFA_MAPPINGS)(sbert_path, benchmark, answers)
+
+
+def _exact(
+    sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]
+) -> ChoiceMapping:
+    return EXACT
+
+
+def _sbert(
+    sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]
+) -> ChoiceMapping:
+    from selma.metrics.sbert import load_sbert_mapper
+
+    if sbert_path is None:
+        raise ConfigError(
+            "tifa mapping 'sbert': needs the folder of sentence-transformers/all-mpnet-base-v2 "
+            "(params: tifa.sbert_path, command line: --sbert)"
+        )
+    mapper = load_sbert_mapper(Path(sbert_path))
+    choices = {
+        (row["item_id"], question["question_id"]): tuple(question["choices"])
+        for row in benchmark
+        for question in row["questions"]
+    }
+    keys = [(answer["item_id"], answer["question_id"]) for answer in answers]
+    mapper.prepare(
+        [
+            (a["answer"], choices[key])
+            for a, key in zip(answers, keys, strict=True)
+            if key in choices
+        ]
+    )
+    model = f"{mapper.about['model']} sha256 {mapper.about['weights_sha256'][:12]}"
+    return ChoiceMapping(f"sbert ({model})", mapper, mapper.about["libraries"])
+
+
+TIFA_MAPPINGS: dict[str, Callable[[str | None, Sequence[Row], Sequence[Row]], ChoiceMapping]] = {
+    "exact": _exact,
+    "sbert": _sbert,
+}
+
+
+def score_tifa(
+    benchmark: Sequence[Row],
+    answers: Sequence[Row],
+    *,
+    mapping: ChoiceMapping = EXACT,
+    judge_about: Mapping[str, Any] | None = None,
+    allow_partial: bool = False,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Score pictures by TIFA.
+
+    A question scores 1 if its mapped answer is the key; a picture's score is the mean over its
+    questions, in [0, 1].
+
+    Args:
+        benchmark: rows of a benchmark table.
+        answers: rows of an answers table, of one judge.
+        mapping: from a free answer to a choice, see `load_mapping`.
+        judge_about: what the answers table says of its judge.
+        allow_partial: leave pictures out that lack an answer, instead of refusing.
+
+    Returns:
+        Rows of a scores table, whose `details` are JSON with answer, key and score per question;
+        and what the table is about.
+
+    Raises:
+        MissingDataError: an answer is missing.
+        RecordError: an answer belongs to no question.
+    """
+    for row in benchmark:
+        for question in row["questions"]:
+            if question["answer"] not in question["choices"]:
+                raise RecordError(
+                    f"benchmark item {row['item_id']!r}: question {question['question_id']} has "
+                    f"choices {question['choices']} without its answer {question['answer']!r}; "
+                    "TIFA asks multiple choice, score yes/no questions by DSG"
+                )
+    joined = join_answers(benchmark, answers, allow_partial=allow_partial)
+    rows = [_row(picture, mapping.choose) for picture in joined.pictures]
+    about = describe("tifa", VERSION, f"{mapping.name} mapping", joined, judge_about)
+    about["libraries"] = {**about["libraries"], **mapping.libraries}
+    return rows, about
+
+
+def _row(picture: AnsweredPicture, mapper: Mapper) -> dict[str, Any]:
+    questions = []
+    for question in picture.questions:
+        answer = mapper(picture.answers[question["question_id"]], question["choices"])
+        questions.append(
+            {
+                "answer": answer,
+                "category": question["category"],
+                "key": question["answer"],
+                "question_id": question["question_id"],
+                "score": int(answer == question["answer"]),
+            }
+        )
+    return {
+        "item_id": picture.item_id,
+        "sample": picture.sample,
+        "source": picture.source,
+        "score": sum(question["score"] for question in questions) / len(questions),
+        "weight": 1.0,
+        "details": json.dumps({"questions": questions}, sort_keys=True, ensure_ascii=False),
+    }

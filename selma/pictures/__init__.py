@@ -1,0 +1,1 @@
+"""Pictures in tables and folders: decode, encode, check."""

@@ -1,0 +1,257 @@
+"""Pictures as the CLIP and BLIP scorers want them: one explicit resize, never a backend's choice.
+
+Image processors of transformers give other pixels with and without torchvision; this one does not.
+"""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from selma.core.choices import choose
+from selma.core.errors import MissingDataError, RecordError
+
+IMAGE_SETTINGS_FILE = "preprocessor_config.json"
+PILLOW_BICUBIC = "pillow-bicubic"
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP, BLIP, PickScore, HPS and ImageReward
+OPENAI_STANDARD_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+_STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How a picture becomes a model's input.
+
+    Attributes:
+        size_px: edge of the square that the model sees.
+        mean: taken from each channel (R, G, B), of values in [0, 1].
+        standard_deviation: each channel is divided by it.
+        resize: a key of `RESIZES`.
+    """
+
+    size_px: int
+    mean: tuple[float, float, float]
+    standard_deviation: tuple[float, float, float]
+    resize: str = PILLOW_BICUBIC
+
+    def __str__(self) -> str:
+        """Say in words what `preprocess` does."""
+        words = choose("resize method", self.resize, RESIZES).words
+        return (
+            f"RGB, {words}: shorter side to {self.size_px} px and centre crop, "
+            f"mean {self.mean}, standard deviation {self.standard_deviation}"
+        )
+
+
+def read_image_settings(directory: Path) -> ImageSettings:
+    """Read a model's preprocessor_config.json, in the layout of transformers.
+
+    The file cannot name a way of resizing beyond its filter; what is read is `PILLOW_BICUBIC`.
+
+    Raises:
+        MissingDataError: the file is not there.
+        RecordError: it lacks a value, or asks for other steps than `preprocess` takes.
+    """
+    path = directory / IMAGE_SETTINGS_FILE
+    if not path.exists():
+        raise MissingDataError(f"{path}: not found; run `dvc pull`")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        other_steps = _other_steps(values)
+        size, crop = _edges(values["size"]), _edges(values["crop_size"])
+        red, green, blue = (float(value) for value in values["image_mean"])
+        red_width, green_width, blue_width = (float(value) for value in values["image_std"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path}: not an image processor's config: {error!r}") from error
+    if other_steps:
+        raise RecordError(
+            f"{path}: asks for {', '.join(other_steps)}; expected a bicubic resize of the shorter "
+            "side, a centre crop and normalised values"
+        )
+    if len(size | crop) != 1:
+        raise RecordError(
+            f"{path}: size {size} and crop_size {crop} differ; they must be one square"
+        )
+    return ImageSettings(size.pop(), (red, green, blue), (red_width, green_width, blue_width))
+
+
+def write_image_settings(settings: ImageSettings, directory: Path) -> None:
+    """Write preprocessor_config.json as transformers' CLIPImageProcessor reads it."""
+    square = {"height": settings.size_px, "width": settings.size_px}
+    values = {
+        "crop_size": square,
+        "do_center_crop": True,
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": list(settings.mean),
+        "image_processor_type": "CLIPImageProcessor",
+        "image_std": list(settings.standard_deviation),
+        "resample": int(Image.Resampling.BICUBIC),
+        "rescale_factor": 1 / 255,
+        "size": {"shortest_edge": settings.size_px},
+    }
+    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+    (directory / IMAGE_SETTINGS_FILE).write_text(text, encoding="utf-8")
+
+
+def decode_png(data: bytes) -> NDArray[np.uint8]:
+    """Read an encoded picture as RGB, (H, W, 3).
+
+    Raises:
+        RecordError: the bytes are no picture.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise RecordError(f"a picture of {len(data)} bytes cannot be read: {error}") from error
+
+
+def preprocess(
+    pictures: Sequence[NDArray[np.uint8]], settings: ImageSettings
+) -> NDArray[np.float32]:
+    """Resize the shorter side, cut the centre out and normalise.
+
+    Args:
+        pictures: each (H, W, 3) uint8.
+        settings: what the model expects.
+
+    Returns:
+        (N, 3, size_px, size_px) float32.
+
+    Raises:
+        ConfigError: there is no such way of resizing.
+    """
+    square = choose("resize method", settings.resize, RESIZES).square
+    squares = np.stack([square(picture, settings.size_px) for picture in pictures])  # (N, S, S, 3)
+    mean = np.asarray(settings.mean, np.float32)
+    deviation = np.asarray(settings.standard_deviation, np.float32)
+    return np.ascontiguousarray(((squares - mean) / deviation).transpose(0, 3, 1, 2))
+
+
+@dataclass(frozen=True)
+class Resize:
+    """One way from a picture to a square.
+
+    Attributes:
+        words: what it does, for the record.
+        square: (H, W, 3) uint8 and S → (S, S, 3) float32, of values in [0, 1].
+    """
+
+    words: str
+    square: Callable[[NDArray[np.uint8], int], NDArray[np.float32]]
+
+
+def _pillow_floor(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
+    """Do as transformers' CLIP processor does without torchvision."""
+    return _unit_range(_centre(_pillow_bicubic(picture, size_px), size_px, _floor_offset))
+
+
+def _pillow_torchvision(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
+    """Do as torchvision does with a Pillow image: OpenAI's CLIP, ImageReward."""
+    return _unit_range(_centre(_pillow_bicubic(picture, size_px), size_px, _torchvision_offset))
+
+
+def _tensor(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
+    """Do as torchvision up to 0.16 does with a float tensor."""
+    return _centre(_tensor_bicubic(picture, size_px, antialias=False), size_px, _torchvision_offset)
+
+
+def _tensor_antialias(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
+    """Do as torchvision from 0.17 on does with a float tensor."""
+    return _centre(_tensor_bicubic(picture, size_px, antialias=True), size_px, _torchvision_offset)
+
+
+RESIZES: dict[str, Resize] = {
+    PILLOW_BICUBIC: Resize("Pillow's bicubic filter, crop offset rounded down", _pillow_floor),
+    "pillow-bicubic-torchvision": Resize(
+        "Pillow's bicubic filter, crop offset rounded half to even", _pillow_torchvision
+    ),
+    "tensor-bicubic": Resize(
+        "torch's bicubic interpolation of float32 values without antialias, not clamped, crop "
+        "offset rounded half to even",
+        _tensor,
+    ),
+    "tensor-bicubic-antialias": Resize(
+        "torch's bicubic interpolation of float32 values with antialias, not clamped, crop offset "
+        "rounded half to even",
+        _tensor_antialias,
+    ),
+}
+
+
+def resized_shape(height: int, width: int, size_px: int) -> tuple[int, int]:
+    """Give the shape whose shorter side is `size_px`; the longer side is rounded down."""
+    short = min(height, width)
+    return int(height * size_px / short), int(width * size_px / short)
+
+
+def _pillow_bicubic(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    if min(height, width) == size_px:
+        return picture
+    new_height, new_width = resized_shape(height, width, size_px)
+    image = Image.fromarray(picture)
+    return np.asarray(image.resize((new_width, new_height), resample=Image.Resampling.BICUBIC))
+
+
+def _tensor_bicubic(
+    picture: NDArray[np.uint8], size_px: int, *, antialias: bool
+) -> NDArray[np.float32]:
+    """Resize after the values were brought to [0, 1]; the result may overshoot that range."""
+    import torch
+
+    values = _unit_range(picture)  # (H, W, 3)
+    height, width = picture.shape[:2]
+    if min(height, width) == size_px:
+        return values
+    tensor = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None]
+    resized = torch.nn.functional.interpolate(
+        tensor,
+        size=resized_shape(height, width, size_px),
+        mode="bicubic",
+        align_corners=False,
+        antialias=antialias,
+    )  # (1, 3, H', W')
+    return np.asarray(resized[0].permute(1, 2, 0).numpy())
+
+
+def _unit_range(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return picture.astype(np.float32) / np.float32(255)
+
+
+def _floor_offset(surplus: int) -> int:
+    return surplus // 2
+
+
+def _torchvision_offset(surplus: int) -> int:
+    return round(surplus / 2)
+
+
+def _centre(picture: NDArray[Any], size_px: int, offset: Callable[[int], int]) -> NDArray[Any]:
+    top, left = (offset(length - size_px) for length in picture.shape[:2])
+    return picture[top : top + size_px, left : left + size_px]
+
+
+def _other_steps(values: dict[str, Any]) -> list[str]:
+    """Name what the file asks for and `preprocess` does not do; older files leave most out."""
+    other = [f"{step}={values[step]}" for step in _STEPS if values.get(step, True) is not True]
+    if values.get("resample", Image.Resampling.BICUBIC) != Image.Resampling.BICUBIC:
+        other.append(f"resample={values['resample']}")
+    if abs(values.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
+        other.append(f"rescale_factor={values['rescale_factor']}")
+    if isinstance(values["size"], dict) and set(values["size"]) != {"shortest_edge"}:
+        other.append(f"size={values['size']}")
+    return other
+
+
+def _edges(size: int | dict[str, int]) -> set[int]:
+    return {size} if isinstance(size, int) else set(size.values())

@@ -1,0 +1,48 @@
+"""Pictures as PNG; the same pixels give the same bytes."""
+
+import functools
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.core.errors import RecordError
+
+PNG_COMPRESS_LEVEL = 6
+
+
+def encode_png(picture: NDArray[np.uint8]) -> bytes:
+    """Write a picture (H, W, 3) as PNG without metadata; the same pixels give the same bytes."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG", compress_level=PNG_COMPRESS_LEVEL)
+    return buffer.getvalue()
+
+
+def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Read a picture (H, W, 3).
+
+    Raises:
+        RecordError: the bytes are not a whole picture; `name` says whose.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise RecordError(f"{name}: not a whole picture ({error}); run `dvc repro`") from error
+
+
+def count_black(rows: Iterable[Mapping[str, Any]]) -> int:
+    """Count the pictures that are black all over, as a failed decoder or a filter leaves them."""
+    return sum(row["sha256"] == _black_sha256(row["width"], row["height"]) for row in rows)
+
+
+@functools.cache
+def _black_sha256(width: int, height: int) -> str:
+    return hashlib.sha256(encode_png(np.zeros((height, width, 3), np.uint8))).hexdigest()

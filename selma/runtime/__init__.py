@@ -1,0 +1,1 @@
+"""A stage's frame: params, signals, journal, work folder, progress bar."""

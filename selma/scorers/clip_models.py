@@ -1,0 +1,140 @@
+"""CLIP as a scorer: the cosine of a picture's and its prompt's features, made a score."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selma.core.devices import check_device, full_float32
+from selma.core.errors import RecordError
+from selma.core.fingerprints import weights_revision
+from selma.scorers.prompt_rules import Tokens, describe_prompts, prompt_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import CLIPModel
+
+    from selma.pictures.pixels import ImageSettings
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model that is ready to score pictures against their prompts.
+
+    Attributes:
+        about: in JSON's types, all that decides a score: version, unit, preprocessing, …
+        settings: how pictures become its input.
+        tokenize: prompts → Tokens.
+        score: ((N, 3, S, S) pixel values, tokens) → (N,) scores; all on the CPU.
+    """
+
+    about: Mapping[str, Any]
+    settings: "ImageSettings"
+    tokenize: Callable[[Sequence[str]], Tokens]
+    score: Callable[["torch.Tensor", Tokens], "torch.Tensor"]
+
+
+def load_clip(directory: Path, device: str) -> "CLIPModel":
+    """Read a CLIP in transformers' layout as float32, ready to score.
+
+    Raises:
+        ConfigError: the device is unknown or not there.
+        RecordError: config.json and weights do not fit each other.
+    """
+    import torch
+    from transformers import CLIPModel
+
+    check_device(device)
+    try:
+        clip, report = CLIPModel.from_pretrained(
+            directory,
+            dtype=torch.float32,
+            local_files_only=True,
+            output_loading_info=True,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        problem = " ".join(str(error).split())[:300]
+        raise RecordError(f"{directory}: not a CLIP model: {problem}") from error
+    wrong = {name: sorted(map(str, keys)) for name, keys in report.items() if keys}
+    if wrong:
+        raise RecordError(f"{directory}: weights and config.json do not fit: {wrong}")
+    return clip.eval().to(device)
+
+
+def clip_scorer(
+    directory: Path,
+    clip: "CLIPModel",
+    settings: "ImageSettings",
+    *,
+    version: str,
+    unit: str,
+    prompt_rule: str,
+    prefix: str,
+    to_score: Callable[["torch.Tensor"], "torch.Tensor"],
+) -> Scorer:
+    """Make a scorer of a CLIP's cosines.
+
+    Args:
+        directory: where tokenizer and weights are.
+        clip: of `load_clip`.
+        settings: how pictures become its input.
+        version: what the score is called.
+        unit: the score in words.
+        prompt_rule: a key of `PROMPT_RULES`.
+        prefix: put before each prompt.
+        to_score: cosines (N,) → scores (N,).
+
+    Raises:
+        MissingDataError: the tokenizer is not there.
+        RecordError: it is of another model.
+    """
+    text = clip.config.text_config
+    if settings.size_px != clip.config.vision_config.image_size:
+        raise RecordError(
+            f"{directory}: pictures become {settings.size_px} px squares, the vision tower wants "
+            f"{clip.config.vision_config.image_size}; preprocessor_config.json is of another model"
+        )
+    tokenize = prompt_tokenizer(
+        directory,
+        prompt_rule,
+        prefix=prefix,
+        max_tokens=text.max_position_embeddings,
+        vocab_size=text.vocab_size,
+        end_id=text.eos_token_id,
+    )
+
+    def score(pixel_values: "torch.Tensor", tokens: Tokens) -> "torch.Tensor":
+        with full_float32():
+            return to_score(clip_cosines(clip, pixel_values, tokens)).cpu()
+
+    about = {
+        "version": version,
+        "unit": unit,
+        "preprocessing": f"{settings}; "
+        + describe_prompts(prompt_rule, prefix, text.max_position_embeddings),
+        "revision": weights_revision(directory),
+        "device": clip.device.type,
+    }
+    return Scorer(about, settings, tokenize, score)
+
+
+def clip_cosines(clip: "CLIPModel", pixel_values: "torch.Tensor", tokens: Tokens) -> "torch.Tensor":
+    """Give the cosine of each picture with its prompt, (N,), on the model's device.
+
+    Args:
+        clip: both towers.
+        pixel_values: (N, 3, S, S).
+        tokens: of N prompts.
+    """
+    import torch
+
+    device = clip.device
+    pictures = clip.get_image_features(pixel_values=pixel_values.to(device)).pooler_output  # (N, D)
+    texts = clip.get_text_features(
+        input_ids=tokens.input_ids.to(device), attention_mask=tokens.attention_mask.to(device)
+    ).pooler_output  # (N, D)
+    # Some releases of transformers return the unprojected state here, of another width.
+    expected = (len(pixel_values), clip.config.projection_dim)
+    assert pictures.shape == texts.shape == expected, (pictures.shape, texts.shape, expected)
+    return torch.nn.functional.cosine_similarity(pictures, texts)

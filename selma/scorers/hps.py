@@ -1,0 +1,124 @@
+"""HPS v2: the names of its versions, and the numbers that its own benchmark reports.
+
+The benchmark has four styles of 800 prompts; a model's picture for the prompt of position 17 is
+`<style>/00017.jpg`. A score here is 100 · cosine. Where this differs from the authors' script:
+
+1. A missing picture is an error. They skip it, which moves all later ones to earlier chunks.
+2. If missing pictures are allowed, a picture stays in its own chunk.
+
+Source: HPS v2, arXiv 2306.09341.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.core.errors import RecordError
+
+HPS_VERSIONS = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
+RESIZE_BY_ANTIALIAS = {False: "tensor-bicubic", True: "tensor-bicubic-antialias"}
+STYLES = ("anime", "concept-art", "paintings", "photo")
+PICTURES_PER_STYLE = 800
+CHUNK = 80  # pictures
+
+
+@dataclass(frozen=True)
+class StyleScore:
+    """What the benchmark reports for one style.
+
+    Attributes:
+        mean: of the chunks' means.
+        deviation: the chunk means' population standard deviation, printed after ±.
+        pictures: how many were scored.
+    """
+
+    mean: float
+    deviation: float
+    pictures: int
+
+
+@dataclass(frozen=True)
+class BenchmarkScore:
+    """What the benchmark reports for a model.
+
+    Attributes:
+        styles: one for each of `STYLES`.
+        mean: of all pictures of all styles, reported as the average.
+        pictures: how many were scored.
+    """
+
+    styles: Mapping[str, StyleScore]
+    mean: float
+    pictures: int
+
+
+def picture_path(style: str, index: int) -> str:
+    """Name the picture for a prompt, below the model's folder.
+
+    Args:
+        style: one of `STYLES`.
+        index: the prompt's position in its style, from 0.
+
+    Raises:
+        RecordError: there is no such prompt.
+    """
+    if style not in STYLES or not 0 <= index < PICTURES_PER_STYLE:
+        raise RecordError(
+            f"HPS benchmark: no prompt {index} of style {style!r}; expected 0 to "
+            f"{PICTURES_PER_STYLE - 1} of {', '.join(STYLES)}"
+        )
+    return f"{style}/{index:05d}.jpg"
+
+
+def benchmark_score(
+    scores: Mapping[str, NDArray[np.float64]], *, partial: bool = False
+) -> BenchmarkScore:
+    """Aggregate scores as the benchmark does.
+
+    Args:
+        scores: for each of `STYLES`, one score a prompt (800,); NaN where there is no picture.
+        partial: whether pictures may be missing; a style needs one at least.
+
+    Raises:
+        RecordError: a style is missing or unknown, has another number of prompts, or lacks
+            pictures.
+    """
+    if set(scores) != set(STYLES):
+        raise RecordError(
+            f"HPS benchmark: got styles {', '.join(sorted(scores))}; expected {', '.join(STYLES)}"
+        )
+    styles = {style: style_score(scores[style], style, partial=partial) for style in STYLES}
+    pooled = np.concatenate([scores[style] for style in STYLES]).astype(np.float64)
+    pictures = sum(score.pictures for score in styles.values())
+    return BenchmarkScore(styles, float(np.nanmean(pooled)), pictures)
+
+
+def style_score(scores: NDArray[np.float64], style: str, *, partial: bool = False) -> StyleScore:
+    """Aggregate the scores of one style.
+
+    Args:
+        scores: one a prompt (800,); NaN where there is no picture.
+        style: its name, for the message.
+        partial: whether pictures may be missing; chunks without any are left out then.
+
+    Raises:
+        RecordError: there is another number of prompts, or pictures are missing.
+    """
+    if scores.shape != (PICTURES_PER_STYLE,):
+        raise RecordError(
+            f"HPS benchmark: {style} has scores of shape {scores.shape}, expected "
+            f"({PICTURES_PER_STYLE},)"
+        )
+    if np.isinf(scores).any():
+        raise RecordError(f"HPS benchmark: a score of {style} is infinite")
+    there = ~np.isnan(scores)
+    if not there.any() or not (partial or there.all()):
+        raise RecordError(
+            f"HPS benchmark: {int((~there).sum())} pictures of {style} are missing, first "
+            f"{picture_path(style, int(np.argmin(there)))}; draw them, or allow a partial result"
+        )
+    chunks = scores.astype(np.float64).reshape(-1, CHUNK)  # (10, 80)
+    means = [float(np.nanmean(chunk)) for chunk in chunks if not np.isnan(chunk).all()]
+    return StyleScore(float(np.mean(means)), float(np.std(means)), int(there.sum()))

@@ -1,0 +1,184 @@
+"""The reward model in ImageReward's form: BLIP's vision tower, a text tower that sees it, a head.
+
+Source: ImageReward, arXiv 2304.05977. A directory holds config.json (`RewardConfig`),
+model.safetensors, the tokenizer's files and preprocessor_config.json (see `pixels`).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selma.core.errors import MissingDataError, RecordError
+
+if TYPE_CHECKING:
+    import torch
+
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """The shape of a reward model and the constants that put its output on a scale.
+
+    Attributes:
+        vision: settings of `BlipVisionConfig` (set `initializer_range`, its default is 1e-10).
+        text: settings of `BlipTextConfig`; `is_decoder` and `encoder_hidden_size` are ours to set.
+        head_sizes: widths of the head's hidden layers; ImageReward's are 1024, 128, 64, 16.
+        head_dropouts: the dropout after each hidden layer, in training only.
+        text_max_tokens: prompts are cut and padded to this many tokens; ImageReward's is 35.
+        reward_mean: mean of the raw rewards over the data that fixes the scale.
+        reward_standard_deviation: their standard deviation.
+    """
+
+    vision: Mapping[str, Any]
+    text: Mapping[str, Any]
+    head_sizes: tuple[int, ...]
+    head_dropouts: tuple[float, ...]
+    text_max_tokens: int
+    reward_mean: float
+    reward_standard_deviation: float
+
+
+class RewardModel:
+    """How much people would like a picture for a prompt; higher is better.
+
+    Attributes:
+        config: what `build` was given, with the scale in force.
+        network: the trained parts, named vision, text and head; call `.train()`, `.to()` on it.
+    """
+
+    def __init__(self, config: RewardConfig, network: "torch.nn.ModuleDict") -> None:
+        """Join a config with its parts; use `build` or `load`."""
+        self.config = config
+        self.network = network
+
+    def forward(
+        self,
+        pixel_values: "torch.Tensor",
+        input_ids: "torch.Tensor",
+        attention_mask: "torch.Tensor",
+    ) -> "torch.Tensor":
+        """Give the raw reward of each pair, before it is put on a scale.
+
+        Args:
+            pixel_values: (N, 3, H, W), normalised as `pixels.preprocess` does.
+            input_ids: (N, T) token ids, T ≤ text_max_tokens.
+            attention_mask: (N, T), 1 for a token and 0 for padding.
+
+        Returns:
+            (N,).
+        """
+        patches = self.network["vision"](pixel_values=pixel_values).last_hidden_state  # (N, P, D)
+        text = self.network["text"](
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            encoder_hidden_states=patches,
+            is_decoder=False,
+        ).last_hidden_state  # (N, T, D)
+        raw: torch.Tensor = self.network["head"](text[:, 0])[:, 0]  # (N,)
+        return raw
+
+    def reward(
+        self,
+        pixel_values: "torch.Tensor",
+        input_ids: "torch.Tensor",
+        attention_mask: "torch.Tensor",
+    ) -> "torch.Tensor":
+        """Give the reward on its scale: (raw − mean) / standard deviation, (N,)."""
+        raw = self.forward(pixel_values, input_ids, attention_mask)
+        return (raw - self.config.reward_mean) / self.config.reward_standard_deviation
+
+    def set_scale(self, mean: float, standard_deviation: float) -> None:
+        """Fix the scale, so that raw rewards of this mean and deviation become 0 and 1."""
+        self.config = replace(
+            self.config, reward_mean=mean, reward_standard_deviation=standard_deviation
+        )
+
+    def named_parameters(self) -> Iterator[tuple[str, "torch.nn.Parameter"]]:
+        """Yield what is trained, by name."""
+        return self.network.named_parameters()
+
+
+def build(config: RewardConfig) -> RewardModel:
+    """Make a reward model with fresh weights, drawn from torch's global generator; seed that first.
+
+    Raises:
+        RecordError: the config's parts do not fit each other.
+    """
+    from torch import nn
+    from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
+
+    if len(config.head_sizes) != len(config.head_dropouts):
+        raise RecordError(
+            f"reward model config: head_sizes has {len(config.head_sizes)} entries and "
+            f"head_dropouts {len(config.head_dropouts)}; give one dropout for each hidden layer"
+        )
+    vision = BlipVisionModel(BlipVisionConfig(**config.vision))
+    # is_decoder gives the text tower its cross-attention; `forward` still reads both directions.
+    text_config = BlipTextConfig(
+        **config.text, is_decoder=True, encoder_hidden_size=vision.config.hidden_size
+    )
+    text = BlipTextModel(text_config, add_pooling_layer=False)
+    layers: list[nn.Module] = []
+    width = text_config.hidden_size
+    for size, dropout in zip(config.head_sizes, config.head_dropouts, strict=True):
+        layers += [nn.Linear(width, size), nn.Dropout(dropout)]
+        width = size
+    head = nn.Sequential(*layers, nn.Linear(width, 1))
+    return RewardModel(config, nn.ModuleDict({"vision": vision, "text": text, "head": head}))
+
+
+def save(model: RewardModel, directory: Path) -> None:
+    """Write config.json and model.safetensors; the caller saves tokenizer and image settings."""
+    write(model.config, model.network.state_dict(), directory)
+
+
+def write(config: RewardConfig, weights: "Mapping[str, torch.Tensor]", directory: Path) -> None:
+    """Write what `load` reads, from the state dict of a network; as `save`."""
+    from safetensors.torch import save_file
+
+    directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(config), indent=2, sort_keys=True) + "\n"
+    (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
+    tensors = {name: t.detach().contiguous() for name, t in weights.items()}
+    save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def load(directory: Path) -> RewardModel:
+    """Read a reward model that `save` or `write` wrote as float32, ready to score (no dropout).
+
+    Raises:
+        MissingDataError: a file is not there.
+        RecordError: the config or the weights are damaged, or do not fit each other; a key that is
+            missing or too many is an error, because a reward computed without it looks plausible.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    config = _read_config(directory / CONFIG_FILE)
+    path = directory / WEIGHTS_FILE
+    if not path.exists():
+        raise MissingDataError(f"{path}: not found; run `dvc pull`")
+    model = build(config)
+    try:
+        model.network.load_state_dict(load_file(path), strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        problem = " ".join(str(error).split())
+        raise RecordError(
+            f"{path}: not the weights of {directory / CONFIG_FILE}: {problem}"
+        ) from error
+    model.network.eval()
+    return model
+
+
+def _read_config(path: Path) -> RewardConfig:
+    if not path.exists():
+        raise MissingDataError(f"{path}: not found; run `dvc pull`")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values |= {name: tuple(values[name]) for name in ("head_sizes", "head_dropouts")}
+        return RewardConfig(**values)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path}: not a reward model's config: {error!r}") from error

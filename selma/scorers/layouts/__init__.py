@@ -1,0 +1,1 @@
+"""Published checkpoints turned into the layouts that the scorers load."""

@@ -1,0 +1,284 @@
+"""Preference scorers: how much people would like a picture for its prompt, higher is better.
+
+Each is a local directory of safetensors weights, configs and tokenizer files: the pocket models,
+PickScore as it is published, and what `selma convert` makes of the checkpoints of HPS and
+ImageReward. All run in float32.
+Sources: PickScore, arXiv 2305.01569; HPS v2, arXiv 2306.09341; ImageReward, arXiv 2304.05977.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selma.core.devices import check_device, full_float32
+from selma.core.errors import ConfigError, RecordError
+from selma.core.fingerprints import weights_revision
+from selma.scorers.clip_models import Scorer, clip_scorer, load_clip
+from selma.scorers.clipscore import load_clipscore
+from selma.scorers.hps import HPS_VERSIONS, RESIZE_BY_ANTIALIAS
+from selma.scorers.prompt_rules import Tokens, describe_prompts, prompt_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from selma.pictures.pixels import ImageSettings
+
+logger = logging.getLogger(__name__)
+Row = Mapping[str, Any]
+HPS_FACTOR = 100.0  # HPS prints 100 × cosine, whatever scale the model learned
+ORIGIN_FILE = "selma.json"
+LIBRARIES = ("numpy", "pillow", "tokenizers", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a converted model was made from; kept beside it in `ORIGIN_FILE`.
+
+    Attributes:
+        metric: a key of `SCORERS`.
+        version: of the metric.
+        source_file: name of the checkpoint.
+        source_sha256: of its bytes.
+        resize: a key of `pixels.RESIZES`, what the model's authors did.
+    """
+
+    metric: str
+    version: str
+    source_file: str
+    source_sha256: str
+    resize: str
+
+
+def read_origin(directory: Path, metric: str) -> Origin | None:
+    """Read what a folder was converted from; None if it was not.
+
+    Raises:
+        RecordError: the file is damaged, or speaks of another metric.
+    """
+    path = directory / ORIGIN_FILE
+    if not path.exists():
+        return None
+    try:
+        origin = Origin(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"{path}: does not say what was converted: {error}") from error
+    if origin.metric != metric:
+        raise RecordError(
+            f"{path}: the model is of metric {origin.metric!r}, expected {metric!r}; "
+            "give the folder of the right model"
+        )
+    return origin
+
+
+def write_origin(origin: Origin, directory: Path) -> None:
+    """Write `ORIGIN_FILE`."""
+    text = json.dumps(asdict(origin), indent=2, sort_keys=True) + "\n"
+    (directory / ORIGIN_FILE).write_text(text, encoding="utf-8")
+
+
+def load_pickscore(directory: Path, version: str, *, device: str = "cpu") -> Scorer:
+    """Load a CLIP that scores exp(logit_scale) · cosine, the scale read from the weights.
+
+    Raises:
+        ConfigError: the device is unknown or not there.
+        MissingDataError: a file is not there.
+        RecordError: the files do not fit each other, or are of another metric.
+    """
+    settings, _ = _settings_and_origin(directory, "pickscore")
+    clip = load_clip(directory, device)
+    scale = float(clip.logit_scale.detach().exp())
+    return clip_scorer(
+        directory,
+        clip,
+        settings,
+        version=version,
+        unit="exp(logit_scale) * cosine",
+        prompt_rule="transformers",
+        prefix="",
+        to_score=lambda cosines: scale * cosines,
+    )
+
+
+def load_hps(
+    directory: Path, version: str, *, device: str = "cpu", antialias: bool | None = None
+) -> Scorer:
+    """Load a CLIP that scores 100 · cosine.
+
+    Args:
+        directory: made by `selma convert hps`, or a CLIP that is no version of HPS.
+        version: of the model; scores of two versions must not be compared.
+        device: "cpu" or "cuda".
+        antialias: of the resize of a tensor, whose default in torchvision changed to true in 0.17
+            and moves scores; None takes what the folder says. Pillow always does it.
+
+    Raises:
+        ConfigError: the device is unknown or not there, or Pillow shall not antialias.
+        MissingDataError: a file is not there.
+        RecordError: the folder holds another version, or its files do not fit each other.
+    """
+    settings, origin = _settings_and_origin(directory, "hps")
+    held = None if origin is None else origin.version
+    if held != version and (held is not None or version in HPS_VERSIONS):
+        raise RecordError(
+            f"{directory}: holds {f'HPS {held}' if held else f'no {ORIGIN_FILE}'}, expected HPS "
+            f"{version}; versions are not comparable, make the folder with "
+            f"`selma convert hps {HPS_VERSIONS.get(version, 'CKPT')} --version {version}`"
+        )
+    if antialias is not None and origin is not None:
+        settings = replace(settings, resize=RESIZE_BY_ANTIALIAS[antialias])
+    elif antialias is False:
+        raise ConfigError(
+            f"{directory}: its pictures are resized by Pillow, which always antialiases; "
+            "set antialias to true"
+        )
+    scorer = clip_scorer(
+        directory,
+        load_clip(directory, device),
+        settings,
+        version=version,
+        unit=f"{HPS_FACTOR:g} * cosine",
+        prompt_rule="transformers" if origin is None else "open_clip",
+        prefix="",
+        to_score=lambda cosines: HPS_FACTOR * cosines,
+    )
+    filtered = settings.resize != RESIZE_BY_ANTIALIAS[False]
+    about = {**scorer.about, "antialias": filtered, **_checkpoint(origin)}
+    return replace(scorer, about=about)
+
+
+def load_imagereward(directory: Path, version: str, *, device: str = "cpu") -> Scorer:
+    """Load a reward model (see `image_reward`) that scores (raw − mean) / standard deviation.
+
+    Raises:
+        ConfigError: the device is unknown or not there.
+        MissingDataError: a file is not there.
+        RecordError: the files do not fit each other, or are of another metric.
+    """
+    from selma.scorers import image_reward
+
+    check_device(device)
+    settings, origin = _settings_and_origin(directory, "imagereward")
+    model = image_reward.load(directory)
+    model.network.to(device)
+    max_tokens = model.config.text_max_tokens
+    tokenize = prompt_tokenizer(
+        directory,
+        "transformers",
+        prefix="",
+        max_tokens=max_tokens,
+        vocab_size=model.config.text["vocab_size"],
+        end_id=None,
+    )
+
+    def score(pixel_values: "torch.Tensor", tokens: Tokens) -> "torch.Tensor":
+        inputs = (pixel_values, tokens.input_ids, tokens.attention_mask)
+        with full_float32():
+            return model.reward(*(tensor.to(device) for tensor in inputs)).cpu()
+
+    about = {
+        "version": version,
+        "unit": "(raw - mean) / standard deviation",
+        "preprocessing": f"{settings}; {describe_prompts('transformers', '', max_tokens)}",
+        "revision": weights_revision(directory),
+        "device": device,
+        **_checkpoint(origin),
+    }
+    return Scorer(about, settings, tokenize, score)
+
+
+SCORERS: dict[str, Callable[..., Scorer]] = {
+    "clipscore": load_clipscore,
+    "hps": load_hps,
+    "imagereward": load_imagereward,
+    "pickscore": load_pickscore,
+}
+
+
+def score_samples(
+    samples: Sequence[Row],
+    scorer: Scorer,
+    *,
+    metric: str,
+    judge: str,
+    sources: Mapping[str, str],
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Score each picture against its own prompt.
+
+    Args:
+        samples: rows of a samples table.
+        scorer: the preference model.
+        metric: kept in what is said about the scores.
+        judge: names the scorer's weights; kept as well.
+        sources: item id → where the prompt comes from.
+        batch_size: pictures at a time.
+        advance: told how many pictures are done.
+
+    Returns:
+        Rows of a scores table, whose `details` say whether the prompt was truncated, and what is
+        to be kept about them all.
+
+    Raises:
+        RecordError: a picture cannot be read, a score is not finite, or an item has no source.
+    """
+    import torch
+
+    from selma.pictures.pixels import decode_png, preprocess
+
+    rows: list[dict[str, Any]] = []
+    cut_prompts = 0
+    for start in range(0, len(samples), batch_size):
+        batch = samples[start : start + batch_size]
+        for row in batch:
+            if row["item_id"] not in sources:
+                raise RecordError(f"{judge}: item {row['item_id']!r} is not in the benchmark")
+        pixels = preprocess([decode_png(row["image"]["bytes"]) for row in batch], scorer.settings)
+        tokens = scorer.tokenize([row["prompt"] for row in batch])
+        with torch.inference_mode():
+            scores = scorer.score(torch.from_numpy(pixels), tokens)
+        if not bool(torch.isfinite(scores).all()):
+            raise RecordError(f"{judge}: a score of items {batch[0]['item_id']!r} … is not finite")
+        for row, value, cut in zip(batch, scores.tolist(), tokens.truncated, strict=True):
+            rows.append(
+                {
+                    "item_id": row["item_id"],
+                    "sample": row["sample"],
+                    "source": sources[row["item_id"]],
+                    "score": value,
+                    "weight": 1.0,
+                    "details": json.dumps({"truncated": cut}),
+                }
+            )
+        cut_prompts += sum(tokens.truncated)
+        advance(len(batch))
+    if cut_prompts:
+        logger.warning("%s: %d of %d prompts were truncated", metric, cut_prompts, len(rows))
+    about = {
+        **scorer.about,
+        "metric": metric,
+        "policy": "",
+        "judge": judge,
+        "libraries": {name: package_version(name) for name in LIBRARIES},
+        "truncated": cut_prompts,
+    }
+    return rows, about
+
+
+def _settings_and_origin(directory: Path, metric: str) -> tuple["ImageSettings", Origin | None]:
+    """Read how pictures are prepared and what the folder was made from."""
+    from selma.pictures.pixels import read_image_settings
+
+    settings, origin = read_image_settings(directory), read_origin(directory, metric)
+    return settings if origin is None else replace(settings, resize=origin.resize), origin
+
+
+def _checkpoint(origin: Origin | None) -> dict[str, str]:
+    """Name what a converted model was made from."""
+    if origin is None:
+        return {}
+    return {"checkpoint": f"{origin.source_file}, sha256:{origin.source_sha256}"}

@@ -1,0 +1,1 @@
+"""Training: the loop, cached moments, the objective, adapters under training."""

@@ -1,0 +1,198 @@
+"""A training loop whose every step depends on its number alone, so that it resumes exactly."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selma.core.errors import RecordError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where and how often a training keeps its state; `path` is one safetensors file."""
+
+    path: Path
+    every_steps: int
+
+
+@dataclass
+class TrainingState:
+    """Everything that decides the next step: weights, Adam's moments, the average, the step."""
+
+    parameters: Mapping[str, "torch.nn.Parameter"]
+    optimiser: "torch.optim.Optimizer"
+    average: dict[str, "torch.Tensor"] = field(default_factory=dict)
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write the state to one safetensors file, whole or not at all."""
+        import torch
+        from safetensors.torch import save_file
+
+        tensors = {f"weight/{name}": p.detach() for name, p in self.parameters.items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimiser.state[parameter].items():
+                tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value)
+        tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        header = json.dumps({"step": self.step, "losses": self.losses})
+        save_file(tensors, part, metadata={"state": header})
+        os.replace(part, path)
+
+    def load(self, path: Path) -> None:
+        """Take up the state that `save` wrote.
+
+        Raises:
+            RecordError: the file is damaged or belongs to other parameters.
+        """
+        import torch
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as handle:
+                header = json.loads(handle.metadata()["state"])
+                tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+            with torch.no_grad():
+                for name, parameter in self.parameters.items():
+                    parameter.copy_(tensors[f"weight/{name}"])
+        except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+            raise RecordError(
+                f"{path}: not a checkpoint of this training; delete it ({error})"
+            ) from error
+        self.average = {
+            name: _as_kept_for(parameter, tensors[f"average/{name}"])
+            for name, parameter in self.parameters.items()
+            if f"average/{name}" in tensors
+        }
+        for name, parameter in self.parameters.items():
+            self.optimiser.state[parameter] = {
+                key.split("/")[1]: _as_kept_for(parameter, tensor)
+                for key, tensor in tensors.items()
+                if key.startswith("optimiser/") and key.split("/", 2)[2] == name
+            }
+        self.step, self.losses = header["step"], header["losses"]
+
+
+def _as_kept_for(parameter: "torch.Tensor", stored: "torch.Tensor") -> "torch.Tensor":
+    """Give a stored tensor the device and memory layout that training gives a parameter's state.
+
+    A file holds row-major tensors on the CPU, but fused AdamW wants the state beside its parameter
+    and pairs their values by their place in memory, without a word when the layouts differ.
+    """
+    import torch
+
+    if stored.shape != parameter.shape:  # the step count
+        return stored.to(parameter.device)
+    return torch.empty_like(parameter, dtype=stored.dtype, requires_grad=False).copy_(stored)
+
+
+def train(
+    parameters: Mapping[str, "torch.nn.Parameter"],
+    loss_at: Callable[[int], "torch.Tensor"],
+    *,
+    train_steps: int,
+    learning_rate_at: Callable[[int], float],
+    weight_decay: float = 0.01,
+    max_gradient_norm: float = 1.0,
+    average_decay: float | None = None,
+    checkpointing: Checkpointing | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+    on_state: Callable[[TrainingState], None] | None = None,
+) -> TrainingState:
+    """Minimise a loss with AdamW; mutates `parameters`.
+
+    A run that was killed and is started again ends in the same bytes: the state on disk is complete
+    and `loss_at` draws all its randomness from the step's number.
+
+    Args:
+        parameters: what is trained, by name.
+        loss_at: the loss of step 0 … train_steps − 1, a scalar that depends on the step alone.
+        train_steps: number of updates.
+        learning_rate_at: the learning rate of each step.
+        weight_decay: AdamW's decoupled decay.
+        max_gradient_norm: the gradient of all parameters together is clipped to this norm.
+        average_decay: keep an exponential moving average of the weights with this decay, warmed up
+            as min(decay, (1 + step) / (10 + step)); None keeps none.
+        checkpointing: where to keep the state; an existing one is taken up.
+        on_step: called after each step with the number of steps done and the loss.
+        on_state: called after each step with the whole state, to look at, not to change.
+
+    Returns:
+        The final state, with one loss per step.
+
+    Raises:
+        RecordError: the checkpoint cannot be read.
+        FloatingPointError: a loss is not finite.
+    """
+    import torch
+
+    optimiser = torch.optim.AdamW(
+        list(parameters.values()), lr=learning_rate_at(0), weight_decay=weight_decay, fused=True
+    )
+    state = TrainingState(parameters, optimiser)
+    if average_decay is not None:
+        state.average = {name: p.detach().clone() for name, p in parameters.items()}
+    if checkpointing is not None and checkpointing.path.exists():
+        state.load(checkpointing.path)
+    while state.step < train_steps:
+        optimiser.param_groups[0]["lr"] = learning_rate_at(state.step)
+        loss = loss_at(state.step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(list(parameters.values()), max_gradient_norm)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        value = float(loss.detach())
+        if value != value or value in (float("inf"), float("-inf")):
+            raise FloatingPointError(f"the loss of step {state.step} is {value}")
+        if average_decay is not None:
+            decay = min(average_decay, (1 + state.step) / (10 + state.step))
+            averages = [state.average[name] for name in parameters]
+            with torch.no_grad():
+                torch._foreach_lerp_(averages, [p.detach() for p in parameters.values()], 1 - decay)
+        state.losses.append(value)
+        state.step += 1
+        if checkpointing is not None and state.step % checkpointing.every_steps == 0:
+            state.save(checkpointing.path)
+        if on_step is not None:
+            on_step(state.step, value)
+        if on_state is not None:
+            on_state(state)
+    return state
+
+
+def one_cycle(
+    peak: float, train_steps: int, *, warmup_share: float = 0.05
+) -> Callable[[int], float]:
+    """Give a learning-rate schedule: linear warm-up to `peak`, then a cosine to zero."""
+    import math
+
+    warmup = max(1, round(train_steps * warmup_share))
+
+    def learning_rate_at(step: int) -> float:
+        if step < warmup:
+            return peak * (step + 1) / warmup
+        done = (step - warmup) / max(1, train_steps - warmup)
+        return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    return learning_rate_at
+
+
+def with_cooldown(
+    learning_rate_at: Callable[[int], float], train_steps: int, cooldown_steps: int
+) -> Callable[[int], float]:
+    """End a schedule early: over the last `cooldown_steps` the rate goes linearly to zero."""
+
+    def cooled(step: int) -> float:
+        left = (train_steps - step) / cooldown_steps if cooldown_steps else 1.0
+        return learning_rate_at(step) * min(1.0, left)
+
+    return cooled

@@ -1,0 +1,296 @@
+"""The endpoint judge with its real client against a small server on loopback."""
+
+import base64
+import io
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from selma.core.errors import BackendError, ConfigError, RecordError
+from selma.judges.endpoint import load_endpoint
+from selma.judges.protocol import JudgeSettings, Question
+
+KEY = "sk-secret-0123456789"
+Answer = tuple[int, Any]
+PICTURES = [np.full((2 + n, 3, 3), 10 * n, np.uint8) for n in range(4)]
+QUESTIONS = [Question(f"Is it {word}?", ()) for word in ("red", "blue", "tall")]
+ERROR = {"error": {"message": "no", "type": "t", "code": None}}
+
+
+def completion(text: str | None, reason: str = "stop", **message: Any) -> dict[str, Any]:
+    choice = {
+        "index": 0, "finish_reason": reason,
+        "message": {"role": "assistant", "content": text, **message},
+    }  # fmt: skip
+    usage = {"prompt_tokens": 90, "completion_tokens": 2, "total_tokens": 92}
+    return {
+        "id": "c", "object": "chat.completion", "created": 0, "model": "m",
+        "choices": [choice], "usage": usage,
+    }  # fmt: skip
+
+
+def seen(request: dict[str, Any]) -> tuple[np.ndarray, str]:
+    """Read picture and text out of a request."""
+    (message,) = request["messages"]
+    shown, said = message["content"]
+    data = shown["image_url"]["url"].removeprefix("data:image/png;base64,")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), said["text"]
+
+
+def honest(request: dict[str, Any]) -> Answer:
+    """Name what was seen and asked."""
+    picture, text = seen(request)
+    return 200, completion(f" {picture.shape[0]}x{picture[0, 0, 0]} {text}\n")
+
+
+class Server(ThreadingHTTPServer):
+    """Answers each request by a function, and remembers it."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answer: Callable[[dict[str, Any]], Answer] = honest
+        self.requests: list[dict[str, Any]] = []
+        self.under_way, self.most_under_way = 0, 0
+        self.lock = threading.Lock()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Records the request and sends its answer; bytes go out as they are."""
+
+    server: Server
+
+    def do_POST(self) -> None:  # noqa: N802
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        key = self.headers["Authorization"]
+        with self.server.lock:
+            self.server.requests.append({"path": self.path, "authorization": key, **body})
+            self.server.under_way += 1
+            self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
+        status, answer = self.server.answer(body)
+        with self.server.lock:
+            self.server.under_way -= 1
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        kind = "text/html" if data.startswith(b"<") else "application/json"
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Retry-After-Ms", "1")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Be silent."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server()
+    try:
+        socket.create_connection(("127.0.0.1", server.server_port), timeout=5).close()
+    except OSError:
+        server.server_close()
+        pytest.skip("no loopback interface: this process has no network at all")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def settings(**changes: Any) -> JudgeSettings:
+    values: dict[str, Any] = {
+        "path": "m-2024", "revision": None, "dtype": "float32", "device": "cpu",
+        "template": "yes-no", "questions_per_batch": 4, "max_new_tokens": 8, "beams": 1,
+    }  # fmt: skip
+    return JudgeSettings(**{**values, **changes})
+
+
+def judge(retries: int = 2, **changes: Any):
+    replies = changes.pop("replies", None)
+    return load_endpoint(settings(**changes), replies=replies, timeout_s=5.0, retries=retries)
+
+
+def test_a_request_holds_picture_question_and_greedy_decoding(server: Server):
+    assert judge()(PICTURES[1:2], [QUESTIONS[:1]]) == [["3x10 Is it red? answer only yes or no"]]
+    (request,) = server.requests
+    picture, text = seen(request)
+    assert np.array_equal(picture, PICTURES[1])
+    assert text == "Is it red? answer only yes or no"
+    assert (request["path"], request["model"]) == ("/v1/chat/completions", "m-2024")
+    assert request["authorization"] == f"Bearer {KEY}"
+    assert (request["temperature"], request["seed"]) == (0, 0)
+    assert request["max_completion_tokens"] == 8
+
+
+@pytest.mark.parametrize("parallel", [1, 3, 50])
+def test_answers_keep_their_order_however_many_requests_are_under_way(server: Server, parallel):
+    def slow_at_first(request: dict[str, Any]) -> Answer:
+        time.sleep(0.05 if len(server.requests) < 4 else 0)
+        return honest(request)
+
+    server.answer = slow_at_first
+    asked = [QUESTIONS, [], QUESTIONS[:1], QUESTIONS[::-1]]
+    given = judge(questions_per_batch=parallel, template="bare")(PICTURES, asked)
+    assert given == [
+        [f"{p.shape[0]}x{p[0, 0, 0]} {q.question}" for q in row]
+        for p, row in zip(PICTURES, asked, strict=True)
+    ]
+    assert len(server.requests) == 7
+    assert 1 <= server.most_under_way <= parallel
+
+
+def test_the_same_question_about_the_same_picture_is_asked_once(server: Server):
+    ask = judge()
+    first = ask([PICTURES[0], PICTURES[0].copy()], [QUESTIONS, QUESTIONS])
+    assert first[0] == first[1] and len(server.requests) == 3
+    assert ask(PICTURES[:1], [QUESTIONS])[0] == first[0] and len(server.requests) == 3
+    assert (ask.usage.requests, ask.usage.prompt_tokens, ask.usage.reply_tokens) == (3, 270, 6)
+
+
+def test_a_busy_server_is_asked_again(server: Server):
+    answers = [(429, ERROR), (500, ERROR)]
+    server.answer = lambda request: answers.pop() if answers else honest(request)
+    assert judge()(PICTURES[:1], [QUESTIONS[:1]])[0][0].startswith("2x0")
+    assert len(server.requests) == 3
+
+
+def test_what_was_answered_before_a_failure_is_not_paid_twice(server: Server, tmp_path):
+    path = tmp_path / "replies.jsonl"
+
+    def fail_at_tall(request: dict[str, Any]) -> Answer:
+        return (500, ERROR) if "tall" in seen(request)[1] else honest(request)
+
+    server.answer = fail_at_tall
+    with pytest.raises(BackendError, match="InternalServerError.*run again"):
+        judge(retries=0, questions_per_batch=1, replies=path)(PICTURES, [QUESTIONS] * 4)
+    assert len(server.requests) == 3  # none after the failure
+    server.answer = honest
+    server.requests.clear()
+    again = judge(replies=path)
+    given = again(PICTURES, [QUESTIONS] * 4)
+    assert len(server.requests) == again.usage.requests == 10
+    server.requests.clear()
+    assert judge(replies=path)(PICTURES, [QUESTIONS] * 4) == given
+    assert server.requests == []
+    with pytest.raises(RecordError, match="holds answers of another judge"):
+        judge(replies=path, path="m-2025")
+
+
+def test_requests_under_way_at_a_failure_are_kept(server: Server, tmp_path):
+    both = threading.Barrier(2, timeout=5)
+
+    def one_fails(request: dict[str, Any]) -> Answer:
+        both.wait()
+        if "red" in seen(request)[1]:
+            return 500, ERROR
+        time.sleep(0.1)
+        return honest(request)
+
+    server.answer = one_fails
+    with pytest.raises(BackendError):
+        judge(retries=0, questions_per_batch=2, replies=tmp_path / "r")(PICTURES[:1], [QUESTIONS])
+    server.answer = honest
+    server.requests.clear()
+    judge(replies=tmp_path / "r")(PICTURES[:1], [QUESTIONS])
+    assert sorted(seen(request)[1].split()[2] for request in server.requests) == ["red?", "tall?"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (completion("Yes, ther", "length"), "cut off at 8 tokens: 'Yes, ther'; raise max_new_tok"),
+        (completion(""), "no reply to 'Is it red.*finish_reason 'stop'"),
+        (completion(None, "content_filter"), "finish_reason 'content_filter'"),
+        (completion(None, refusal="I can't\nhelp"), "finish_reason 'stop', I can't help"),
+        ({**completion("yes"), "choices": []}, "gave no chat completion; check OPENAI_BASE_URL"),
+        ({"detail": "x"}, "gave no chat completion"),
+        (b"<html>welcome</html>", "gave no chat completion"),
+        (b'{"choices": [', "JSONDecodeError.*check OPENAI_BASE_URL"),
+    ],
+)
+def test_what_is_no_answer_is_an_error(server: Server, answer, problem):
+    server.answer = lambda request: (200, answer)
+    with pytest.raises(BackendError, match=problem):
+        judge()(PICTURES[:1], [QUESTIONS[:1]])
+
+
+def test_a_refused_key_is_one_error_that_does_not_tell_the_key(server: Server, caplog):
+    server.answer = lambda request: (
+        401,
+        {"error": {"message": f"Incorrect API key: {KEY}\nsee"}},
+    )
+    with caplog.at_level(logging.DEBUG), pytest.raises(BackendError) as caught:
+        judge(questions_per_batch=1)(PICTURES[:1], [QUESTIONS])
+    message = str(caught.value)
+    assert "check OPENAI_API_KEY" in message and "m-2024" in message
+    assert KEY not in message and "\n" not in message
+    assert len(server.requests) == 1
+    assert KEY not in "".join(r.getMessage() for r in caplog.records if r.name.startswith("selma"))
+
+
+def test_no_server_is_one_error(monkeypatch: pytest.MonkeyPatch, server: Server):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    with pytest.raises(BackendError, match="OPENAI_BASE_URL"):
+        judge(retries=0)(PICTURES[:1], [QUESTIONS[:1]])
+
+
+def test_a_given_address_comes_before_the_environment(server: Server, monkeypatch):
+    address = f"http://127.0.0.1:{server.server_port}/other/v1"
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    ask = load_endpoint(settings(), base_url=address)
+    ask(PICTURES[:1], [QUESTIONS[:1]])
+    assert server.requests[0]["path"] == "/other/v1/chat/completions"
+    assert ask.about["address"] == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:word@127.0.0.1/v1",
+        "http://127.0.0.1/v1?api-key=1",
+        f"http://127.0.0.1/{KEY}/v1",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_without_telling_it(monkeypatch, address):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    with pytest.raises(ConfigError, match="the address of 127.0.0.1 holds") as caught:
+        judge()
+    assert not any(secret in str(caught.value) for secret in ("word@", "api-key=1", KEY))
+
+
+def test_settings_that_a_server_does_not_know_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for changes, problem in (
+        ({"beams": 5}, "beams is 5"),
+        ({"path": ""}, "wants the server's name"),
+        ({"questions_per_batch": 0}, "questions_per_batch is 0"),
+        ({"template": "loud"}, "unknown template 'loud'"),
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            judge(**changes)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
+        judge()
+
+
+def test_about_is_json_and_holds_no_key(server: Server):
+    one, two = (judge(questions_per_batch=n, revision="r").about for n in (1, 2))
+    assert json.dumps(one) == json.dumps(two) and KEY not in json.dumps(one)
+    assert (one["path"], one["revision"], one["template"]) == ("m-2024", "r", "yes-no")
+    assert one["decoding"] == {"max_completion_tokens": 8, "seed": 0, "temperature": 0}

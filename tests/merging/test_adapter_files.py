@@ -1,0 +1,176 @@
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from selma.core.errors import AdapterMismatchError, MissingDataError, RecordError
+from selma.merging.factors import LoraFactors
+from selma.merging.files import factors_of, read_adapter, read_provenance, write_adapter
+
+PROVENANCE = {"name": "count", "seed": 3, "lora": {"rank": 2}}
+
+
+def layer(seed, out, inside, rank, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    a = torch.randn(rank, inside, generator=generator)
+    return LoraFactors(a, torch.randn(out, rank, generator=generator), scale)
+
+
+def adapter():
+    return {"a.to_q": layer(0, 4, 6, 2), "a.to_out.0": layer(1, 6, 4, 3, scale=0.5)}
+
+
+def test_what_is_written_is_read_back_with_the_scale_in_b(tmp_path):
+    path = tmp_path / "x.safetensors"
+    write_adapter(path, adapter(), PROVENANCE)
+    found = read_adapter(path)
+    assert sorted(found) == ["a.to_out.0", "a.to_q"]
+    for name, factors in adapter().items():
+        assert found[name].scale == 1
+        torch.testing.assert_close(found[name].delta(), factors.delta())
+    assert read_provenance(path) == {"format": 1, **PROVENANCE}
+
+
+def test_the_bytes_depend_on_the_content_alone(tmp_path):
+    write_adapter(tmp_path / "x", adapter(), PROVENANCE)
+    backwards = dict(reversed(adapter().items()))
+    write_adapter(tmp_path / "y", backwards, dict(reversed(PROVENANCE.items())))
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+
+
+def test_there_is_one_metadata_key_and_it_is_the_one_that_diffusers_reads(tmp_path):
+    from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+
+    path = tmp_path / "x.safetensors"
+    write_adapter(path, adapter(), PROVENANCE)
+    with safe_open(path, framework="pt") as handle:
+        assert list(handle.metadata()) == [LORA_ADAPTER_METADATA_KEY]
+
+
+def test_a_missing_file_says_how_to_get_it(tmp_path):
+    with pytest.raises(MissingDataError, match="dvc pull"):
+        read_adapter(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
+def test_a_file_cut_short_is_refused_in_one_line_that_names_it(tmp_path, share):
+    path = tmp_path / "count.safetensors"
+    write_adapter(path, adapter(), PROVENANCE)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(RecordError, match=r"count\.safetensors") as caught:
+        read_adapter(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"unet.a.lora_A.weight": torch.ones(2, 3)}, r"a: lora_B\.weight is missing"),
+        ({"unet.a.lora_B.weight": torch.ones(3, 2)}, r"a: lora_A\.weight is missing"),
+        ({"text_encoder.a.lora_A.weight": torch.ones(2, 3)}, "not a LoRA factor of a U-Net"),
+        ({}, "holds no LoRA factors"),
+        (
+            {"unet.a.lora_A.weight": torch.ones(2, 3), "unet.a.lora_B.weight": torch.ones(3, 4)},
+            r"a: .*\(2, 3\).*\(3, 4\)",
+        ),
+    ],
+)
+def test_keys_that_are_no_pair_of_factors_are_refused(tmp_path, tensors, message):
+    path = tmp_path / "x.safetensors"
+    save_file(tensors, path)
+    with pytest.raises(AdapterMismatchError, match=message):
+        read_adapter(path)
+
+
+PAIR = {"unet.a.lora_A.weight": torch.ones(4, 3), "unet.a.lora_B.weight": torch.ones(3, 4)}
+
+
+@pytest.mark.parametrize(
+    ("extra", "header", "scale"),
+    [
+        ({}, {}, 1.0),
+        ({}, {"unet.r": 4, "unet.lora_alpha": 8}, 2.0),
+        ({}, {"unet.r": 4, "unet.lora_alpha": 8, "unet.use_rslora": True}, 4.0),
+        ({}, {"unet.r": 4, "unet.lora_alpha": 8, "unet.alpha_pattern": {"a": 2}}, 0.5),
+        ({"unet.a.alpha": torch.tensor(1.0)}, {}, 0.25),
+    ],
+)
+def test_the_scale_of_other_peoples_adapters_is_alpha_over_rank(tmp_path, extra, header, scale):
+    path = tmp_path / "x.safetensors"
+    metadata = {"lora_adapter_metadata": json.dumps(header)} if header else None
+    save_file({**PAIR, **extra}, path, metadata=metadata)
+    assert read_adapter(path)["a"].scale == scale
+
+
+def test_tensors_are_paired_up_by_module():
+    pairs = factors_of({"b.lora_A.weight": torch.ones(2, 3), "b.lora_B.weight": torch.ones(5, 2)})
+    assert pairs["b"].shape == (5, 3)
+
+
+def build_unet():
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=4,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=6,
+        attention_head_dim=2,
+        norm_num_groups=4,
+    ).eval()
+
+
+def adapter_of(unet):
+    """Give an adapter whose ranks differ from layer to layer."""
+    modules = [
+        (name, module)
+        for name, module in unet.named_modules()
+        if name.endswith(("to_q", "to_k", "to_v", "to_out.0"))
+    ]
+    return {
+        name: layer(seed, module.out_features, module.in_features, 1 + seed % 4)
+        for seed, (name, module) in enumerate(modules)
+    }
+
+
+def forward(unet):
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(2, 4, 4, 4, generator=generator).double()
+    text = torch.randn(2, 5, 6, generator=generator).double()
+    unet.double()  # so that the order of float32 sums does not blur the comparison
+    with torch.no_grad():
+        return unet(latents, torch.tensor([10, 900]), encoder_hidden_states=text).sample
+
+
+@pytest.mark.parametrize("metadata", [True, False], ids=["with-metadata", "tensors-alone"])
+def test_stock_diffusers_loads_mixed_ranks_and_computes_the_dense_update(tmp_path, metadata):
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    dense, unet = build_unet(), build_unet()
+    updates = adapter_of(dense)
+    write_adapter(tmp_path / "x.safetensors", updates, PROVENANCE)
+    if not metadata:
+        save_file(load_file(tmp_path / "x.safetensors"), tmp_path / "x.safetensors")
+    before = forward(dense)
+    with torch.no_grad():
+        for name, factors in updates.items():
+            dense.get_submodule(name).weight += factors.delta()
+    pipeline = StableDiffusionPipeline(
+        vae=None,
+        text_encoder=None,
+        tokenizer=None,
+        unet=unet,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.load_lora_weights(str(tmp_path), weight_name="x.safetensors")
+    torch.testing.assert_close(forward(pipeline.unet), forward(dense), rtol=0, atol=1e-5)
+    assert (forward(dense) - before).abs().max() > 1e-3
