@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from selma.core.choices import choose
 from selma.core.errors import BackendError, ConfigError, MissingDependencyError
+from selma.judges.answer_log import AnswerLog
 from selma.judges.protocol import JudgeSettings, Question
 from selma.judges.templates import TEMPLATES
 from selma.judges.weights import library_versions
-from selma.measuring.answer_log import AnswerLog
 
 if TYPE_CHECKING:
     from openai import OpenAI, OpenAIError

@@ -92,6 +92,9 @@ JUDGES: dict[str, Callable[[JudgeSettings, Path | None], Judge]] = {
 }
 
 
+WITHOUT_WEIGHTS = ("pocket", "endpoint")  # their path in params.yaml is the code that answers
+
+
 def load_judge(name: str, settings: JudgeSettings, replies: Path | None = None) -> Judge:
     """Load a judge.
 
