@@ -15,6 +15,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is told without a name
+        raise
     finally:
         part.unlink(missing_ok=True)
 
