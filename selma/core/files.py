@@ -16,7 +16,10 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk is told without a name
+        if error.filename is None and error.errno is not None:  # a full disk names no file
+            error.filename = str(path)
+        elif error.filename is None:
+            raise OSError(f"{path}: {error}") from error
         raise
     finally:
         part.unlink(missing_ok=True)
