@@ -1,12 +1,11 @@
 """ROUGE-L between one prompt and all earlier ones, exact and at once."""
 
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from rouge_score import tokenize
 
-_WORD = re.compile(r"[a-z0-9]+")
 _BITS_IN_BYTE = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 _PROMPTS_PER_BLOCK = 256  # larger: longer integers in rare words' masks; smaller: more Python steps
 
@@ -20,8 +19,8 @@ class Near:
 
 
 def words(text: str) -> list[str]:
-    """Split a text as rouge-score does without stemming: lower case, runs of ASCII a-z and 0-9."""
-    return _WORD.findall(text.lower())
+    """Split a text into words as rouge-score does without stemming."""
+    return list(tokenize.tokenize(text, stemmer=None))
 
 
 @dataclass

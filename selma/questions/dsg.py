@@ -13,7 +13,7 @@ from typing import Any
 
 from selma.core.errors import ReplyError
 from selma.questions.interview import Interview, Questions
-from selma.questions.replies import numbered_texts, read_lines, without_repeats
+from selma.questions.replies import joined_lines, numbered_texts, without_repeats
 from selma.questions.requests import dependencies_request, questions_request, tuples_request
 
 BROAD_TYPES = ("entity", "attribute", "relation", "other", "global")
@@ -75,7 +75,7 @@ def parse_tuples(reply: str) -> tuple[list[str], int]:
         ReplyError: there is none, or a numbered line is none; keeps the raw reply.
     """
     found: list[str] = []
-    lines = read_lines(reply)
+    lines = joined_lines(reply)
     bars = any(line.bar for line in lines)
     for line in lines:
         text = _normal_tuple(line.text)
@@ -118,7 +118,7 @@ def parse_questions(reply: str, tuples: Sequence[str]) -> dict[int, str]:
         ReplyError: an id is missing or does not exist, or a text is no yes/no question; keeps the
             raw reply.
     """
-    lines = read_lines(reply)
+    lines = joined_lines(reply)
     asked = [line.text for line in lines if line.text.endswith("?")]
     if not any(line.number is not None for line in lines) and len(asked) == len(tuples):
         texts: Mapping[int, str] = dict(enumerate(asked, start=1))
