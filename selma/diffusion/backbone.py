@@ -122,7 +122,7 @@ def load_backbone(path: str, revision: str | None, dtype: str, device: str) -> B
 
 def _damaged(path: str, part: str, reason: str) -> RecordError:
     return RecordError(
-        f"{path}/{part}: cannot be loaded ({reason}); delete {path} and run `dvc pull`"
+        f"{path}/{part}: cannot be loaded ({reason}); fetch it anew, e.g. by `dvc pull --force`"
     )
 
 

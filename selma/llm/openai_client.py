@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 _SEED_BITS = 31  # what servers take as a seed
 _MESSAGE_MAX_CHARACTERS = 200
+_HINTS = {
+    None: "check OPENAI_BASE_URL and the network",
+    401: "check OPENAI_API_KEY",
+    403: "check OPENAI_API_KEY",
+    404: "check prompts.model and OPENAI_BASE_URL",
+    429: "wait, or check your quota, and run again",
+}
 
 
 class OpenAIGenerator:
@@ -39,8 +46,8 @@ class OpenAIGenerator:
             temperature: 0 to 2.
             reply_tokens_max: longest reply; a longer one loses its last, unfinished line.
             token_budget: stop before a request once this many tokens were paid for.
-            timeout_s: how long one answer may take.
-            retries: further tries after the first.
+            timeout_s: of one answer.
+            retries: after the first try.
 
         Raises:
             ConfigError: there is no key in the environment.
@@ -106,15 +113,8 @@ class OpenAIGenerator:
         return str(self._client.base_url).split("?")[0]
 
     def _describe(self, error: "OpenAIError") -> str:
-        """Tell an error in one line that never holds the key."""
+        """Describe an error in one line that never holds the key."""
         status: Any = getattr(error, "status_code", None)
-        hints = {
-            401: "check OPENAI_API_KEY",
-            403: "check OPENAI_API_KEY",
-            404: "check prompts.model and OPENAI_BASE_URL",
-            429: "wait, or check your quota, and run again",
-        }
-        unknown = "check OPENAI_BASE_URL and the network" if status is None else "run again"
-        hint = hints.get(status, unknown)
+        hint = _HINTS.get(status, "run again")
         reason = " ".join(str(error).replace(self._key, "***").split())[:_MESSAGE_MAX_CHARACTERS]
         return f"{self._address()}: {self._model}: {type(error).__name__}: {reason}; {hint}"

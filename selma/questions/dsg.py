@@ -9,6 +9,8 @@ Source: Davidsonian Scene Graph, arXiv 2310.18235, section 3. Where we differ fr
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from selma.core.errors import ReplyError
@@ -43,20 +45,17 @@ def dsg_questions(interview: Interview) -> Questions:
         ReplyError: a step had no usable reply in all its tries.
         BackendError: the generator failed.
     """
-    prompt = interview.prompt
-    tuples, repeated = interview.ask(
-        "tuples", lambda refused: tuples_request(prompt, refused), parse_tuples
-    )
-    parents = interview.ask(
+    prompt, ask = interview.prompt, interview.ask
+    tuples, repeated = ask("tuples", partial(tuples_request, prompt), parse_tuples)
+    parents = ask(
         "dependencies",
-        lambda refused: dependencies_request(prompt, tuples, refused),
-        lambda reply: parse_dependencies(reply, len(tuples)),
+        partial(dependencies_request, prompt, tuples),
+        partial(parse_dependencies, count=len(tuples)),
     )
-    texts = interview.ask(
-        "questions",
-        lambda refused: questions_request(prompt, tuples, refused),
-        lambda reply: parse_questions(reply, tuples),
-    )
+    texts = ask(
+        "questions", partial(questions_request, prompt, tuples),
+        partial(parse_questions, tuples=tuples),
+    )  # fmt: skip
     rows = [
         _question(number, text, texts[number], parents[number])
         for number, text in enumerate(tuples, start=1)
@@ -156,15 +155,12 @@ def _parents(number: int, cell: str, count: int, reply: str) -> tuple[int, ...]:
 
 
 def _circle(parents: Mapping[int, Sequence[int]]) -> list[int]:
-    """Give the ids that stand in circles or between them; none if there is no circle."""
-    left = dict(parents)
-    while True:
-        wanted = {needed for number in left for needed in left[number]}
-        free = [n for n in left if n not in wanted or not set(left[n]) & set(left)]
-        if not free:
-            return sorted(left)
-        for number in free:
-            del left[number]
+    """Find a circle of ids that need each other; empty if there is none."""
+    try:
+        TopologicalSorter(parents).prepare()
+    except CycleError as error:
+        return sorted(set(error.args[1]))
+    return []
 
 
 def _yes_no_question(number: int, text: str, tuple_text: str, reply: str) -> str:
@@ -179,12 +175,7 @@ def _yes_no_question(number: int, text: str, tuple_text: str, reply: str) -> str
 
 def _question(number: int, element: str, text: str, parents: Sequence[int]) -> dict[str, Any]:
     broad, detailed = element.split(" (", 1)[0].split(" - ", 1)
-    return {
-        "question_id": number,
-        "question": text,
-        "choices": [],
-        "answer": "yes",
-        "dependency": ",".join(map(str, parents)) or "0",
-        "category": "-" if broad == "global" else detailed,
-        "element": element,
-    }
+    asked = {"question_id": number, "question": text, "choices": [], "answer": "yes"}
+    category = "-" if broad == "global" else detailed
+    dependency = ",".join(map(str, parents)) or "0"
+    return asked | {"dependency": dependency, "category": category, "element": element}

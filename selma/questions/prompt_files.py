@@ -19,7 +19,7 @@ class Prompt:
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """Read prompts from a file of one of these kinds, told by its ending.
+    """Read prompts from a file of one of these kinds, by its ending.
 
     ``.txt``: one prompt a line; blank lines do not count. Item ids are the file's name and the
     prompt's number, the source is the file's name. ``.jsonl``: one object a line with ``item_id``,
