@@ -135,7 +135,7 @@ def write_prompts(
         max_requests: when to give up.
         seed: root seed; each request's seed follows from it, the skill and the request's number.
         benchmark_prompts: by item id; none of them is kept.
-        on_kept: called with the number of prompts kept after each reply.
+        on_kept: called after each reply with the number of prompts kept from it.
 
     Raises:
         SelmaError: not enough prompts after `max_requests`.

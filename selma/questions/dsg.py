@@ -38,8 +38,8 @@ def dsg_questions(interview: Interview) -> Questions:
 
     Returns:
         Questions of a benchmark row; "yes" is always right. The category is the detailed type, but
-        "-" for whatever is global, as DSG-1k has it; the element is the tuple. Dropped are tuples
-        that repeat an earlier one.
+        "-" for whatever is global, as in DSG-1k; the element is the tuple. Repeated tuples are
+        dropped.
 
     Raises:
         ReplyError: a step had no usable reply in all its tries.
@@ -64,11 +64,10 @@ def dsg_questions(interview: Interview) -> Questions:
 
 
 def parse_tuples(reply: str) -> tuple[list[str], int]:
-    """Read the tuples of a reply, whatever their numbers are; place decides their ids.
+    """Read a reply's tuples, whatever their numbers; their order decides their ids.
 
     Returns:
-        The tuples, as "attribute - color (cube, purple)", each once, and how many repeats there
-        were.
+        The tuples, as "attribute - color (cube, purple)", each once, and the number of repeats.
 
     Raises:
         ReplyError: there is none, or a numbered line is none; keeps the raw reply.

@@ -73,8 +73,10 @@ def test_random_texts_score_as_in_rouge_score(longest: int):
         assert index.scores(query).tolist() == pytest.approx(expected, abs=1e-12)
 
 
-UNUSUAL = ["İSTANBUL ıß", "naïve café", "x²+y³", "a\u0301b", "ﬁne ﬂour", "K\u212a", "1,000.5",
-       "don\u2019t", "a_b__c", "\u00a0a\u2003b\n\tc", "٣ cats", "ＡＢＣ", "-", "", "A" * 300]  # fmt: skip
+UNUSUAL = [
+    "İSTANBUL ıß", "naïve café", "x²+y³", "a\u0301b", "ﬁne ﬂour", "K\u212a", "1,000.5", "a_b__c",
+    "don\u2019t", "\u00a0a\u2003b\n\tc", "٣ cats", "ＡＢＣ", "-", "", "A" * 300,
+]  # fmt: skip
 
 
 def test_unusual_texts_are_split_and_scored_as_in_rouge_score():
