@@ -44,10 +44,11 @@ def read_lines(reply: str) -> Iterator[Line]:
     after_blank = True
     for raw in _THOUGHTS.sub("", reply).splitlines():
         text = raw.strip()
+        text = text.strip("| ") if text.startswith("|") else text
         if text and not text.startswith(("```", "---", "===")):
             indent = len(raw.expandtabs(4)) - len(raw.expandtabs(4).lstrip())
             yield _line(text, indent, after_blank)
-        after_blank = not text
+        after_blank = not raw.strip()
 
 
 def without_bullet(text: str) -> str:
@@ -57,7 +58,6 @@ def without_bullet(text: str) -> str:
 
 
 def _line(text: str, indent: int, after_blank: bool) -> Line:
-    text = text.strip("|").strip() if text.startswith("|") else text
     inner = without_bullet(text)
     numbered = _NUMBER.fullmatch(_without_emphasis(inner))
     if numbered:

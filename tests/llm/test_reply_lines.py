@@ -29,7 +29,9 @@ def test_a_number_is_told_from_a_text_that_begins_with_one(line, number, text):
 
 
 def test_a_line_says_how_it_is_marked_and_where_it_stands():
-    lines = list(read_lines("Here:\n- a cat\n\n    2 | a dog\n```\n<think>1. hm\n</think>\nend"))
+    lines = list(
+        read_lines("Here:\n- a cat\n\n    2 | a dog\n```\n|\n|---|--|\n<think>1. hm\n</think>\nend")
+    )
     assert [
         (line.text, line.marked, line.bar, line.indent, line.after_blank) for line in lines
     ] == [
