@@ -13,6 +13,7 @@ from selma.core.errors import MissingDataError
 from selma.core.files import write_json
 from selma.runtime.journal import journal
 from selma.runtime.progress import duration, in_words
+from selma.runtime.session import stage_parser
 from selma.runtime.workspace import workspace
 
 ROOT = Path(__file__).parents[2]
@@ -293,3 +294,27 @@ def test_starting_a_stage_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_work_that_stopped_is_resumed_in_its_folder_and_counted(tmp_path):
+    body = (
+        "from selma.runtime.workspace import resumable_work\ndef main():\n"
+        "    with resumable_work('s', [], {}, total=3, what='parts') as (work, advance):\n"
+        "        again = (work / 'begun').exists()\n        (work / 'begun').touch()\n"
+        "        advance(3 if again else 1)\n"
+        "        if not again:\n            raise ConfigError('stop')\nrun_stage('s', main)"
+    )
+    first, second = (stage(tmp_path, body).communicate(timeout=30)[1] for _ in range(2))
+    assert first == "selma: error: stop\n"
+    resuming, done = second.splitlines()
+    assert resuming.startswith(f"s: resuming from {tmp_path}/.selma/work/s-")
+    assert done == "s: 3 parts in 0.0 s"
+    assert list((tmp_path / ".selma/work").iterdir()) == []
+
+
+def test_every_stage_takes_a_params_file():
+    parser = stage_parser("images", "Draws pictures.")
+    assert parser.parse_args([]).params == Path("params.yaml")
+    assert parser.parse_args(["--params", "other.yaml"]).params == Path("other.yaml")
+    assert parser.format_help().startswith("usage: python -m stages.images ")
+    assert "Draws pictures." in parser.format_help()
