@@ -1,4 +1,4 @@
-"""Looks a name up in a table of choices and says what there is when it is not there."""
+"""Tables of choices: an unknown name is answered with all that there are."""
 
 import difflib
 from collections.abc import Mapping
@@ -10,12 +10,7 @@ T = TypeVar("T")
 
 
 def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """Give ``table[name]``.
-
-    Args:
-        kind: what is chosen, for the message, e.g. "merge method".
-        name: the wanted entry.
-        table: all there is.
+    """Look up a name; `kind` says in the message what is chosen, e.g. "merge method".
 
     Raises:
         ConfigError: there is no such entry; the message lists all entries.

@@ -33,7 +33,7 @@ class AnswerLog:
         if kept and json.loads(kept[0]) != head:
             raise RecordError(
                 f"{path}: holds answers of another judge, benchmark or setting "
-                f"({_difference(json.loads(kept[0]), head)}); delete it, or choose another file"
+                f"({_difference(json.loads(kept[0]), head)}); choose another file"
             )
         for line in kept[1:]:
             item_id, sample, sha256, answers = json.loads(line)
@@ -69,7 +69,9 @@ def _whole_lines(path: Path) -> list[str]:
         try:
             json.loads(line)
         except ValueError as error:
-            raise RecordError(f"{path}:{number}: not JSON ({error}); delete the file") from error
+            raise RecordError(
+                f"{path}:{number}: not JSON ({error}); choose another file"
+            ) from error
     return lines
 
 
