@@ -5,14 +5,19 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.commands.compare import add_bootstrap_options, bootstrap_of, metric_of, read_scores
+from selma.commands.compare import (
+    about_scores,
+    add_bootstrap_options,
+    difference_cells,
+    verdict_cells,
+)
 from selma.commands.text_table import (
     NO_VARIATION,
     NO_WIDTH,
+    digits_of,
     interval,
     plain,
     short_hashes,
-    signed,
     text_table,
 )
 from selma.core.errors import ConfigError
@@ -58,22 +63,20 @@ def run(args: argparse.Namespace) -> int:
         judge_shifts,
         model_differences,
     )
+    from selma.comparing.statistics import Bootstrap
 
-    bootstrap = bootstrap_of(args)
+    how = Bootstrap(args.resamples, args.confidence, args.seed)
     if len(args.scores) < 2:
         raise ConfigError("judges: expected score files of at least two judges, got one")
     first = _judged("A", args.scores)
-    result: dict[str, Any] = {
-        "judges": judge_means(first, bootstrap),
-        "pairs": judge_pairs(first, bootstrap),
-    }
+    result: dict[str, Any] = {"judges": judge_means(first, how), "pairs": judge_pairs(first, how)}
     if args.against:
         second = _judged("B", args.against)
-        differences = model_differences(first, second, bootstrap)
+        differences = model_differences(first, second, how)
         result |= {
-            "judges_against": judge_means(second, bootstrap),
+            "judges_against": judge_means(second, how),
             "differences": differences,
-            "shifts": judge_shifts(first, second, bootstrap),
+            "shifts": judge_shifts(first, second, how),
             "conclusion": conclusion(differences),
         }
     if args.json:
@@ -85,19 +88,20 @@ def run(args: argparse.Namespace) -> int:
 
 def _judged(model: str, paths: "Sequence[Path]") -> "list[Judged]":
     from selma.comparing.agreement import judged_tables
+    from selma.core.tables import read_table
 
-    metrics = {metric_of(path): path for path in paths}
-    if len(metrics) > 1:
-        told = ", ".join(f"{path} holds {metric}" for metric, path in sorted(metrics.items()))
-        raise ConfigError(f"judges: expected one metric, but {told}")
-    return judged_tables(model, [read_scores(path) for path in paths])
+    abouts = {path: about_scores(path) for path in paths}
+    if len({about["metric"] for about in abouts.values()}) > 1:
+        held = ", ".join(f"{path} holds {about['metric']}" for path, about in abouts.items())
+        raise ConfigError(f"judges: expected one metric, but {held}")
+    return judged_tables(model, [(read_table(path, "scores"), abouts[path]) for path in paths])
 
 
 def _text(result: "dict[str, Any]") -> str:
     means = result["judges"]
-    digits = 2 if means[0]["unit"] == "percent" else 4
+    digits = digits_of(means[0]["unit"])
     blocks = [
-        f"{means[0]['metric']}, {means[0]['unit']}: {means[0]['n_items']} prompts, "
+        f"{means[0]['measure']}, {means[0]['unit']}: {means[0]['n_items']} prompts, "
         f"{means[0]['n_pictures']} pictures, {means[0]['n_questions']} questions, each judge",
         _means(means + result.get("judges_against", []), digits),
         _pairs(result["pairs"], digits),
@@ -115,7 +119,6 @@ def _text(result: "dict[str, Any]") -> str:
 
 
 def _means(records: "Sequence[Record]", digits: int) -> str:
-    header = ["model", "judge", "mean", "interval", "standard error"]
     rows = [
         [
             r["model"],
@@ -126,7 +129,7 @@ def _means(records: "Sequence[Record]", digits: int) -> str:
         ]
         for r in records
     ]
-    return text_table(header, rows)
+    return text_table(["model", "judge", "mean", "interval", "standard error"], rows)
 
 
 def _pairs(records: "Sequence[Record]", digits: int) -> str:
@@ -134,7 +137,8 @@ def _pairs(records: "Sequence[Record]", digits: int) -> str:
               "Pearson", "Spearman", "equal questions, %", "kappa"]  # fmt: skip
     rows = [
         [
-            *_change(r, digits),
+            *_names(r),
+            *difference_cells(r, digits),
             plain(r["pearson"], 3),
             plain(r["spearman"], 3),
             plain(None if r["equal_questions"] is None else 100 * r["equal_questions"], 2),
@@ -149,35 +153,19 @@ def _differences(records: "Sequence[Record]", digits: int) -> str:
     header = ["judge", "A − B", "interval", "p", "wins/ties/losses", "prompts", "detectable",
               "verdict"]  # fmt: skip
     rows = [
-        [
-            short_hashes(r["judge"]),
-            signed(r["difference"], digits),
-            interval(r["low"], r["high"], digits, sign=True),
-            plain(r["p_value"], 4),
-            f"{r['wins']}/{r['ties']}/{r['losses']}",
-            str(r["n_items"]),
-            plain(r["minimum_detectable_effect"], digits),
-            r["verdict"],
-        ]
+        [short_hashes(r["judge"]), *difference_cells(r, digits), *verdict_cells(r, digits)]
         for r in records
     ]
     return "The difference of the models under each judge\n" + text_table(header, rows)
 
 
 def _shifts(records: "Sequence[Record]", digits: int) -> str:
-    header = ["first", "second", "shift", "interval", "p"]
-    rows = [_change(record, digits) for record in records]
-    title = (
-        "How far the difference shifts with the judge: A − B under first, less that under second"
+    rows = [[*_names(record), *difference_cells(record, digits)] for record in records]
+    return (
+        "How far the difference shifts with the judge: A − B under first, less that under second\n"
+        + text_table(["first", "second", "shift", "interval", "p"], rows)
     )
-    return f"{title}\n{text_table(header, rows)}"
 
 
-def _change(record: "Record", digits: int) -> list[str]:
-    return [
-        short_hashes(record["first"]),
-        short_hashes(record["second"]),
-        signed(record["difference"], digits),
-        interval(record["low"], record["high"], digits, sign=True),
-        plain(record["p_value"], 4),
-    ]
+def _names(record: "Record") -> list[str]:
+    return [short_hashes(record["first"]), short_hashes(record["second"])]

@@ -7,7 +7,6 @@ from typing import Any
 
 from selma.benchmarks.answer_files import read_answers
 from selma.commands.benchmark_input import aliases_of, benchmark_name, read_benchmark
-from selma.commands.compare import bootstrap_of
 from selma.commands.outputs import check_table_out
 from selma.commands.score_result import Scored, print_results, result_of
 from selma.comparing.breakdown import (
@@ -18,7 +17,7 @@ from selma.comparing.breakdown import (
     sample_deviation,
 )
 from selma.comparing.categories import question_scores
-from selma.comparing.comparison import Bootstrap
+from selma.comparing.statistics import Bootstrap
 from selma.core.choices import choose
 from selma.core.errors import ConfigError, RecordError
 from selma.core.tables import content_hash, read_about, write_table
@@ -36,7 +35,7 @@ JUDGE_OPTIONS = (
 def score_answers(args: argparse.Namespace) -> None:
     """Score answers and print the results; with --images, have them given first."""
     _check_options(args)
-    how = bootstrap_of(args)
+    how = Bootstrap(args.resamples, args.confidence, args.seed)
     benchmark = read_benchmark(args)
     if args.images is not None:
         from selma.commands.judging import judge_pictures

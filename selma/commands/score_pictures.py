@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from selma.commands.benchmark_input import benchmark_name, read_benchmark
-from selma.commands.compare import bootstrap_of
 from selma.commands.judging import read_samples
 from selma.commands.outputs import check_table_out
 from selma.commands.score_result import Scored, print_results, result_of
 from selma.comparing.breakdown import prompt_cells, prompt_scores
+from selma.comparing.statistics import Bootstrap
 from selma.core.choices import choose
 from selma.core.errors import MissingDataError
 from selma.core.tables import content_hash, write_table
@@ -23,7 +23,7 @@ ANTIALIAS = {"yes": True, "no": False, None: None}
 
 def score_pictures(args: argparse.Namespace) -> None:
     """Score pictures against their prompts and print the result."""
-    how = bootstrap_of(args)
+    how = Bootstrap(args.resamples, args.confidence, args.seed)
     check_table_out(args.out, "scores")
     benchmark = read_benchmark(args)
     pictures = read_samples(args.images, benchmark, args.allow_partial)

@@ -4,22 +4,17 @@ import re
 from collections.abc import Sequence
 
 TEXT_COLUMNS = (
-    "metric", "model", "skill", "source", "judge", "first", "second", "name", "verdict",
+    "measure", "model", "skill", "category", "judge", "first", "second", "name", "verdict",
 )  # fmt: skip
 
 NO_WIDTH = 1e-9  # narrower intervals are rounding
-NO_VARIATION = "–: no variation; all prompts say the same, so nothing tells how sure that is."
+NO_VARIATION = "–: no variation; all prompts say the same, so nothing shows how sure that is."
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Give a header and rows with columns of equal width; numbers to the right.
-
-    Args:
-        header: names of the columns; those in `TEXT_COLUMNS` are set to the left.
-        rows: as many cells each.
-    """
+    """Line up a header and rows in columns of equal width; `TEXT_COLUMNS` left, numbers right."""
     lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if name in TEXT_COLUMNS else cell.rjust(width)
@@ -27,6 +22,11 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def digits_of(unit: str) -> int:
+    """Choose the number of decimals by the unit."""
+    return 2 if unit == "percent" else 4
 
 
 def plain(value: float | None, digits: int) -> str:

@@ -46,21 +46,19 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Print shares, intervals and p-values."""
-    from selma.comparing.votes import as_record, judge_votes
+    from selma.comparing.votes import Votes, as_record, judge_votes
 
-    if not 0.5 < args.confidence < 1:
-        raise ConfigError(f"expected --confidence between 0.5 and 1, got {args.confidence}")
-    results = judge_votes(
-        _votes(args), confidence=args.confidence, votes_per_prompt=args.votes_per_prompt
-    )
+    counts = [args.win, args.lose, args.tie]
+    if (args.file is None) == (counts == [None] * 3) or (args.file is None and None in counts):
+        raise ConfigError("votes: give either a CSV file, or all of --win, --lose and --tie")
+    rows = [Votes("votes", *counts)] if args.file is None else read_votes(args.file)
+    about = {"confidence": args.confidence, "votes_per_prompt": args.votes_per_prompt}
+    results = judge_votes(rows, **about)
     if args.json:
-        about = {"confidence": args.confidence, "votes_per_prompt": args.votes_per_prompt}
-        records = [as_record(result) for result in results]
-        print(
-            json.dumps({**about, "votes": records}, indent=2, ensure_ascii=False, allow_nan=False)
-        )
+        value = {**about, "votes": [as_record(result) for result in results]}
+        print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        print(_text(results, args))
+        print(_text(results, **about))
     return 0
 
 
@@ -113,26 +111,14 @@ def _row(where: str, fields: "Sequence[str]", label: str, cells: "Sequence[str]"
     return Votes(name, *counts)
 
 
-def _votes(args: argparse.Namespace) -> "list[Votes]":
-    from selma.comparing.votes import Votes
-
-    counts = [getattr(args, name) for name in COLUMNS]
-    if (args.file is None) == (counts == [None] * 3) or (args.file is None and None in counts):
-        raise ConfigError("votes: give either a CSV file, or all of --win, --lose and --tie")
-    if args.file is not None:
-        return read_votes(args.file)
-    return [Votes("votes", *counts)]
-
-
-def _text(results: "Sequence[VoteResult]", args: argparse.Namespace) -> str:
-    wide = args.votes_per_prompt is not None
-    header = ["name", "win", "lose", "tie", "wins", "interval", "ties ½", "interval", "p", "Holm p"]
-    if wide:
-        header[6:6] = ["wins (1 a prompt)"]
-        header[9:9] = ["ties ½ (1 a prompt)"]
-    table = text_table(header, [_cells(result, wide) for result in results])
-    notes = INDEPENDENT.format(percent=100 * args.confidence)
-    more = DEPENDENT.format(votes=args.votes_per_prompt) if wide else UNKNOWN
+def _text(results: "Sequence[VoteResult]", confidence: float, votes_per_prompt: int | None) -> str:
+    wide = votes_per_prompt is not None
+    header = ["name", *COLUMNS]
+    for share in ("wins", "ties ½"):
+        header += [share, "interval", *([f"{share} (1 a prompt)"] if wide else [])]
+    table = text_table([*header, "p", "Holm p"], [_cells(result, wide) for result in results])
+    notes = INDEPENDENT.format(percent=100 * confidence)
+    more = DEPENDENT.format(votes=votes_per_prompt) if wide else UNKNOWN
     return "\n".join([table, "", notes, more])
 
 

@@ -17,7 +17,7 @@ POWER = 0.8  # the customary chance of finding what is there
 
 @dataclass(frozen=True)
 class PowerNote:
-    """What one model's mean can be told apart from, at a given power.
+    """What one model's mean can be distinguished from, at a given power.
 
     Attributes:
         standard_error: of the mean.
@@ -37,14 +37,14 @@ class PowerNote:
         """Say it in words; a comparison on the same prompts needs less, and has its own number."""
         return (
             f"standard error {self.standard_error:.2f} {unit}; with {100 * self.power:g} % power "
-            f"this tells apart {self.from_a_number:.2f} from a fixed number and "
+            f"this finds a distance of {self.from_a_number:.2f} to a fixed number and of "
             f"{self.from_other_prompts:.2f} between two models on different prompts; on the same "
             "prompts compare in pairs"
         )
 
 
 def predicted_power(effect: float, spread: float, number: int, *, alpha: float) -> float:
-    """Give the chance that a test at level alpha finds a true difference.
+    """Predict the chance that a test at level alpha finds a true difference.
 
     Args:
         effect: the true mean difference, in the unit of `spread`.
@@ -65,7 +65,7 @@ def predicted_power(effect: float, spread: float, number: int, *, alpha: float) 
 def minimum_detectable_effect(
     spread: float, number: int, *, alpha: float, power: float = POWER
 ) -> float:
-    """Give the true difference that a test at level alpha finds with the chance `power`.
+    """Find the true difference that a test at level alpha finds with the chance `power`.
 
     The far tail, a difference found with the wrong sign, is left out: under 1e-6 for a power of 0.8
     and alpha of 0.05.
@@ -78,7 +78,7 @@ def minimum_detectable_effect(
 
 
 def prompts_needed(effect: float, spread: float, *, alpha: float, power: float = POWER) -> int:
-    """Give the number of prompts on which `effect` is the minimum detectable effect.
+    """Count the prompts on which `effect` is the minimum detectable effect.
 
     Raises:
         ConfigError: a number is out of range, or the effect is 0.
@@ -90,14 +90,8 @@ def prompts_needed(effect: float, spread: float, *, alpha: float, power: float =
     return max(1, math.ceil(wanted**2))
 
 
-def power_note(spread: float, number: int, *, alpha: float, power: float = POWER) -> PowerNote:
-    """Say what a single mean over prompts can be told apart from.
-
-    Args:
-        spread: standard deviation of the model's values over prompts.
-        number: of prompts.
-        alpha: 1 − the interval's coverage.
-        power: the chance of finding what is there.
+def describe_power(spread: float, number: int, *, alpha: float, power: float = POWER) -> PowerNote:
+    """Say what a single mean over prompts can be distinguished from; alpha is 1 − its coverage.
 
     Raises:
         ConfigError: a number is out of range.

@@ -6,16 +6,17 @@ votes are worth n / votes_per_prompt. Where they agree in part, the truth lies b
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from selma.comparing.multiple import holm
+from selma.comparing.statistics import holm
 from selma.core.errors import ConfigError
 
 Interval = tuple[float, float]
 ALL_VOTES = "all"  # in any case; the name of the row that is no part of Holm's family
+_COUNTS = ("win", "lose", "tie")
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class VoteResult:
 def judge_votes(
     rows: Sequence[Votes], *, confidence: float, votes_per_prompt: int | None
 ) -> list[VoteResult]:
-    """Give shares, intervals and sign tests of each row of counts.
+    """Estimate shares, intervals and sign tests of each row of counts.
 
     Holm's adjustment is over all rows but the one named `ALL_VOTES`, which holds their sum or more.
 
@@ -76,18 +77,10 @@ def judge_votes(
         votes_per_prompt: by as many persons; None leaves the wider interval out.
 
     Raises:
-        ConfigError: a count is negative, a row has no votes, or a name occurs twice.
+        ConfigError: a count is negative, a row has no votes, a name occurs twice, or a number is
+            out of range.
     """
-    for row in rows:
-        if min(row.win, row.lose, row.tie) < 0 or row.win + row.lose + row.tie == 0:
-            raise ConfigError(
-                f"votes of {row.name!r}: expected counts of at least 0 and one vote, got "
-                f"win {row.win}, lose {row.lose}, tie {row.tie}"
-            )
-    if len({row.name for row in rows}) < len(rows):
-        raise ConfigError(f"votes: a name occurs twice: {', '.join(row.name for row in rows)}")
-    if votes_per_prompt is not None and votes_per_prompt < 1:
-        raise ConfigError(f"votes per prompt: expected at least 1, got {votes_per_prompt}")
+    _check(rows, confidence, votes_per_prompt)
     p_values = {row.name: sign_test(row.win, row.lose) for row in rows}
     family = [row.name for row in rows if row.name.casefold() != ALL_VOTES]
     adjusted = dict(zip(family, holm([p_values[name] for name in family]), strict=True))
@@ -104,19 +97,16 @@ def judge_votes(
 
 
 def decided_share(votes: Votes, confidence: float, votes_per_prompt: int | None) -> Share:
-    """Give the share of wins among the votes that are no ties, with Wilson's interval."""
+    """Estimate the share of wins among the votes that are no ties, with Wilson's interval."""
     number = votes.win + votes.lose
     share = votes.win / number
-
-    def interval(independent_votes: float) -> Interval:
-        return wilson_interval(share, independent_votes, confidence)
-
-    dependent = interval(number / votes_per_prompt) if votes_per_prompt else None
-    return Share(share, interval(number), dependent)
+    return _share(
+        share, number, votes_per_prompt, lambda count: wilson_interval(share, count, confidence)
+    )
 
 
 def half_tie_share(votes: Votes, confidence: float, votes_per_prompt: int | None) -> Share:
-    """Give the share of wins where a tie counts half.
+    """Estimate the share of wins where a tie counts half.
 
     The interval is the normal one with the multinomial variance of a vote that is worth 1, ½ or 0,
     cut to [0, 1]; where all votes are alike that variance is 0, and Wilson's interval is given.
@@ -125,18 +115,19 @@ def half_tie_share(votes: Votes, confidence: float, votes_per_prompt: int | None
     share = (votes.win + votes.tie / 2) / number
     variance = (votes.win + votes.tie / 4) / number - share**2
 
-    def interval(independent_votes: float) -> Interval:
+    def interval(count: float) -> Interval:
         if max(votes.win, votes.lose, votes.tie) == number:
-            return wilson_interval(share, independent_votes, confidence)
-        half = _quantile(confidence) * math.sqrt(variance / independent_votes)
+            return wilson_interval(share, count, confidence)
+        half = _quantile(confidence) * math.sqrt(variance / count)
         return max(0.0, share - half), min(1.0, share + half)
 
-    dependent = interval(number / votes_per_prompt) if votes_per_prompt else None
-    return Share(share, interval(number), dependent)
+    return _share(share, number, votes_per_prompt, interval)
 
 
 def wilson_interval(share: float, number: float, confidence: float) -> Interval:
-    """Give Wilson's score interval of a share.
+    """Compute Wilson's score interval of a share.
+
+    Written here because `scipy.stats.binomtest` takes whole numbers of votes only.
 
     Args:
         share: in [0, 1].
@@ -151,41 +142,48 @@ def wilson_interval(share: float, number: float, confidence: float) -> Interval:
 
 
 def sign_test(win: int, lose: int) -> float:
-    """Give the exact two-sided p-value that wins and losses are equally likely; 1 if none is."""
-    from scipy.special import betainc
+    """Compute the exact two-sided p-value that wins and losses are equally likely; 1 of none."""
+    from scipy.stats import binomtest
 
-    least, most = min(win, lose), max(win, lose)
-    if most == 0:
-        return 1.0
-    tail = float(betainc(most, least + 1, 0.5))  # P(X >= most), X ~ binomial(win + lose, 1/2)
-    return min(1.0, 2 * tail)
+    return float(binomtest(win, win + lose).pvalue) if win + lose else 1.0
 
 
 def as_record(result: VoteResult) -> dict[str, Any]:
-    """Give a result as flat JSON, unrounded."""
-    votes, decided, half = result.votes, result.decided, result.half_ties
-
-    def ends(share: Share | None, name: str) -> dict[str, float | None]:
+    """Flatten a result to JSON's types, unrounded."""
+    record = {"name": result.votes.name, **{n: getattr(result.votes, n) for n in _COUNTS}}
+    for name, share in (("win_share", result.decided), ("half_tie_share", result.half_ties)):
         low, high = share.independent if share else (None, None)
         wide_low, wide_high = share.dependent if share and share.dependent else (None, None)
-        return {
+        record |= {
             name: share.value if share else None,
             f"{name}_low": low,
             f"{name}_high": high,
             f"{name}_low_dependent": wide_low,
             f"{name}_high_dependent": wide_high,
         }
+    return {**record, "p_value": result.p_value, "p_value_holm": result.p_value_holm}
 
-    return {
-        "name": votes.name,
-        "win": votes.win,
-        "lose": votes.lose,
-        "tie": votes.tie,
-        **ends(decided, "win_share"),
-        **ends(half, "half_tie_share"),
-        "p_value": result.p_value,
-        "p_value_holm": result.p_value_holm,
-    }
+
+def _check(rows: Sequence[Votes], confidence: float, votes_per_prompt: int | None) -> None:
+    if not 0.5 < confidence < 1:
+        raise ConfigError(f"expected a confidence between 0.5 and 1, got {confidence}")
+    if votes_per_prompt is not None and votes_per_prompt < 1:
+        raise ConfigError(f"votes per prompt: expected at least 1, got {votes_per_prompt}")
+    for row in rows:
+        if min(row.win, row.lose, row.tie) < 0 or row.win + row.lose + row.tie == 0:
+            raise ConfigError(
+                f"votes of {row.name!r}: expected counts of at least 0 and one vote, got "
+                f"win {row.win}, lose {row.lose}, tie {row.tie}"
+            )
+    if len({row.name for row in rows}) < len(rows):
+        raise ConfigError(f"votes: a name occurs twice: {', '.join(row.name for row in rows)}")
+
+
+def _share(
+    value: float, number: int, votes_per_prompt: int | None, interval: Callable[[float], Interval]
+) -> Share:
+    dependent = interval(number / votes_per_prompt) if votes_per_prompt else None
+    return Share(value, interval(number), dependent)
 
 
 def _quantile(confidence: float) -> float:
