@@ -12,7 +12,8 @@ from selma.core.errors import ConfigError, MissingDataError, RecordError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from selma.comparing.votes import VoteResult, Votes
+    from selma.comparing.comparison import Record
+    from selma.comparing.votes import Votes
 
 COLUMNS = ("win", "lose", "tie")
 NAMES = ("skill", "name")
@@ -46,19 +47,19 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Print shares, intervals and p-values."""
-    from selma.comparing.votes import Votes, as_record, judge_votes
+    from selma.comparing.votes import Votes, judge_votes
 
     counts = [args.win, args.lose, args.tie]
     if (args.file is None) == (counts == [None] * 3) or (args.file is None and None in counts):
         raise ConfigError("votes: give either a CSV file, or all of --win, --lose and --tie")
     rows = [Votes("votes", *counts)] if args.file is None else read_votes(args.file)
     about = {"confidence": args.confidence, "votes_per_prompt": args.votes_per_prompt}
-    results = judge_votes(rows, **about)
+    records = judge_votes(rows, **about)
     if args.json:
-        value = {**about, "votes": [as_record(result) for result in results]}
+        value = {**about, "votes": records}
         print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        print(_text(results, **about))
+        print(_text(records, **about))
     return 0
 
 
@@ -111,32 +112,30 @@ def _row(where: str, fields: "Sequence[str]", label: str, cells: "Sequence[str]"
     return Votes(name, *counts)
 
 
-def _text(results: "Sequence[VoteResult]", confidence: float, votes_per_prompt: int | None) -> str:
-    wide = votes_per_prompt is not None
+def _text(records: "Sequence[Record]", confidence: float, votes_per_prompt: int | None) -> str:
+    kinds = ["", "_dependent"] if votes_per_prompt is not None else [""]
     header = ["name", *COLUMNS]
     for share in ("wins", "ties ½"):
-        header += [share, "interval", *([f"{share} (1 a prompt)"] if wide else [])]
-    table = text_table([*header, "p", "Holm p"], [_cells(result, wide) for result in results])
+        header += [share, "interval", f"{share} (1 a prompt)"][: 1 + len(kinds)]
+    rows = [
+        [
+            *(str(record[name]) for name in ("name", *COLUMNS)),
+            *_share(record, "win_share", kinds),
+            *_share(record, "half_tie_share", kinds),
+            *(_p_value(record[name]) for name in ("p_value", "p_value_holm")),
+        ]
+        for record in records
+    ]
     notes = INDEPENDENT.format(percent=100 * confidence)
-    more = DEPENDENT.format(votes=votes_per_prompt) if wide else UNKNOWN
-    return "\n".join([table, "", notes, more])
+    more = UNKNOWN if votes_per_prompt is None else DEPENDENT.format(votes=votes_per_prompt)
+    return "\n".join([text_table([*header, "p", "Holm p"], rows), "", notes, more])
 
 
-def _cells(result: "VoteResult", wide: bool) -> list[str]:
-    votes = result.votes
-    cells = [votes.name, str(votes.win), str(votes.lose), str(votes.tie)]
-    for share in (result.decided, result.half_ties):
-        if share is None:
-            cells += ["–"] * (3 if wide else 2)
-            continue
-        cells += [plain(100 * share.value, 2), _percent(share.independent)]
-        if share.dependent is not None:
-            cells.append(_percent(share.dependent))
-    return [*cells, _p_value(result.p_value), _p_value(result.p_value_holm)]
-
-
-def _percent(ends: tuple[float, float]) -> str:
-    return interval(100 * ends[0], 100 * ends[1], 2)
+def _share(record: "Record", name: str, kinds: "Sequence[str]") -> list[str]:
+    if record[name] is None:
+        return ["–"] * (1 + len(kinds))
+    ends = [[100 * record[f"{name}_{end}{kind}"] for end in ("low", "high")] for kind in kinds]
+    return [plain(100 * record[name], 2), *(interval(low, high, 2) for low, high in ends)]
 
 
 def _p_value(value: float) -> str:

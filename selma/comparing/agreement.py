@@ -8,7 +8,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -148,13 +148,8 @@ def model_differences(
 ) -> list[Record]:
     """Compare two models under each judge: first − second, each judge's verdict by itself.
 
-    Args:
-        first: one model's pictures under several judges.
-        second: another's under the same judges, in any order.
-        bootstrap: how intervals are made.
-
     Raises:
-        RecordError: the judges are not the same, or the prompts are not.
+        RecordError: the judges are not the same, in any order, or the prompts are not.
     """
     return [
         {**record, "judge": one.judge}
@@ -242,14 +237,7 @@ def _difference(
 ) -> Record:
     named = bootstrap.named(*names, one.judge, other.judge)
     result = compare_paired(first, second, one.scores.weights, named)
-    return {
-        "first": one.judge,
-        "second": other.judge,
-        "difference": result.estimate.mean,
-        "low": result.estimate.low,
-        "high": result.estimate.high,
-        "p_value": result.p_value,
-    }
+    return {"first": one.judge, "second": other.judge, **asdict(result)}
 
 
 def _by_judge(first: Sequence[Judged], second: Sequence[Judged]) -> list[tuple[Judged, Judged]]:

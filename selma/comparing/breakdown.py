@@ -21,11 +21,8 @@ class Cell:
     """A mean with its interval.
 
     Attributes:
-        name: of the cell, e.g. a skill.
-        value: the mean, in the unit that was asked for.
-        low: end of the interval; None if all its prompts are alike, for then the bootstrap has
-            nothing to draw from.
-        high: likewise.
+        low: end of the interval, like high; None if all its prompts are alike, for then the
+            bootstrap has nothing to draw from.
         n_prompts: prompts with a part in the cell.
         n_questions: questions in the cell, each picture's counted; 0 where none are asked.
     """
@@ -56,9 +53,7 @@ def prompt_cells(
     )
     cells = []
     for name, part in table.groupby("label"):
-        by_item = part.groupby("item_id")
-        items = by_item.agg(value=("score", "mean"), weight=("weight", "first"))
-        cells.append(_cell(str(name), items, int(part["questions"].sum()), factor, how))
+        cells.append(_cell(str(name), _items(part), int(part["questions"].sum()), factor, how))
     return cells
 
 
@@ -117,7 +112,7 @@ def sample_deviation(rows: Sequence[Row]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _items(rows: Sequence[Row]) -> pd.DataFrame:
+def _items(rows: Sequence[Row] | pd.DataFrame) -> pd.DataFrame:
     by_item = pd.DataFrame(rows, columns=["item_id", "score", "weight"]).groupby("item_id")
     return by_item.agg(value=("score", "mean"), weight=("weight", "first"))
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from selma.comparing.categories import Parts
@@ -76,19 +77,9 @@ def compare_parts(
 def difference(
     first: ItemScores, second: ItemScores, skill: str, how: Bootstrap, margin: float = 0.0
 ) -> Record:
-    """Compare the values of the same prompts: first − second.
+    """Compare the values of the same items, all or one part of them: first − second; unrounded.
 
     The random numbers come from seed, measure, names of the models and skill.
-
-    Args:
-        first: of one part, or of all.
-        second: of the same items.
-        skill: the part's name, or `ALL_SKILLS`.
-        how: how the interval is made.
-        margin: the p-value is for a difference beyond this, in the measure's unit.
-
-    Returns:
-        What was compared, on how many prompts and pictures, with what result; unrounded.
     """
     named = how.named("compare", first.measure, first.model, second.model, skill)
     result = compare_paired(first.values, second.values, first.weights, named, margin=margin)
@@ -97,16 +88,9 @@ def difference(
         "baseline": second.model,
         "first": first.mean,
         "second": second.mean,
-        "difference": result.estimate.mean,
-        "low": result.estimate.low,
-        "high": result.estimate.high,
-        "standard_error": result.standard_error,
+        **asdict(result),
         "resamples": how.resamples,
         "margin": margin,
-        "p_value": result.p_value,
-        "wins": result.wins,
-        "ties": result.ties,
-        "losses": result.losses,
     }
 
 

@@ -46,12 +46,6 @@ class PowerNote:
 def predicted_power(effect: float, spread: float, number: int, *, alpha: float) -> float:
     """Predict the chance that a test at level alpha finds a true difference.
 
-    Args:
-        effect: the true mean difference, in the unit of `spread`.
-        spread: standard deviation over prompts.
-        number: of prompts.
-        alpha: level of the test, e.g. 0.05.
-
     Raises:
         ConfigError: a number is out of range.
     """

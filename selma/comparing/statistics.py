@@ -57,19 +57,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much better the first of two models is.
+    """How much better the first of two models is: the mean difference with its interval.
 
     Attributes:
-        estimate: the mean difference and its interval.
         standard_error: of the mean difference; None for one prompt.
         p_value: share of random sign flips whose mean is at least as far from 0, two-sided; with a
             margin, as far as the mean difference lies beyond the margin.
-        wins: number of prompts on which the first model's mean is higher.
-        ties: number on which both are equal.
-        losses: number on which it is lower.
+        wins: number of prompts on which the first model's mean is higher; ties, losses likewise.
     """
 
-    estimate: Estimate
+    difference: float
+    low: float
+    high: float
     standard_error: float | None
     p_value: float
     wins: int
@@ -81,8 +80,7 @@ def estimate_mean(values: Floats, weights: Floats, how: Bootstrap) -> Estimate:
     """Estimate the weighted mean of prompts with a percentile bootstrap interval.
 
     Args:
-        values: (N,) one value per prompt, the mean over its pictures or over some of its questions,
-            in a fixed order of prompts.
+        values: (N,) one per prompt, in a fixed order of prompts.
         weights: (N,) positive; all 1 for the plain mean.
         how: number of resamples, coverage and seed.
     """
@@ -110,7 +108,7 @@ def compare_paired(
     """Compare two models on the same prompts: first − second.
 
     Args:
-        first: (N,) one value per prompt, the mean over its pictures.
+        first: (N,) one value per prompt.
         second: (N,) of the same prompts in the same order.
         weights: (N,) positive.
         how: number of bootstrap resamples and of sign flips, coverage, and the seed of both.
@@ -121,7 +119,9 @@ def compare_paired(
     differences[np.abs(differences) < TIE] = 0.0
     estimate = estimate_mean(differences, weights, how)
     return PairedDifference(
-        estimate,
+        estimate.mean,
+        estimate.low,
+        estimate.high,
         standard_error(differences, weights),
         _sign_flip_p_value(_beyond(differences, estimate.mean, margin), weights, how),
         wins=int((differences > 0).sum()),
@@ -146,10 +146,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _beyond(differences: Floats, mean: float, margin: float) -> Floats:
     """Move differences towards 0 by the margin, or by their mean if that is less."""
-    if margin == 0:
-        return differences
-    moved: Floats = differences - np.copysign(min(margin, abs(mean)), mean)
-    return moved
+    return np.asarray(differences - np.copysign(min(margin, abs(mean)), mean))
 
 
 def _weighted_mean(values: Floats, weights: Floats) -> float:
@@ -170,8 +167,7 @@ def _bootstrap_means(values: Floats, weights: Floats, how: Bootstrap) -> Floats:
 
 
 def _take(values: Floats, drawn: NDArray[np.int32]) -> Floats:
-    taken: Floats = np.take(values, drawn, mode="clip")  # no index is clipped: it skips the check
-    return taken
+    return np.asarray(np.take(values, drawn, mode="clip"))  # clips none; that skips the check
 
 
 def _sign_flip_p_value(differences: Floats, weights: Floats, how: Bootstrap) -> float:
@@ -180,8 +176,7 @@ def _sign_flip_p_value(differences: Floats, weights: Floats, how: Bootstrap) -> 
 
     def means(generator: np.random.Generator, rows: int) -> Floats:
         flips = generator.integers(0, 2, size=(rows, len(weighted)), dtype=np.int32)  # (R, N)
-        result: Floats = (weighted * (2 * flips - 1)).sum(axis=1)
-        return result
+        return np.asarray((weighted * (2 * flips - 1)).sum(axis=1))
 
     flipped = np.abs(_in_chunks(means, len(weighted), how))
     extreme = int((flipped >= abs(weighted.sum()) - TIE).sum())
