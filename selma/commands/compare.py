@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from selma.commands.text_table import (
+    DIFFERENCE,
     NO_VARIATION,
-    digits_of,
-    interval,
-    plain,
+    VERDICT,
+    Columns,
+    number_of,
     short_hashes,
-    signed,
+    signed_of,
+    text_of,
     text_table,
 )
 from selma.core.errors import ConfigError, MissingDataError, RecordError
@@ -134,11 +136,7 @@ def paired_files(first: str, second: str) -> dict[str, tuple[Path, Path]]:
 
 
 def score_files(given: str) -> dict[str, Path]:
-    """Find score files by measure.
-
-    Args:
-        given: a file, a folder that is searched with all below it, or NAME, which stands for
-            data/scores/*/NAME.parquet.
+    """Find score files by measure: a file, all in and below a folder, or those of a model's NAME.
 
     Raises:
         MissingDataError: there is none.
@@ -169,12 +167,7 @@ def score_files(given: str) -> dict[str, Path]:
 
 
 def about_scores(path: Path) -> dict[str, Any]:
-    """Read what a score file says about itself.
-
-    Raises:
-        MissingDataError: there is no such file.
-        RecordError: it names no metric, so it holds no scores.
-    """
+    """Read what a score file says about itself; one that names no metric is refused."""
     from selma.core.tables import read_about
 
     about = read_about(path)
@@ -186,19 +179,7 @@ def about_scores(path: Path) -> dict[str, Any]:
 def compare_files(
     first: Path, second: Path, how: "Bootstrap", *, by: str, margin: float, allow_partial: bool
 ) -> Compared:
-    """Compare two score files as the compare stage does, and say what a reader should know.
-
-    Args:
-        first: of the model that should be better; its name is the file's.
-        second: of the one it is measured against.
-        how: how intervals are made.
-        by: one of `BY`.
-        margin: a difference up to this is neither better nor worse.
-        allow_partial: leave out prompts that only one has.
-
-    Raises:
-        SelmaError: as `selma.comparing.comparison.compare_parts`.
-    """
+    """Compare two score files as the compare stage does; a model's name is its file's."""
     from selma.comparing.categories import split
     from selma.comparing.comparison import compare_parts
     from selma.comparing.items import ALL_SKILLS, item_scores, measure_of, on_common_items
@@ -269,8 +250,16 @@ def _key(by: str) -> str:
 
 
 def _text(records: "Sequence[Record]", by: str, margin: float, how: "Bootstrap") -> str:
-    header = ["measure", _key(by), "A", "B", "A − B", "interval",
-              "p", "Holm p", "wins/ties/losses", "prompts", "detectable", "verdict"]  # fmt: skip
+    columns: Columns = {
+        "measure": lambda r, _: r["measure"] + (", %" if r["unit"] == "percent" else ""),
+        _key(by): text_of(_key(by)),
+        "A": number_of("first"),
+        "B": number_of("second"),
+        "A − B": signed_of("difference"),
+        **DIFFERENCE,
+        "Holm p": number_of("p_value_holm", 4),
+        **VERDICT,
+    }
     rule = RULE.format(
         percent=100 * how.confidence,
         resamples=how.resamples,
@@ -278,36 +267,4 @@ def _text(records: "Sequence[Record]", by: str, margin: float, how: "Bootstrap")
         beyond=f"beyond ±{margin:g}" if margin else "that leaves 0 out",
     )
     still = [NO_VARIATION] if any(r["minimum_detectable_effect"] is None for r in records) else []
-    return "\n".join([text_table(header, [_cells(r) for r in records]), "", rule, *still])
-
-
-def _cells(record: "Record") -> list[str]:
-    digits = digits_of(record["unit"])
-    return [
-        record["measure"] + (", %" if record["unit"] == "percent" else ""),
-        record[_key(record["by"])],
-        plain(record["first"], digits),
-        plain(record["second"], digits),
-        *difference_cells(record, digits),
-        plain(record["p_value_holm"], 4),
-        *verdict_cells(record, digits),
-    ]
-
-
-def difference_cells(record: "Record", digits: int) -> list[str]:
-    """Write a difference, its interval and its p-value."""
-    return [
-        signed(record["difference"], digits),
-        interval(record["low"], record["high"], digits, sign=True),
-        plain(record["p_value"], 4),
-    ]
-
-
-def verdict_cells(record: "Record", digits: int) -> list[str]:
-    """Write wins, ties and losses, number of prompts, detectable effect and verdict."""
-    return [
-        f"{record['wins']}/{record['ties']}/{record['losses']}",
-        str(record["n_items"]),
-        plain(record["minimum_detectable_effect"], digits),
-        record["verdict"],
-    ]
+    return "\n".join([text_table(columns, records), "", rule, *still])

@@ -5,19 +5,18 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.commands.compare import (
-    about_scores,
-    add_bootstrap_options,
-    difference_cells,
-    verdict_cells,
-)
+from selma.commands.compare import about_scores, add_bootstrap_options
 from selma.commands.text_table import (
+    DIFFERENCE,
     NO_VARIATION,
     NO_WIDTH,
-    digits_of,
+    VERDICT,
+    Columns,
     interval,
+    number_of,
     plain,
-    short_hashes,
+    signed_of,
+    text_of,
     text_table,
 )
 from selma.core.errors import ConfigError
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from selma.comparing.agreement import Judged
-    from selma.comparing.comparison import Record
 
 CONCLUSIONS = {
     "none decides": "No judge decides.",
@@ -35,6 +33,32 @@ CONCLUSIONS = {
     "not all decided": "Not all judges find the difference; none contradicts another. Whether they "
     "see different ones is what the shifts test.",
 }
+MEANS: Columns = {
+    "model": text_of("model"),
+    "judge": text_of("judge"),
+    "mean": number_of("score"),
+    "interval": lambda r, digits: interval(r["low"], r["high"], digits),
+    "standard error": number_of("standard_error"),
+}
+TWO_JUDGES: Columns = {"first": text_of("first"), "second": text_of("second")}
+PAIRS: Columns = {
+    **TWO_JUDGES,
+    "first − second": signed_of("difference"),
+    **DIFFERENCE,
+    "Pearson": number_of("pearson", 3),
+    "Spearman": number_of("spearman", 3),
+    "equal questions, %": lambda r, _: plain(
+        None if r["equal_questions"] is None else 100 * r["equal_questions"], 2
+    ),
+    "kappa": number_of("kappa", 3),
+}
+DIFFERENCES: Columns = {
+    "judge": text_of("judge"),
+    "A − B": signed_of("difference"),
+    **DIFFERENCE,
+    **VERDICT,
+}
+SHIFTS: Columns = {**TWO_JUDGES, "shift": signed_of("difference"), **DIFFERENCE}
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -99,73 +123,21 @@ def _judged(model: str, paths: "Sequence[Path]") -> "list[Judged]":
 
 def _text(result: "dict[str, Any]") -> str:
     means = result["judges"]
-    digits = digits_of(means[0]["unit"])
     blocks = [
         f"{means[0]['measure']}, {means[0]['unit']}: {means[0]['n_items']} prompts, "
         f"{means[0]['n_pictures']} pictures, {means[0]['n_questions']} questions, each judge",
-        _means(means + result.get("judges_against", []), digits),
-        _pairs(result["pairs"], digits),
+        text_table(MEANS, means + result.get("judges_against", [])),
+        f"How far two judges agree on A's pictures\n{text_table(PAIRS, result['pairs'])}",
     ]
     if "differences" in result:
         blocks += [
-            _differences(result["differences"], digits),
-            _shifts(result["shifts"], digits),
+            "The difference of the models under each judge\n"
+            + text_table(DIFFERENCES, result["differences"]),
+            "How far the difference shifts with the judge: A − B under first, less that under "
+            f"second\n{text_table(SHIFTS, result['shifts'])}",
             CONCLUSIONS[result["conclusion"]],
         ]
     rows = [row for rows in result.values() if isinstance(rows, list) for row in rows]
     if any(row["high"] - row["low"] < NO_WIDTH for row in rows):
         blocks.append(NO_VARIATION)
     return "\n\n".join(blocks)
-
-
-def _means(records: "Sequence[Record]", digits: int) -> str:
-    rows = [
-        [
-            r["model"],
-            short_hashes(r["judge"]),
-            plain(r["score"], digits),
-            interval(r["low"], r["high"], digits),
-            plain(r["standard_error"], digits),
-        ]
-        for r in records
-    ]
-    return text_table(["model", "judge", "mean", "interval", "standard error"], rows)
-
-
-def _pairs(records: "Sequence[Record]", digits: int) -> str:
-    header = ["first", "second", "first − second", "interval", "p",
-              "Pearson", "Spearman", "equal questions, %", "kappa"]  # fmt: skip
-    rows = [
-        [
-            *_names(r),
-            *difference_cells(r, digits),
-            plain(r["pearson"], 3),
-            plain(r["spearman"], 3),
-            plain(None if r["equal_questions"] is None else 100 * r["equal_questions"], 2),
-            plain(r["kappa"], 3),
-        ]
-        for r in records
-    ]
-    return "How far two judges agree on A's pictures\n" + text_table(header, rows)
-
-
-def _differences(records: "Sequence[Record]", digits: int) -> str:
-    header = ["judge", "A − B", "interval", "p", "wins/ties/losses", "prompts", "detectable",
-              "verdict"]  # fmt: skip
-    rows = [
-        [short_hashes(r["judge"]), *difference_cells(r, digits), *verdict_cells(r, digits)]
-        for r in records
-    ]
-    return "The difference of the models under each judge\n" + text_table(header, rows)
-
-
-def _shifts(records: "Sequence[Record]", digits: int) -> str:
-    rows = [[*_names(record), *difference_cells(record, digits)] for record in records]
-    return (
-        "How far the difference shifts with the judge: A − B under first, less that under second\n"
-        + text_table(["first", "second", "shift", "interval", "p"], rows)
-    )
-
-
-def _names(record: "Record") -> list[str]:
-    return [short_hashes(record["first"]), short_hashes(record["second"])]

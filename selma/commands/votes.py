@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selma.commands.text_table import interval, plain, text_table
+from selma.commands.text_table import Record, Show, interval, plain, text_of, text_table
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from selma.comparing.comparison import Record
     from selma.comparing.votes import Votes
 
 COLUMNS = ("win", "lose", "tie")
@@ -113,32 +112,33 @@ def _row(where: str, fields: "Sequence[str]", label: str, cells: "Sequence[str]"
 
 
 def _text(records: "Sequence[Record]", confidence: float, votes_per_prompt: int | None) -> str:
-    kinds = ["", "_dependent"] if votes_per_prompt is not None else [""]
-    header = ["name", *COLUMNS]
-    for share in ("wins", "ties ½"):
-        header += [share, "interval", f"{share} (1 a prompt)"][: 1 + len(kinds)]
-    rows = [
-        [
-            *(str(record[name]) for name in ("name", *COLUMNS)),
-            *_share(record, "win_share", kinds),
-            *_share(record, "half_tie_share", kinds),
-            *(_p_value(record[name]) for name in ("p_value", "p_value_holm")),
-        ]
-        for record in records
-    ]
+    columns = {name: text_of(name) for name in ("name", *COLUMNS)}
+    for title, name in (("wins", "win_share"), ("ties ½", "half_tie_share")):
+        columns |= {title: _percent(name), f"{title} interval": _interval(name)}
+        if votes_per_prompt is not None:
+            columns[f"{title} (1 a prompt)"] = _interval(name, "_dependent")
+    columns |= {"p": _p_value("p_value"), "Holm p": _p_value("p_value_holm")}
     notes = INDEPENDENT.format(percent=100 * confidence)
     more = UNKNOWN if votes_per_prompt is None else DEPENDENT.format(votes=votes_per_prompt)
-    return "\n".join([text_table([*header, "p", "Holm p"], rows), "", notes, more])
+    return "\n".join([text_table(columns, records), "", notes, more])
 
 
-def _share(record: "Record", name: str, kinds: "Sequence[str]") -> list[str]:
-    if record[name] is None:
-        return ["–"] * (1 + len(kinds))
-    ends = [[100 * record[f"{name}_{end}{kind}"] for end in ("low", "high")] for kind in kinds]
-    return [plain(100 * record[name], 2), *(interval(low, high, 2) for low, high in ends)]
+def _percent(name: str) -> Show:
+    return lambda record, _: plain(None if record[name] is None else 100 * record[name], 2)
 
 
-def _p_value(value: float) -> str:
-    if value == 0:
-        return "<1e-300"  # less than a float can hold
-    return f"{value:.4f}" if value >= 1e-4 else f"{value:.1e}"
+def _interval(name: str, kind: str = "") -> Show:
+    def show(record: Record, _: int) -> str:
+        low, high = record[f"{name}_low{kind}"], record[f"{name}_high{kind}"]
+        return interval(100 * low, 100 * high, 2) if low is not None else "–"
+
+    return show
+
+
+def _p_value(name: str) -> Show:
+    def show(record: Record, _: int) -> str:
+        if record[name] == 0:
+            return "<1e-300"  # less than a float can hold
+        return f"{record[name]:.4f}" if record[name] >= 1e-4 else f"{record[name]:.1e}"
+
+    return show

@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +62,7 @@ def judged_tables(model: str, tables: Sequence[tuple[Sequence[Row], About]]) -> 
 
     Args:
         model: whose pictures were scored.
-        tables: rows and what the table says about itself, one of each judge.
+        tables: rows and metadata, one of each judge.
 
     Raises:
         MissingDataError: a table is empty.
@@ -75,8 +74,7 @@ def judged_tables(model: str, tables: Sequence[tuple[Sequence[Row], About]]) -> 
     if len(models) > 1:
         raise RecordError(
             f"judges: the scores of {model} are of different models' pictures, t2i_model "
-            f"{' and '.join(map(repr, models))}; give several judges' scores of one model's "
-            "pictures"
+            f"{' and '.join(map(repr, models))}; give scores of one model's pictures"
         )
     found = [
         Judged(
@@ -167,9 +165,6 @@ def judge_shifts(
 
     This, and not that one verdict is "better" and the other "undecided", says whether the size of
     the difference depends on the judge.
-
-    Raises:
-        RecordError: the judges are not the same, or the prompts are not.
     """
     gains = []
     for mine, theirs in _by_judge(first, second):
@@ -182,12 +177,7 @@ def judge_shifts(
 
 
 def conclusion(records: Sequence[Record]) -> str:
-    """Say what the judges' verdicts are together.
-
-    Returns:
-        "none decides" if all are undecided, "same" if all decide for the same model, "reversed" if
-        two contradict each other, else "not all decided".
-    """
+    """Say whether all verdicts are undecided, all the same, some reversed, or not all decided."""
     verdicts = {record["verdict"] for record in records}
     if verdicts == {UNDECIDED}:
         return "none decides"
@@ -197,11 +187,7 @@ def conclusion(records: Sequence[Record]) -> str:
 
 
 def cohens_kappa(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Compute the agreement beyond chance of two raters of the same things.
-
-    Returns:
-        None if both give one and the same label throughout: chance alone explains all.
-    """
+    """Compute the agreement beyond chance of two raters; None if both only ever give one label."""
     from sklearn.metrics import cohen_kappa_score
 
     labels = [list(map(str, side)) for side in (first, second)]
@@ -237,24 +223,23 @@ def _difference(
 ) -> Record:
     named = bootstrap.named(*names, one.judge, other.judge)
     result = compare_paired(first, second, one.scores.weights, named)
-    return {"first": one.judge, "second": other.judge, **asdict(result)}
+    pair = {"first": one.judge, "second": other.judge, "unit": one.scores.about["unit"]}
+    return {**pair, **asdict(result)}
 
 
 def _by_judge(first: Sequence[Judged], second: Sequence[Judged]) -> list[tuple[Judged, Judged]]:
     """Pair two models' scores by judge, in the order of the first."""
-    mine = {_identity(one): one for one in first}
-    others = {_identity(other): other for other in second}
+    mine, others = (
+        {json.dumps([one.scores.about.get(key) for key in JUDGE_KEYS], sort_keys=True): one
+         for one in side}
+        for side in (first, second)
+    )  # fmt: skip
     unpaired = [({**others, **mine})[key].judge for key in sorted({*mine} ^ {*others})]
     if unpaired:
         raise RecordError(
             f"judges: {unpaired[0]!r} judged only one of the two models; both need the same judges"
         )
     return [(one, others[key]) for key, one in mine.items()]
-
-
-def _identity(judged: Judged) -> str:
-    about: dict[str, Any] = {key: judged.scores.about.get(key) for key in JUDGE_KEYS}
-    return json.dumps(about, sort_keys=True)
 
 
 def _check_same_pictures(first: Judged, second: Judged) -> None:

@@ -49,10 +49,6 @@ def category_scores(whole: ItemScores, rows: Sequence[Row]) -> dict[str, ItemSco
     An item's value is the mean over its questions of the category, pooled over its pictures; its
     weight is the number of those questions. Items without such questions are left out.
 
-    Args:
-        whole: what `item_scores` makes of the rows.
-        rows: of the scores table.
-
     Returns:
         Nothing if the metric asks no questions.
     """
@@ -71,12 +67,8 @@ def category_scores(whole: ItemScores, rows: Sequence[Row]) -> dict[str, ItemSco
     return parts
 
 
-def _by_skill(whole: ItemScores, rows: Sequence[Row]) -> dict[str, ItemScores]:
-    return {skill: whole.of_skill(skill) for skill in whole.skills}
-
-
 SPLITS: dict[str, Callable[[ItemScores, Sequence[Row]], dict[str, ItemScores]]] = {
-    "skill": _by_skill,
+    "skill": lambda whole, rows: {skill: whole.of_skill(skill) for skill in whole.skills},
     "category": category_scores,
     "none": lambda whole, rows: {},
 }

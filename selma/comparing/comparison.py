@@ -46,9 +46,6 @@ def compare_parts(
         margin: a difference up to this, in the measure's unit, is neither better nor worse.
         allow_partial: leave out prompts, and parts, that only one of them has.
 
-    Returns:
-        Records as of `difference`, unrounded, in the order of the first's parts.
-
     Raises:
         MissingDataError: no prompt is common to both.
         RecordError: the models were not scored on the same prompts in the same way.

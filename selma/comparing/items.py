@@ -40,17 +40,14 @@ class ItemScores:
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """(N,) each item's value."""
         return np.asarray(self.items["value"], np.float64)
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """(N,) each item's weight."""
         return np.asarray(self.items["weight"], np.float64)
 
     @property
     def mean(self) -> float:
-        """The weighted mean over the items."""
         return float(np.average(self.values, weights=self.weights))
 
     @property
@@ -71,7 +68,6 @@ class ItemScores:
         return replace(self, items=self.items[self.items["skill"] == skill])
 
     def of_items(self, item_ids: Collection[str]) -> "ItemScores":
-        """Keep some items."""
         return replace(self, items=self.items[self.items.index.isin(list(item_ids))])
 
 
@@ -96,7 +92,7 @@ def item_scores(
         measure: what the table must hold, see `measure_of`.
         model: whose pictures were scored.
         rows: of the scores table, in any order.
-        about: what the scores table says about itself.
+        about: its metadata.
         benchmark: rows of the benchmark table; if given, each of its items must have a score for
             each of its pictures, but those without questions where the measure asks some.
 
@@ -148,13 +144,8 @@ def check_same_making(
 
     Benchmarks are compared by content, `benchmark_sha256`, if both tables have it, else by name.
 
-    Args:
-        first: of one model.
-        second: of another.
-        may_differ: keys of `MADE_BY` that need not be the same.
-
     Raises:
-        RecordError: the message says in what they differ.
+        RecordError: they differ in a key of `MADE_BY` that is none of `may_differ`.
     """
     by_content = all(scores.about.get("benchmark_sha256") for scores in (first, second))
     keys = [
@@ -177,10 +168,7 @@ def check_same_making(
 def on_common_items(
     first: ItemScores, second: ItemScores, *, allow_partial: bool = False
 ) -> tuple[ItemScores, ItemScores, list[str]]:
-    """Keep the items that both have.
-
-    Returns:
-        Both, and the items that only one of them has.
+    """Keep the items that both have, and list those that only one of them has.
 
     Raises:
         MissingDataError: there is no common item.

@@ -2,7 +2,8 @@
 
 All by the normal approximation of the mean over prompts; tests are two-sided. `spread` is the
 standard deviation over prompts of what is tested: of the paired differences of two models, or of
-one model's values. For a weighted mean it is the standard error times √n.
+one model's values. For a weighted mean it is the standard error times √n. A number out of range is
+a ConfigError.
 """
 
 import math
@@ -20,11 +21,9 @@ class PowerNote:
     """What one model's mean can be distinguished from, at a given power.
 
     Attributes:
-        standard_error: of the mean.
         half_width: of its interval.
         from_a_number: least distance that is found to a fixed number, such as a printed one.
         from_other_prompts: least distance to a model with the same spread whose prompts are others.
-        power: the chance of finding either.
     """
 
     standard_error: float
@@ -44,11 +43,7 @@ class PowerNote:
 
 
 def predicted_power(effect: float, spread: float, number: int, *, alpha: float) -> float:
-    """Predict the chance that a test at level alpha finds a true difference.
-
-    Raises:
-        ConfigError: a number is out of range.
-    """
+    """Predict the chance that a test at level alpha finds a true difference."""
     _check(spread, number, alpha)
     if spread == 0:
         return 1.0 if effect else 0.0
@@ -63,20 +58,13 @@ def minimum_detectable_effect(
 
     The far tail, a difference found with the wrong sign, is left out: under 1e-6 for a power of 0.8
     and alpha of 0.05.
-
-    Raises:
-        ConfigError: a number is out of range.
     """
     _check(spread, number, alpha, power)
     return (_limit(alpha) + NORMAL.inv_cdf(power)) * spread / math.sqrt(number)
 
 
 def prompts_needed(effect: float, spread: float, *, alpha: float, power: float = POWER) -> int:
-    """Count the prompts on which `effect` is the minimum detectable effect.
-
-    Raises:
-        ConfigError: a number is out of range, or the effect is 0.
-    """
+    """Count the prompts on which `effect` is the minimum detectable effect."""
     _check(spread, 1, alpha, power)
     if effect == 0:
         raise ConfigError("power: no number of prompts finds a difference of 0; give the effect")
@@ -85,11 +73,7 @@ def prompts_needed(effect: float, spread: float, *, alpha: float, power: float =
 
 
 def describe_power(spread: float, number: int, *, alpha: float, power: float = POWER) -> PowerNote:
-    """Say what a single mean over prompts can be distinguished from; alpha is 1 − its coverage.
-
-    Raises:
-        ConfigError: a number is out of range.
-    """
+    """Say what a single mean over prompts can be distinguished from; alpha is 1 − its coverage."""
     found = minimum_detectable_effect(spread, number, alpha=alpha, power=power)
     error = spread / math.sqrt(number)
     return PowerNote(error, _limit(alpha) * error, found, math.sqrt(2) * found, power)

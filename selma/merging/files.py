@@ -32,7 +32,7 @@ def write_adapter(
     """Write an adapter, whole or not at all; the bytes depend on the arguments alone.
 
     Args:
-        path: the safetensors file.
+        path: the file.
         factors: per module name (without ``unet.``); the scale is folded into B.
         provenance: JSON values: skill, seed, base model, params …; no times, no paths of a machine.
     """
@@ -112,12 +112,7 @@ def _alpha(layer: str, rank: int, header: Mapping[str, Any]) -> float:
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """Read how an adapter was made; empty for a file that selma did not write.
-
-    Raises:
-        MissingDataError: there is no such file.
-        RecordError: it is not a whole safetensors file.
-    """
+    """Read how an adapter was made; empty for a file that selma did not write."""
     return dict(_read(path)[1].get("selma", {}))
 
 

@@ -74,17 +74,14 @@ def merge(
 def merge_files(
     files: Mapping[str, Path], out: Path, *, method: str, weights: Mapping[str, float], scale: float
 ) -> dict[str, Any]:
-    """Merge adapter files into one, read it back and certify it.
+    """Merge adapter files as `merge` does, read the result back and certify it, see `certify`.
 
     Args:
         files: per skill, its adapter; those without a weight, or of weight 0, are not read.
         out: the merged adapter; its provenance holds the settings and the experts' own.
-        method: one of `MERGE_METHODS`.
-        weights: per skill, relative.
-        scale: the strength of the merged adapter, 1 is the mean.
-
-    Returns:
-        The certificate, see `certify`.
+        method: as of `merge`.
+        weights: likewise.
+        scale: likewise.
 
     Raises:
         SelmaError: as `merge` and `read_adapter`; nothing is written then.
@@ -127,17 +124,16 @@ def check_layers(experts: Mapping[str, Adapter]) -> None:
     """
     first, *others = sorted(experts)
     for other in others:
-        different = sorted(set(experts[first]) ^ set(experts[other]))
-        if different:
-            has, lacks = (first, other) if different[0] in experts[first] else (other, first)
-            raise AdapterMismatchError(
-                f"{different[0]}: expert {lacks!r} has no such layer, but {has!r} has; train both "
-                "with the same target modules"
-            )
-        for layer in sorted(experts[first]):
-            want, got = experts[first][layer].shape, experts[other][layer].shape
-            if got != want:
+        for layer in sorted({*experts[first], *experts[other]}):
+            want, got = (experts[skill].get(layer) for skill in (first, other))
+            if want is None or got is None:
+                has, lacks = (first, other) if got is None else (other, first)
                 raise AdapterMismatchError(
-                    f"{layer}: update is {got} in expert {other!r}, {want} in {first!r}; "
-                    "train both on one base model"
+                    f"{layer}: expert {lacks!r} has no such layer, but {has!r} has; train both "
+                    "with the same target modules"
+                )
+            if got.shape != want.shape:
+                raise AdapterMismatchError(
+                    f"{layer}: update is {got.shape} in expert {other!r}, {want.shape} in "
+                    f"{first!r}; train both on one base model"
                 )
