@@ -6,6 +6,7 @@ from pathlib import Path
 
 from selma.core.tables import content_hash, read_about, read_table, write_table
 from selma.metrics.dsg import score_dsg
+from selma.metrics.replies import NO_ANSWER_MAX
 from selma.runtime.params import PARAMS_PATH, AnswersParams, DsgParams, load_section
 from selma.runtime.session import run_stage
 
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         read_table(answers, "answers"),
         policy=params.policy,
         mean=params.mean,
+        no_answer_max=NO_ANSWER_MAX,
         judge_about=read_about(answers),
     )
     about["benchmark"] = benchmark.stem

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from selma.core.tables import content_hash, read_about, read_table, write_table
+from selma.metrics.replies import NO_ANSWER_MAX
 from selma.metrics.tifa import load_mapping, score_tifa
 from selma.runtime.params import PARAMS_PATH, AnswersParams, TifaParams, load_section
 from selma.runtime.session import run_stage
@@ -28,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
         questions,
         given,
         mapping=load_mapping(params.mapping, params.sbert_path, questions, given),
+        no_answer_max=NO_ANSWER_MAX,
         judge_about=read_about(answers),
     )
     about["benchmark"] = benchmark.stem

@@ -23,6 +23,7 @@ from selma.core.choices import choose
 from selma.core.errors import ConfigError, RecordError
 from selma.core.tables import content_hash, read_about, write_table
 from selma.metrics.dsg import DSG_MEANS, DSG_POLICIES, score_dsg
+from selma.metrics.replies import NO_ANSWER_MAX
 from selma.metrics.tifa import TIFA_MAPPINGS, load_mapping, score_tifa
 
 Row = Mapping[str, Any]
@@ -125,6 +126,7 @@ def _dsg(
                 benchmark,
                 policy=policy,
                 mean=mean,
+                no_answer_max=NO_ANSWER_MAX,
                 judge_about=judge_about,
                 allow_partial=args.allow_partial,
             )
@@ -147,6 +149,7 @@ def _tifa(
     score = partial(
         score_tifa,
         benchmark,
+        no_answer_max=NO_ANSWER_MAX,
         judge_about=judge_about,
         allow_partial=args.allow_partial,
     )
