@@ -249,7 +249,7 @@ def _write_rest(
     directory: Path, metric: str, version: str, checkpoint: Path, size_px: int, resize: str
 ) -> None:
     """Write the image settings and where the model comes from."""
-    from selma.pictures.pixels import (
+    from selma.scorers.pixels import (
         OPENAI_MEAN,
         OPENAI_STANDARD_DEVIATION,
         ImageSettings,

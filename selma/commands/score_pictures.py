@@ -95,7 +95,7 @@ def _vqascore(
     from selma.commands.judging import settings_of
     from selma.judges.chat.vqascore import load_vqascore
     from selma.judges.loading import describe_judge
-    from selma.pictures.pixels import decode_png
+    from selma.pictures.png import picture_of
     from selma.runtime.progress import progress
 
     model = settings_of(args)
@@ -105,7 +105,7 @@ def _vqascore(
     with progress(len(samples), "vqascore") as advance:
         for start in range(0, len(samples), model.questions_per_batch):
             batch = samples[start : start + model.questions_per_batch]
-            pictures = [decode_png(row["image"]["bytes"]) for row in batch]
+            pictures = [picture_of(row) for row in batch]
             scores = scorer(pictures, [row["prompt"] for row in batch])
             rows += [
                 {

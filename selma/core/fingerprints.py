@@ -7,7 +7,7 @@ WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
 
 
 def weights_revision(directory: Path) -> str:
-    """Give "sha256:…" of a folder's weight file, as `sha256sum` prints it.
+    """Compute "sha256:…" of a folder's weight file, as `sha256sum` prints it.
 
     Of several files it is the SHA-256 of their digests, in the order of their names.
     """
@@ -15,7 +15,6 @@ def weights_revision(directory: Path) -> str:
     for path in sorted(path for pattern in WEIGHTS for path in directory.glob(pattern)):
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256"))
-    whole = (
-        digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(d.digest() for d in digests))
-    )
-    return f"sha256:{whole.hexdigest()}"
+    if len(digests) == 1:
+        return f"sha256:{digests[0].hexdigest()}"
+    return f"sha256:{hashlib.sha256(b''.join(one.digest() for one in digests)).hexdigest()}"

@@ -122,9 +122,9 @@ def _key(row: Row) -> tuple[str, int, str]:
 def _ask(
     judge: Judge, samples: Sequence[Row], questions: Sequence[Sequence[Row]]
 ) -> list[list[str]]:
-    from selma.pictures.pixels import decode_png
+    from selma.pictures.png import picture_of
 
-    pictures = [decode_png(row["image"]["bytes"]) for row in samples]
+    pictures = [picture_of(row) for row in samples]
     asked = [
         [Question(q["question"], tuple(q["choices"])) for q in picture] for picture in questions
     ]

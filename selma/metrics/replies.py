@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-# For commands; of InstructBLIP's published answers to DSG-1k a share of 0.0063 is neither yes nor no.
+# For commands. Of InstructBLIP's published answers to DSG-1k 0.63 % are neither yes nor no.
 NO_ANSWER_MAX = 0.05
 _REFUSAL = re.compile(
     r"(as an? (ai|language model)\b"

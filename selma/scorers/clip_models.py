@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import CLIPModel
 
-    from selma.pictures.pixels import ImageSettings
+    from selma.scorers.pixels import ImageSettings
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from selma.scorers.prompt_rules import Tokens, describe_prompts, prompt_tokenize
 if TYPE_CHECKING:
     import torch
 
-    from selma.pictures.pixels import ImageSettings
+    from selma.scorers.pixels import ImageSettings
 
 logger = logging.getLogger(__name__)
 Row = Mapping[str, Any]
@@ -228,7 +228,8 @@ def score_samples(
     """
     import torch
 
-    from selma.pictures.pixels import decode_png, preprocess
+    from selma.pictures.png import picture_of
+    from selma.scorers.pixels import preprocess
 
     rows: list[dict[str, Any]] = []
     cut_prompts = 0
@@ -237,7 +238,7 @@ def score_samples(
         for row in batch:
             if row["item_id"] not in sources:
                 raise RecordError(f"{judge}: item {row['item_id']!r} is not in the benchmark")
-        pixels = preprocess([decode_png(row["image"]["bytes"]) for row in batch], scorer.settings)
+        pixels = preprocess([picture_of(row) for row in batch], scorer.settings)
         tokens = scorer.tokenize([row["prompt"] for row in batch])
         with torch.inference_mode():
             scores = scorer.score(torch.from_numpy(pixels), tokens)
@@ -271,7 +272,7 @@ def score_samples(
 
 def _settings_and_origin(directory: Path, metric: str) -> tuple["ImageSettings", Origin | None]:
     """Read how pictures are prepared and what the folder was made from."""
-    from selma.pictures.pixels import read_image_settings
+    from selma.scorers.pixels import read_image_settings
 
     settings, origin = read_image_settings(directory), read_origin(directory, metric)
     return settings if origin is None else replace(settings, resize=origin.resize), origin

@@ -84,7 +84,7 @@ def test_a_judge_that_swallows_a_question_is_found_out():
 
 def test_a_picture_that_cannot_be_read_is_an_error():
     broken = [*SAMPLES[:-1], {**SAMPLES[-1], "image": {"bytes": b"\x89PNG cut"}}]
-    with pytest.raises(RecordError, match="cannot be read"):
+    with pytest.raises(RecordError, match="b/1: 8 bytes are not a whole picture"):
         ask(brightness_judge, broken)
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from selma.core.errors import ConfigError, RecordError
-from selma.pictures.pixels import preprocess
 from selma.scorers.hps import STYLES, benchmark_score, picture_path, style_score
+from selma.scorers.pixels import preprocess
 from selma.scorers.preference import load_hps, load_imagereward, load_pickscore
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from selma.core.errors import ConfigError, RecordError
 from selma.core.tables import read_about, read_table, write_table
 from selma.measuring.scoring import score_table, shuffled_prompts
-from selma.pictures.pixels import preprocess
+from selma.scorers.pixels import preprocess
 from selma.scorers.preference import SCORERS, score_samples
 
 PROMPTS = ("a red star", "two blue discs", "a cat", "an owl on a big tree in the rain")
