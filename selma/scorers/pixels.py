@@ -16,6 +16,7 @@ from PIL import Image
 
 from selma.core.choices import choose
 from selma.core.errors import MissingDataError, RecordError
+from selma.core.files import write_json
 
 IMAGE_SETTINGS_FILE = "preprocessor_config.json"
 PILLOW_BICUBIC = "pillow-bicubic"
@@ -86,11 +87,8 @@ def write_image_settings(settings: ImageSettings, directory: Path) -> None:
     square = {"height": settings.size_px, "width": settings.size_px}
     values = {
         "crop_size": square,
-        "do_center_crop": True,
         "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
+        **dict.fromkeys(_STEPS, True),
         "image_mean": list(settings.mean),
         "image_processor_type": "CLIPImageProcessor",
         "image_std": list(settings.standard_deviation),
@@ -98,8 +96,7 @@ def write_image_settings(settings: ImageSettings, directory: Path) -> None:
         "rescale_factor": 1 / 255,
         "size": {"shortest_edge": settings.size_px},
     }
-    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
-    (directory / IMAGE_SETTINGS_FILE).write_text(text, encoding="utf-8")
+    write_json(directory / IMAGE_SETTINGS_FILE, values)
 
 
 def preprocess(
