@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from selma.commands.convert import convert_hps
 from selma.scorers import image_reward
+from selma.scorers.layouts.conversion import convert_hps
 from selma.scorers.layouts.open_clip import Heads
 from selma.scorers.pixels import ImageSettings, write_image_settings
 
