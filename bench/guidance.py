@@ -52,7 +52,7 @@ def main():
     parser.add_argument("--scales", type=float, nargs="+", default=[1, 2, 3, 5, 8])
     args = parser.parse_args()
     rows = development_items(args.items)
-    backbone = load_backbone(args.base, None, "float32", prepare_device())
+    backbone = load_backbone(args.base, "float32", prepare_device())
     skills = sorted({row["source"] for row in rows})
     print("guidance   DSG  ± 95 %  clean shapes  " + "  ".join(f"{skill:>14}" for skill in skills))
     for scale in args.scales:

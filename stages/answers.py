@@ -1,63 +1,67 @@
-"""Lets a judge answer the benchmarks' questions about a model's pictures."""
+"""Lets a judge answer a benchmark's questions about a model's pictures."""
 
-import argparse
+import hashlib
+import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from selma.core.tables import read_table, write_table
-from selma.judges.loading import describe_judge, judge_settings, load_judge, normaliser
-from selma.measuring.answer_log import AnswerLog
-from selma.measuring.asking import judge_samples
-from selma.pictures.checks import check_table
-from selma.runtime.params import PARAMS_PATH, AnswersParams, load_section
+from selma.judges.loading import WITHOUT_WEIGHTS, judge_settings
+from selma.measuring.asking import ask
+from selma.measuring.inputs import read_samples
+from selma.runtime.arguments import prepare_machine, stage_arguments
+from selma.runtime.journal import root
+from selma.runtime.params import AnswersParams, JudgeParams, load_row
 from selma.runtime.progress import progress
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
 
 logger = logging.getLogger(__name__)
-BENCHMARKS = ("dsg", "tifa")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Answer all questions of both benchmarks."""
-    parser = argparse.ArgumentParser(prog="python -m stages.answers", description=__doc__)
-    parser.add_argument("--model", required=True, help="whose pictures: base, merged, mixture")
-    parser.add_argument("--params", type=Path, default=PARAMS_PATH)
-    args = parser.parse_args(argv)
+    """Answer all questions; answers given in an earlier run to the same judge's are kept."""
+    args = stage_arguments(
+        argv, __doc__, answers=str, model=str, benchmarks=Path, samples=Path, out=Path
+    )
+    row = load_row("answers", args.answers, AnswersParams, args.params)
+    judge = load_row("judges", row.judge, JudgeParams, args.params)
+    machine = prepare_machine(args.params)
+    table = args.benchmarks / f"{row.benchmark}.parquet"
+    samples = args.samples / f"{row.benchmark}.parquet"
+    benchmark = read_table(table, "benchmark")
+    pictures = read_samples(samples, benchmark, only_asked=True, allow_partial=False)
+    path = None if judge.kind in WITHOUT_WEIGHTS else judge.path
+    settings = judge_settings(
+        {**judge.model_dump(), "path": judge.model or path}, template=row.template
+    )
+    values = {**row.model_dump(), **judge.model_dump(), **machine}
+    label = f"answers {args.answers} {args.model}"
 
-    params = load_section("answers", AnswersParams, args.params)
-    values = params.model_dump()
-    for name in BENCHMARKS:
-        file = f"pocket-{name}.parquet"
-        pictures, questions = (
-            Path("data/samples") / args.model / file,
-            Path("data/benchmarks", file),
+    def log(about: Mapping[str, Any]) -> Path:
+        mark = hashlib.sha256(json.dumps([args.model, about], sort_keys=True).encode())
+        return root() / ".selma" / "answers" / f"{mark.hexdigest()[:16]}.jsonl"
+
+    with (
+        workspace(label.replace(" ", "-"), [samples, table], values) as work,
+        progress(len(pictures.rows), label) as advance,
+    ):
+        answers, about = ask(
+            benchmark,
+            pictures,
+            kind=judge.kind,
+            settings=settings,
+            revision=judge.revision or "",
+            normalise=judge.normalise,
+            batch_size=judge.batch_size,
+            log=log,
+            replies=work / "replies.jsonl",
+            advance=advance,
         )
-        benchmark = read_table(questions, "benchmark")
-        samples = check_table(
-            str(pictures), read_table(pictures, "samples"), benchmark, only_asked=True
-        ).rows
-        settings = judge_settings(values, template=values[f"{name}_template"])
-        with (
-            workspace(f"answers-{args.model}-{name}", [pictures, questions], values) as work,
-            progress(len(samples), f"answers {args.model} {name}") as advance,
-        ):
-            judge = load_judge(params.judge, settings, work / "replies.jsonl")
-            about = {**describe_judge(judge.about, settings), "normalise": params.normalise}
-            answers = judge_samples(
-                benchmark,
-                samples,
-                judge,
-                judge_name=params.judge,
-                revision=about.get("revision") or params.revision or "",
-                batch_size=params.batch_size,
-                normalise=normaliser(params.normalise),
-                advance=advance,
-                store=AnswerLog(work / "answers.jsonl", about),
-            )
-            out = Path("data/answers") / params.judge / args.model / file
-            write_table(out, "answers", answers, about)
-        logger.info("%d answers about %d pictures of %s", len(answers), len(samples), name)
+        write_table(args.out, "answers", answers, about)
+    logger.info("%d answers about %d pictures", len(answers), len(pictures.rows))
 
 
 if __name__ == "__main__":

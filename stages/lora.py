@@ -1,41 +1,62 @@
-"""Trains one skill's expert: a LoRA adapter on the model's own pictures of that skill."""
+"""Trains a LoRA adapter: one skill's expert, or a mixture on several skills' pictures."""
 
-import argparse
 from pathlib import Path
 
+from selma.core.devices import prepare_device
+from selma.core.files import write_curve
 from selma.core.tables import read_table
+from selma.diffusion.backbone import load_backbone
+from selma.merging.files import factors_of, write_adapter
+from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.params import (
-    PARAMS_PATH,
     BackboneParams,
     LoraParams,
+    MixtureParams,
+    Seed,
+    load_mixture,
+    load_row,
     load_section,
     load_skill_section,
-    load_value,
 )
+from selma.runtime.progress import training_progress
 from selma.runtime.session import run_stage
-from selma.training.stage import train_adapter
+from selma.runtime.workspace import workspace
+from selma.training.experts import train
+from selma.training.loop import Checkpointing
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Train on the pictures of a skill and write the adapter and its loss curve."""
-    parser = argparse.ArgumentParser(prog="python -m stages.lora", description=__doc__)
-    parser.add_argument("--skill", required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--curve", type=Path, required=True)
-    parser.add_argument("--params", type=Path, default=PARAMS_PATH)
-    args = parser.parse_args(argv)
-    train_adapter(
-        read_table(args.images, "images"),
-        [args.images],
-        name=args.skill,
-        lora=load_skill_section("lora", LoraParams, args.skill, args.params),
-        model=load_section("backbone", BackboneParams, args.params),
-        seed=load_value("seed", args.params),
-        threads=load_value("threads", args.params),
-        out=args.out,
-        curve=args.curve,
-    )
+    """Train in float32; write the adapter as float16, as adapters are passed around."""
+    args = stage_arguments(argv, __doc__, section=str, name=str, images=Path, out=Path, curve=Path)
+    if args.section == "mixtures":
+        skills = load_row("mixtures", args.name, MixtureParams, args.params).skills
+        lora = load_mixture(args.name, args.params)
+    else:
+        skills = [args.name]
+        lora = load_skill_section("lora", LoraParams, args.name, args.params)
+    model = load_section("backbone", BackboneParams, args.params)
+    seed, machine = load_section("seed", Seed, args.params), prepare_machine(args.params)
+    images = [args.images / f"{skill}.parquet" for skill in skills]
+    rows = [row for path in images for row in read_table(path, "images")]
+    settings = {"seed": seed, **machine, **lora.model_dump(), **model.model_dump()}
+    with workspace(f"lora-{args.name}", [*images, Path(model.path)], settings) as work:
+        backbone = load_backbone(model.path, model.dtype, prepare_device())
+        with training_progress(lora.train_steps, f"lora {args.name}") as on_step:
+            expert = train(
+                rows,
+                backbone,
+                name=args.name,
+                seed=seed,
+                checkpointing=Checkpointing(
+                    work / "state.safetensors", lora.checkpoint_every_steps
+                ),
+                on_step=on_step,
+                **lora.model_dump(exclude={"checkpoint_every_steps"}),
+            )
+        provenance = {"name": args.name, "seed": seed, "lora": lora.model_dump()}
+        halved = {name: tensor.half() for name, tensor in expert.tensors.items()}
+        write_adapter(args.out, factors_of(halved), {**provenance, "base": model.path})
+        write_curve(args.curve, expert.losses)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,13 @@ from tiny_world import (
 )
 
 OUT = "--out out/file --params params.yaml"
-LORA = f"lora --skill count --images data/images/count.parquet --curve out/curve.csv {OUT}"
+LORA = f"lora --section skills --name count --images data/images --curve out/curve.csv {OUT}"
 IMAGES = f"images --skill count --prompts data/prompts/count.parquet --metrics out/x.json {OUT}"
-PROMPTS = f"prompts --skill count --metrics out/x.json {OUT}"
-MERGE = f"merge --experts models/lora/count.safetensors --metrics out/x.json {OUT}"
+PROMPTS = (
+    "prompts --skill count --instructions data/skills/count.yaml --benchmarks data/benchmarks "
+    f"--metrics out/x.json {OUT}"
+)
+MERGE = f"merge --merge merged --experts models/experts --metrics out/x.json {OUT}"
 
 
 @pytest.fixture
@@ -119,8 +122,9 @@ def test_a_base_model_that_is_cut_in_half_is_named(folder, tiny_models):
 
 
 def test_an_expert_that_is_cut_in_half_is_named(folder):
-    write_expert(folder, "count")
-    cut(folder / "models/lora/count.safetensors")
+    for skill in tiny_params()["skills"]:
+        write_expert(folder, skill)
+    cut(folder / "models/experts/count.safetensors")
     code, line = refused(folder, MERGE)
     assert code == 2
-    assert "models/lora/count.safetensors: not a whole safetensors file" in line
+    assert "models/experts/count.safetensors: not a whole safetensors file" in line

@@ -11,10 +11,14 @@ import pytest
 from ruamel.yaml import YAML
 from tiny_world import ROOT, copy_models, tiny_params, write_benchmarks, write_params
 
-from selma.checking.pipeline import paths_of
 from selma.core.tables import read_table
 
 MODELS = ("base", "merged", "mixture")
+
+
+def paths_of(entries):
+    """The paths of deps, outs, metrics or plots, with or without options."""
+    return [next(iter(e)) if isinstance(e, dict) else str(e) for e in entries or []]
 
 
 def made_by(stage):

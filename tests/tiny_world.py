@@ -28,11 +28,12 @@ CHANGES = {
 
 
 def shipped_params():
-    return YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    """The pocket preset; params.yaml itself may be anybody's variant."""
+    return YAML(typ="safe").load((ROOT / "presets/pocket.yaml").read_text(encoding="utf-8"))
 
 
 def tiny_params(**changes):
-    """The shipped params with small numbers; a section in `changes` is laid over them."""
+    """The pocket preset with small numbers; a section in `changes` is laid over them."""
     params = shipped_params()
     for layer in (CHANGES, changes):
         for name, value in copy.deepcopy(layer).items():
@@ -106,7 +107,7 @@ def write_prompts(folder, skill, number):
 
 
 def write_expert(folder, name):
-    """Write models/lora/{name}.safetensors: one layer of rank 2."""
+    """Write models/experts/{name}.safetensors: one layer of rank 2."""
     import torch
 
     from selma.merging.factors import LoraFactors
@@ -114,7 +115,7 @@ def write_expert(folder, name):
 
     layer = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
     factors = LoraFactors(torch.eye(2, 96), 3 * torch.ones(32, 2))
-    write_adapter(folder / "models/lora" / f"{name}.safetensors", {layer: factors}, {"name": name})
+    write_adapter(folder / "models/experts" / f"{name}.safetensors", {layer: factors}, {"name": name})
 
 
 def copy_models(source, folder):

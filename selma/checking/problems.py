@@ -1,21 +1,19 @@
 """`selma check`: everything that can be known to be wrong before a run, all at once."""
 
-import re
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from selma.checking.pipeline import pipeline_problems
 from selma.core.choices import choose
 from selma.core.errors import SelmaError
-from selma.runtime.params import Params, load_params, read_yaml
+from selma.runtime.params import Params, load_params
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+MADE = {"models/experts": "skills", "models/merged": "merges", "models/mixtures": "mixtures"}
 
 
 def find_problems(root: Path, params_path: Path) -> list[str]:
-    """Check params, choices, skill files, presets, dvc.yaml and models; nothing is changed.
+    """Check params, choices, skill files, presets, models and keys; nothing is changed.
 
     Args:
         root: the repository.
@@ -24,102 +22,161 @@ def find_problems(root: Path, params_path: Path) -> list[str]:
     Returns:
         One line per problem; empty if a run can start.
     """
-    problems: list[str] = []
-    params = _tried(problems, lambda: load_params(params_path))
+    problems = _Problems()
+    params = problems.attempt(lambda: load_params(params_path))
     if params is not None:
-        problems += _choice_problems(params)
-        problems += _skill_file_problems(root, params)
-        problems += _model_problems(root, params)
-        pipeline = _tried(problems, lambda: read_yaml(root / "dvc.yaml"))
-        if isinstance(pipeline, dict):
-            problems += pipeline_problems(pipeline, params.model_dump())
+        for check in (_prompts, _backbone, _merges, _models, _judges, _measures, _preferences):
+            check(root, params, problems)
+        available = os.cpu_count() or 1
+        if params.threads > available:
+            problems.add(f"threads: {params.threads} are more than the {available} processors here")
     for preset in sorted((root / "presets").glob("*.yaml")):
-        _tried(problems, lambda path=preset: load_params(path))  # type: ignore[misc]
-    return problems
+        problems.attempt(lambda path=preset: load_params(path))
+    return problems.found
 
 
-def _tried(problems: list[str], action: Callable[[], Any]) -> Any:
-    try:
-        return action()
-    except SelmaError as error:
-        problems.append(str(error))
-        return None
+class _Problems:
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def add(self, problem: str) -> None:
+        self.found.append(problem)
+
+    def attempt(self, action: Callable[..., Any], key: str = "") -> Any:
+        """Do something; what it raises becomes a problem, told of the key in params.yaml."""
+        try:
+            return action()
+        except SelmaError as error:
+            self.add(f"{key}: {error}" if key else str(error))
+            return None
 
 
-def _choice_problems(params: Params) -> list[str]:
-    from selma.judges.loading import JUDGES
-    from selma.judges.normalise import NORMALISERS
-    from selma.judges.templates import TEMPLATES
-    from selma.merging.methods import MERGE_METHODS, absolute_weights
-    from selma.metrics.dsg import DSG_POLICIES
-    from selma.metrics.tifa import TIFA_MAPPINGS
-
-    problems: list[str] = []
-    merge = params.merge
-    _tried(problems, lambda: choose("merge.method", merge.method, MERGE_METHODS))
-    _tried(problems, lambda: absolute_weights(merge.weights, merge.scale))
-    answers = params.answers
-    _tried(problems, lambda: choose("answers.judge", answers.judge, JUDGES))
-    _tried(problems, lambda: choose("answers.dsg_template", answers.dsg_template, TEMPLATES))
-    _tried(problems, lambda: choose("answers.tifa_template", answers.tifa_template, TEMPLATES))
-    _tried(problems, lambda: choose("answers.normalise", answers.normalise, NORMALISERS))
-    _tried(problems, lambda: choose("dsg.policy", params.dsg.policy, DSG_POLICIES))
-    _tried(problems, lambda: choose("tifa.mapping", params.tifa.mapping, TIFA_MAPPINGS))
-    return problems
-
-
-def _skill_file_problems(root: Path, params: Params) -> list[str]:
+def _prompts(root: Path, params: Params, problems: _Problems) -> None:
+    from selma.llm.generators import make_generator
     from selma.prompts.skills import read_skill
 
-    problems: list[str] = []
-    for skill in params.skills:
-        path = root / "data" / "skills" / f"{skill}.yaml"
-        _tried(problems, lambda path=path: read_skill(path))  # type: ignore[misc]
-    return problems
+    llm = params.prompts.model_dump(include={"backend", "model", "revision", "temperature"})
+    problems.attempt(lambda: make_generator(**llm), "prompts")
+    for skill, row in params.skills.items():
+        path = root / row.instructions
+        problems.attempt(lambda path=path: read_skill(path), f"skills.{skill}.instructions")
 
 
-def _model_problems(root: Path, params: Params) -> Iterator[str]:
-    yield from _backbone_problems(root, params)
-    yield from _judge_problems(root, params)
-    for name, path in (
-        ("pickscore", params.pickscore.path),
-        ("imagereward", params.imagereward.path),
-        ("hps", params.hps.path),
-    ):
-        if not (root / path).is_dir():
-            yield f"{name}.path: {path}: no such folder; run `dvc pull`, or put the model there"
+def _backbone(root: Path, params: Params, problems: _Problems) -> None:
+    from selma.diffusion.inspection import backbone_problems
+
+    folder = root / params.backbone.path
+    if not folder.is_dir():
+        problems.add(_absent("backbone.path", params.backbone.path))
+        return
+    steps = max(params.images.inference_steps, params.samples.inference_steps)
+    for problem in backbone_problems(folder, steps):
+        problems.add(f"backbone.path: {problem}")
 
 
-def _backbone_problems(root: Path, params: Params) -> Iterator[str]:
-    model = params.backbone
-    if not (root / model.path).is_dir():
-        yield from _hub_problems("backbone", model.path, model.revision)
-    elif not (root / model.path / "model_index.json").is_file():
-        yield (
-            f"backbone.path: {model.path}: holds no model_index.json, so it is no pipeline of "
-            "diffusers"
-        )
+def _merges(root: Path, params: Params, problems: _Problems) -> None:
+    from selma.merging.methods import MERGE_METHODS, absolute_weights
+
+    for name, row in params.merges.items():
+        problems.attempt(lambda m=row.method: choose("merge method", m, MERGE_METHODS),
+                         f"merges.{name}.method")  # fmt: skip
+        problems.attempt(lambda r=row: absolute_weights(r.weights, r.scale), f"merges.{name}")
 
 
-def _judge_problems(root: Path, params: Params) -> Iterator[str]:
-    judge = params.answers
-    if judge.path is None and judge.judge != "pocket":
-        yield f"answers.path: the judge {judge.judge!r} needs a model: a folder or a Hub name"
-    elif judge.path is not None and judge.judge != "endpoint" and not (root / judge.path).is_dir():
-        yield from _hub_problems("answers", judge.path, judge.revision)
-    sbert = params.tifa.sbert_path
-    if params.tifa.mapping == "sbert" and (sbert is None or not (root / sbert).is_dir()):
-        yield (
-            f"tifa.sbert_path: {sbert}: no such folder; the mapping sbert needs "
-            "sentence-transformers/all-mpnet-base-v2 there"
-        )
+def _models(root: Path, params: Params, problems: _Problems) -> None:
+    """A model's weights are there, or a row makes them."""
+    for name, row in params.models.items():
+        path = Path(row.weights)
+        section = MADE.get(path.parent.as_posix())
+        if section is None and not (root / path).exists():
+            problems.add(_absent(f"models.{name}.weights", row.weights))
+        elif section is not None and path.stem not in getattr(params, section):
+            problems.add(
+                f"models.{name}.weights: {path} is made by no row of {section}; rows: "
+                f"{', '.join(getattr(params, section)) or 'none'}"
+            )
 
 
-def _hub_problems(name: str, path: str, revision: str | None) -> Iterator[str]:
-    if path.startswith("models/") or not _HUB_ID.fullmatch(path):
-        yield f"{name}.path: {path}: no such folder; run `dvc pull foundation/dvc.yaml`"
-    elif revision is None or not _COMMIT.fullmatch(revision):
-        yield (
-            f"{name}.revision: {path} comes from the Hugging Face hub and must be pinned to a "
-            f"commit (40 hexadecimal digits), got {revision!r}"
-        )
+def _judges(root: Path, params: Params, problems: _Problems) -> None:
+    from selma.judges.loading import JUDGES, WITHOUT_WEIGHTS
+    from selma.judges.normalise import NORMALISERS
+    from selma.judges.templates import TEMPLATES
+
+    for name, row in params.judges.items():
+        key = f"judges.{name}"
+        known = problems.attempt(lambda k=row.kind: choose("judge", k, JUDGES), f"{key}.kind")
+        problems.attempt(lambda n=row.normalise: choose("answer normaliser", n, NORMALISERS),
+                         f"{key}.normalise")  # fmt: skip
+        if known is None:
+            continue
+        if (row.model is None) == (row.kind == "endpoint"):
+            expected = "the model's name" if row.kind == "endpoint" else "null"
+            problems.add(f"{key}.model: expected {expected}, got {row.model!r}")
+        elif row.kind == "endpoint":
+            problems.attempt(_endpoint(row.model or "", row.model_dump()), key)
+        if not (root / row.path).exists():
+            problems.add(_absent(f"{key}.path", row.path))
+        elif row.kind not in WITHOUT_WEIGHTS:
+            for problem in _model_folder(root / row.path):
+                problems.add(f"{key}.path: {problem}")
+    for name, answers in params.answers.items():
+        problems.attempt(lambda t=answers.template: choose("judge template", t, TEMPLATES),
+                         f"answers.{name}.template")  # fmt: skip
+    for name in params.benchmarks:
+        path = root / "data/benchmarks" / f"{name}.parquet"
+        if not path.is_file():
+            problems.add(f"benchmarks.{name}: {path}: no such file; `selma import` or `dvc pull`")
+
+
+def _endpoint(model: str, values: dict[str, Any]) -> Callable[[], Any]:
+    from selma.judges.loading import judge_settings, load_judge
+
+    return lambda: load_judge(
+        "endpoint", judge_settings({**values, "path": model}, template="bare")
+    )
+
+
+def _measures(root: Path, params: Params, problems: _Problems) -> None:
+    from selma.metrics.dsg import DSG_MEANS, DSG_POLICIES
+    from selma.metrics.tifa import TIFA_MAPPINGS
+
+    for name, row in params.measures.items():
+        key = f"measures.{name}"
+        if row.kind == "dsg":
+            problems.attempt(lambda p=row.policy: choose("dsg policy", p, DSG_POLICIES),
+                             f"{key}.policy")  # fmt: skip
+            problems.attempt(lambda m=row.mean: choose("dsg mean", m, DSG_MEANS), f"{key}.mean")
+        else:
+            problems.attempt(lambda m=row.mapping: choose("tifa mapping", m, TIFA_MAPPINGS),
+                             f"{key}.mapping")  # fmt: skip
+        if not (root / row.path).exists():
+            problems.add(_absent(f"{key}.path", row.path))
+
+
+def _preferences(root: Path, params: Params, problems: _Problems) -> None:
+    from selma.measuring.scoring import check_version
+    from selma.scorers.preference import SCORERS, read_origin
+
+    for name, row in params.preferences.items():
+        key, folder = f"preferences.{name}", root / row.path
+        if problems.attempt(lambda k=row.kind: choose("scorer", k, SCORERS), f"{key}.kind") is None:
+            continue
+        problems.attempt(lambda r=row: check_version(r.kind, r.version, r.antialias), key)
+        if not folder.is_dir():
+            problems.add(_absent(f"{key}.path", row.path))
+            continue
+        problems.attempt(lambda f=folder, k=row.kind: read_origin(f, k), f"{key}.path")
+        for problem in _model_folder(folder):
+            problems.add(f"{key}.path: {problem}")
+
+
+def _model_folder(folder: Path) -> Iterator[str]:
+    """What a folder lacks that holds one model in transformers' layout."""
+    if not (folder / "config.json").is_file():
+        yield f"{folder}: holds no config.json, so it is no model's folder"
+    if not any(folder.glob("*.safetensors")):
+        yield f"{folder}: holds no .safetensors; other formats are never loaded"
+
+
+def _absent(key: str, path: str) -> str:
+    return f"{key}: {path}: no such file or folder; run `dvc pull`, or put it there"

@@ -1,9 +1,25 @@
 """The command `selma score`: pictures or answers in, a named number with its interval out."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from selma.commands.compare import add_bootstrap_options
+from selma.commands.compare import bootstrap_of
+from selma.commands.outputs import check_table_out
+from selma.commands.score_options import (
+    add_answers,
+    add_common,
+    add_model,
+    add_pictures,
+    positive,
+)
+from selma.core.choices import choose
+from selma.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from selma.comparing.comparison import Bootstrap
+    from selma.judges.protocol import JudgeSettings
 
 PREFERENCE = {
     "pickscore": "exp(logit_scale) * cosine of a CLIP, PickScore's checkpoint",
@@ -11,6 +27,9 @@ PREFERENCE = {
     "imagereward": "ImageReward's reward",
     "clipscore": "CLIPScore, one of its named definitions",
 }
+ANTIALIAS = {"yes": True, "no": False, None: None}
+PICTURES_PER_BATCH = 8  # decoded at a time; does not change an answer
+Row = Mapping[str, Any]
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -21,36 +40,33 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     metrics = command.add_subparsers(title="metrics", required=True, metavar="METRIC")
 
     metric = metrics.add_parser("dsg", help="yes/no questions that count if their parents hold")
-    _add_answers(metric)
+    add_answers(metric)
     metric.add_argument(
-        "--policy",
-        nargs="+",
-        default=["official"],
+        "--policy", nargs="+", default=["official"],
         help="official (default), lenient, selma, transitive, none; several, or all",
-    )
+    )  # fmt: skip
     metric.add_argument(
         "--mean", nargs="+", default=["prompt"], help="prompt (default), question; or all"
     )
-    _add_common(metric)
-    metric.set_defaults(run=run, metric="dsg")
+    add_common(metric)
+    metric.set_defaults(run=run_answers, metric="dsg", mapping=None, sbert=None)
 
     metric = metrics.add_parser("tifa", help="multiple-choice questions")
-    _add_answers(metric)
+    add_answers(metric)
     metric.add_argument(
-        "--mapping",
-        default="exact",
-        help="from a free answer to a choice: exact (default), sbert",
+        "--mapping", default="exact", help="from a free answer to a choice: exact (default), sbert"
     )
     metric.add_argument(
         "--sbert", metavar="FOLDER", help="sentence-transformers/all-mpnet-base-v2, for sbert"
     )
-    _add_common(metric)
-    metric.set_defaults(run=run, metric="tifa")
+    add_common(metric)
+    metric.set_defaults(run=run_answers, metric="tifa", policy=None, mean=None)
 
     for name, words in PREFERENCE.items():
         metric = metrics.add_parser(name, help=words)
-        _add_pictures(metric)
+        add_pictures(metric)
         metric.add_argument("--weights", type=Path, required=True, metavar="FOLDER")
+        metric.set_defaults(run=run_preference, metric=name, version=None, antialias=None)
         if name == "hps":
             metric.add_argument("--version", required=True, help="v2.0 or v2.1; not comparable")
             metric.add_argument(
@@ -58,118 +74,293 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
             )
         if name == "clipscore":
             metric.add_argument(
-                "--variant", required=True, help="cosine, hessel, tifa, torchmetrics"
+                "--variant",
+                dest="version",
+                required=True,
+                help="cosine, hessel, tifa, torchmetrics",
             )
         metric.add_argument("--batch-size", type=positive, default=16)
         metric.add_argument(
             "--shuffled", action="store_true", help="also score each picture with another's prompt"
         )
-        _add_common(metric)
-        metric.set_defaults(run=run, metric=name)
+        add_common(metric)
 
     metric = metrics.add_parser("vqascore", help="a chat model's probability of Yes")
-    _add_pictures(metric)
+    add_pictures(metric)
     metric.add_argument("--variant", required=True, help="p-yes, geometric-mean, yes-no")
-    _add_model(metric, required=True)
-    _add_common(metric)
-    metric.set_defaults(run=run, metric="vqascore")
+    add_model(metric, required=True)
+    add_common(metric)
+    metric.set_defaults(run=run_vqascore, metric="vqascore")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Score by the chosen metric and print the result."""
-    if args.metric in ("dsg", "tifa"):
-        from selma.commands.score_answers import score_answers
+def run_answers(args: argparse.Namespace) -> None:
+    """Score answers by DSG or TIFA; with --images, have them given first."""
+    from selma.benchmarks.answer_files import read_answers
+    from selma.core.tables import read_about
+    from selma.measuring.inputs import benchmark_aliases, read_benchmark
 
-        score_answers(args)
-    else:
-        from selma.commands.score_pictures import score_pictures
-
-        score_pictures(args)
-
-
-def _add_answers(metric: argparse.ArgumentParser) -> None:
-    metric.add_argument(
-        "--answers",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="answers: our .parquet, a released .csv, a TIFA result .json; with --images the "
-        ".parquet that the judge's answers are kept in",
+    settings = _measure_settings(args)
+    how = bootstrap_of(args)
+    _check_answer_options(args)
+    path = args.benchmark or args.annotations
+    benchmark = read_benchmark(path, args.source)
+    if args.images is not None:
+        _have_judged(
+            benchmark, args.images, args.answers,
+            kind=args.judge, settings=_judge_settings(args),
+            normalise=args.normalise or "as-is", allow_partial=args.allow_partial,
+        )  # fmt: skip
+    answers = read_answers(
+        args.answers,
+        benchmark,
+        metric=args.metric,
+        t2i_model=args.t2i_model,
+        aliases=benchmark_aliases(path),
     )
-    _add_benchmark(metric)
-    metric.add_argument("--t2i-model", metavar="NAME", help="whose pictures, in a file of several")
-    metric.add_argument("--images", type=Path, metavar="FOLDER", help="have these pictures judged")
-    metric.add_argument(
-        "--judge",
-        metavar="NAME",
-        help="with --images, who looks at them: blip2, instructblip, blip-vqa, vilt, chat, "
-        "endpoint, mplug, pocket; without, who gave a published file's answers",
+    if args.judge is not None and args.images is None:
+        named = {"judge": args.judge, "revision": args.judge_revision or "as named by the user"}
+        answers = [{**answer, **named} for answer in answers]
+    judge_about = read_about(args.answers) if args.answers.suffix == ".parquet" else None
+    _score_answers(
+        args.metric, benchmark, answers, judge_about, settings, how,
+        named={"benchmark_name": _benchmark_name(path, args.source)},
+        limits={"allow_partial": args.allow_partial, "no_answer_max": args.no_answer_max},
+        t2i_model=args.t2i_model, out=args.out, as_json=args.json,
+    )  # fmt: skip
+
+
+def _score_answers(
+    metric: str,
+    benchmark: Sequence[Row],
+    answers: Sequence[Row],
+    judge_about: Row | None,
+    settings: Sequence[dict[str, Any]],
+    how: "Bootstrap",
+    *,
+    named: dict[str, Any],
+    limits: dict[str, Any],
+    t2i_model: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Score by each of the settings, and print."""
+    from selma.commands.score_words import print_results
+    from selma.core.tables import write_table
+    from selma.measuring import details
+    from selma.measuring.results import Scored, result_of
+    from selma.measuring.scoring import TITLES, score_answers
+
+    results = []
+    control_name, control = details.CONTROLS[metric]
+    for one in settings:
+        common: dict[str, Any] = {"settings": one, "measure": metric, "title": TITLES[metric]}
+        common |= named | limits
+        rows, about = score_answers(metric, benchmark, answers, judge_about, **common)
+        spoilt = control(benchmark, answers)
+        controls = {control_name: score_answers(metric, benchmark, spoilt, None, **common)[0]}
+        about |= {"t2i_model": t2i_model}
+        if out is not None:
+            write_table(out, "scores", rows, about)
+        if metric == "dsg":
+            tables = details.dsg_tables(rows, benchmark, how)
+            extra = details.dsg_numbers(rows, answers)
+        else:
+            tables, extra = details.tifa_tables(rows, how), details.tifa_numbers(rows)
+        results.append(result_of(Scored(rows, about, tables, controls, extra), how))
+    print_results(results, as_json=as_json)
+
+
+def run_preference(args: argparse.Namespace) -> None:
+    """Score pictures by a preference model; with --shuffled also against other items' prompts."""
+    from selma.core.devices import prepare_device
+    from selma.measuring.details import hps_numbers
+    from selma.measuring.scoring import TITLES, load_scorer, score_pictures
+    from selma.runtime.progress import progress
+
+    how = bootstrap_of(args)
+    benchmark, pictures, name = _pictures(args)
+    scorer = load_scorer(
+        args.metric,
+        args.weights,
+        version=args.version,
+        antialias=ANTIALIAS[args.antialias],
+        device=prepare_device(),
     )
-    _add_judge(metric)
+
+    def scored(label: str, shuffle_seed: int | None) -> Any:
+        with progress(len(pictures.rows), label) as advance:
+            return score_pictures(
+                benchmark, pictures, scorer,
+                kind=args.metric, judge=Path(args.weights).resolve().name, measure=args.metric,
+                title=TITLES[args.metric], benchmark_name=name, batch_size=args.batch_size,
+                advance=advance, shuffle_seed=shuffle_seed,
+            )  # fmt: skip
+
+    rows, about = scored(args.metric, None)
+    controls = {}
+    if args.shuffled:
+        controls["shuffled prompts"] = scored(f"{args.metric}, shuffled", args.seed)[0]
+    extra = hps_numbers(rows, args.allow_partial) if args.metric == "hps" else {}
+    _print_pictures(rows, about, controls, extra, how, args.out, args.json)
 
 
-def _add_judge(metric: argparse.ArgumentParser) -> None:
-    _add_model(metric, required=False)
-    metric.add_argument(
-        "--template",
-        help="bare (default), tifa-official, tifa-selma, yes-no: how questions are put",
+def run_vqascore(args: argparse.Namespace) -> None:
+    """Score pictures by a chat model's probability of "Yes"."""
+    from selma.measuring.scoring import score_by_probability
+    from selma.runtime.progress import progress
+
+    how = bootstrap_of(args)
+    benchmark, pictures, name = _pictures(args)
+    with progress(len(pictures.rows), "vqascore") as advance:
+        rows, about = score_by_probability(
+            benchmark,
+            pictures,
+            settings=_judge_settings(args),
+            variant=args.variant,
+            benchmark_name=name,
+            advance=advance,
+        )
+    _print_pictures(rows, about, {}, {}, how, args.out, args.json)
+
+
+def _pictures(args: argparse.Namespace) -> Any:
+    """Read the benchmark and the pictures that are to be scored."""
+    from selma.measuring.inputs import read_benchmark, read_samples
+
+    check_table_out(args.out, "scores")
+    path = args.benchmark or args.annotations
+    benchmark = read_benchmark(path, args.source)
+    pictures = read_samples(
+        args.images, benchmark, only_asked=False, allow_partial=args.allow_partial
     )
-    metric.add_argument(
-        "--normalise",
-        help="as-is (default), gpt4o-helper, first-word: from a reply to the answer that counts",
-    )
-    metric.add_argument("--beams", type=positive, help="default: 5; 1 is greedy")
-    metric.add_argument("--max-new-tokens", type=positive, help="default: 30")
+    return benchmark, pictures, _benchmark_name(path, args.source)
 
 
-def _add_model(metric: argparse.ArgumentParser, *, required: bool) -> None:
-    metric.add_argument(
-        "--judge-path",
-        required=required,
-        metavar="PATH",
-        help="the model's folder or Hub name; an endpoint's model name",
-    )
-    metric.add_argument("--judge-revision", metavar="COMMIT", help="of a Hub model")
-    metric.add_argument("--dtype", help="float32 (default), bfloat16, float16")
-    metric.add_argument("--questions-per-batch", type=positive, help="default: 16")
+def _print_pictures(
+    rows: Sequence[Row],
+    about: Row,
+    controls: Mapping[str, Sequence[Row]],
+    extra: Mapping[str, Any],
+    how: "Bootstrap",
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from selma.commands.score_words import print_results
+    from selma.comparing.breakdown import prompt_cells
+    from selma.core.tables import write_table
+    from selma.measuring.results import Scored, result_of
+
+    if out is not None:
+        write_table(out, "scores", rows, about)
+    tables = {"source": prompt_cells(rows, lambda row: row["source"], about["factor"], how)}
+    print_results([result_of(Scored(rows, about, tables, controls, extra), how)], as_json=as_json)
 
 
-def positive(text: str) -> int:
-    """Read a whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
+def _have_judged(
+    benchmark: Sequence[Row],
+    images: Path,
+    answers: Path,
+    *,
+    kind: str,
+    settings: "JudgeSettings",
+    normalise: str,
+    allow_partial: bool,
+) -> None:
+    """Have pictures judged; a log beside the answers keeps them until all are given."""
+    from selma.core.tables import write_table
+    from selma.measuring.asking import ask
+    from selma.measuring.inputs import read_samples
+    from selma.runtime.progress import progress
+
+    pictures = read_samples(images, benchmark, only_asked=True, allow_partial=allow_partial)
+    log = answers.with_name(answers.name + ".log.jsonl")
+    replies = answers.with_name(answers.name + ".replies.jsonl")
+    with progress(len(pictures.rows), f"answers of {kind}") as advance:
+        rows, about = ask(
+            benchmark,
+            pictures,
+            kind=kind,
+            settings=settings,
+            revision="",
+            normalise=normalise,
+            batch_size=PICTURES_PER_BATCH,
+            log=lambda _: log,
+            replies=replies,
+            advance=advance,
+        )
+    write_table(answers, "answers", rows, about)
+    log.unlink()
+    replies.unlink(missing_ok=True)
 
 
-def _add_pictures(metric: argparse.ArgumentParser) -> None:
-    metric.add_argument(
-        "--images",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="pictures named as their items, ITEM.png or ITEM_SAMPLE.png, or a samples .parquet",
-    )
-    _add_benchmark(metric)
+def _measure_settings(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Check and list the settings to score by: several policies and means of DSG, or TIFA's one."""
+    from selma.metrics.dsg import DSG_MEANS, DSG_POLICIES
+    from selma.metrics.tifa import TIFA_MAPPINGS
+
+    if args.metric == "tifa":
+        choose("tifa mapping", args.mapping, TIFA_MAPPINGS)
+        if args.sbert is not None and args.mapping != "sbert":
+            raise ConfigError("--sbert: expected --mapping sbert, which it is for")
+        return [{"mapping": args.mapping, "sbert_path": args.sbert}]
+    policies = list(DSG_POLICIES) if "all" in args.policy else args.policy
+    means = list(DSG_MEANS) if "all" in args.mean else args.mean
+    for policy in policies:
+        choose("dsg policy", policy, DSG_POLICIES)
+    for mean in means:
+        choose("dsg mean", mean, DSG_MEANS)
+    if args.out is not None and len(policies) * len(means) > 1:
+        raise ConfigError("--out: holds one score; choose one --policy and one --mean")
+    return [{"policy": policy, "mean": mean} for policy in policies for mean in means]
 
 
-def _add_benchmark(metric: argparse.ArgumentParser) -> None:
-    source = metric.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--benchmark", type=Path, metavar="FILE.parquet", help="what `selma import` wrote"
-    )
-    source.add_argument(
-        "--annotations", type=Path, metavar="FILE", help="a public file: DSG's CSV, TIFA's JSON"
-    )
-    metric.add_argument(
-        "--source", nargs="+", default=[], metavar="NAME", help="only prompts of these sources"
-    )
+def _check_answer_options(args: argparse.Namespace) -> None:
+    """Refuse wrong options before a judge has worked for nothing."""
+    from selma.judges.loading import DEFAULTS, JUDGES, WITHOUT_WEIGHTS
+    from selma.judges.normalise import NORMALISERS
+
+    check_table_out(args.out, "scores")
+    is_table = args.answers.suffix == ".parquet"
+    if args.images is None:
+        asked = [name for name in ("judge_path", "normalise", *DEFAULTS)
+                 if getattr(args, name) is not None]  # fmt: skip
+        if asked:
+            options = ", ".join("--" + name.replace("_", "-") for name in asked)
+            raise ConfigError(f"{options}: expected --images, the pictures to look at")
+        if args.judge is not None and is_table:
+            raise ConfigError(f"--judge: {args.answers} says itself who answered; leave it out")
+        return
+    if args.t2i_model is not None:
+        raise ConfigError("--t2i-model: chooses among given answers; leave it out with --images")
+    if args.judge is None or not is_table:
+        raise ConfigError(
+            "--images: expected --judge NAME, and --answers FILE.parquet to keep its answers in, "
+            f"got --judge {args.judge} and --answers {args.answers}"
+        )
+    choose("judge", args.judge, JUDGES)
+    choose("answer normaliser", args.normalise or "as-is", NORMALISERS)
+    if args.judge_path is None and (args.judge not in WITHOUT_WEIGHTS or args.judge == "endpoint"):
+        raise ConfigError(
+            f"--judge {args.judge}: expected --judge-path, its folder or Hub name; an endpoint's "
+            "model name"
+        )
+    if args.answers.exists():
+        raise ConfigError(
+            f"{args.answers}: is there; leave --images out to score it, or choose another file"
+        )
+    check_table_out(args.answers, "answers")
+    if args.out == args.answers:
+        raise ConfigError(f"--out and --answers: expected two files, got {args.out} for both")
 
 
-def _add_common(metric: argparse.ArgumentParser) -> None:
-    metric.add_argument(
-        "--allow-partial",
-        action="store_true",
-        help="score what is there; the number carries its coverage",
-    )
-    metric.add_argument("--out", type=Path, metavar="SCORES.parquet", help="for `selma compare`")
-    add_bootstrap_options(metric)
+def _judge_settings(args: argparse.Namespace) -> "JudgeSettings":
+    from selma.judges.loading import DEFAULTS, judge_settings, with_defaults
+
+    given = {name: getattr(args, name, None) for name in DEFAULTS}
+    values = with_defaults(getattr(args, "judge", None), given)
+    values |= {"path": args.judge_path, "revision": args.judge_revision}
+    return judge_settings(values, template=values["template"])
+
+
+def _benchmark_name(path: Path, sources: Sequence[str]) -> str:
+    return path.stem + (f" ({', '.join(sorted(sources))})" if sources else "")

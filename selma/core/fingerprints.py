@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from selma.core.errors import MissingDataError
+
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
 
 
@@ -18,3 +20,19 @@ def weights_revision(directory: Path) -> str:
     if len(digests) == 1:
         return f"sha256:{digests[0].hexdigest()}"
     return f"sha256:{hashlib.sha256(b''.join(one.digest() for one in digests)).hexdigest()}"
+
+
+def content_sha256(path: Path) -> str:
+    """Hash a file, or all files of a folder with their names.
+
+    Raises:
+        MissingDataError: there is no such path.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    if not path.is_dir():
+        raise MissingDataError(f"{path}: no such file or folder; run `dvc pull` or `dvc repro`")
+    files = sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    lines = [f"{content_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -49,17 +49,16 @@ class Backbone:
         return int(self.unet.config.in_channels), int(height), int(width)
 
 
-def load_backbone(path: str, revision: str | None, dtype: str, device: str) -> Backbone:
+def load_backbone(path: str, dtype: str, device: str) -> Backbone:
     """Load a model in diffusers' layout from its safetensors files.
 
     Args:
-        path: a directory, or a Hub name together with a `revision`.
-        revision: the pinned revision of a Hub model; None for a directory.
+        path: a folder.
         dtype: of all weights: float32, bfloat16 or float16.
         device: e.g. "cpu", "cuda".
 
     Raises:
-        MissingDataError: there is no such directory.
+        MissingDataError: there is no such folder.
         RecordError: a part is missing, damaged or incomplete; the message names it.
         BackendError: the model is not of the Stable Diffusion 1 or 2 family.
         ConfigError: its noise scheduler is not one of NOISE_SCHEDULERS.
@@ -73,15 +72,12 @@ def load_backbone(path: str, revision: str | None, dtype: str, device: str) -> B
     disable_progress_bar()  # of loading weights; the stage has its own
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     torch_dtype = choose("dtype", dtype, dtypes)
-    if revision is None and not Path(path).is_dir():
-        raise MissingDataError(
-            f"{path}: no such directory; run `dvc pull`, or pin a Hub model with backbone.revision"
-        )
+    if not Path(path).is_dir():
+        raise MissingDataError(f"{path}: no such folder; run `dvc pull`, or put the model there")
 
     def load(part: str, loader: Callable[..., Any], **options: Any) -> Any:
-        at = {} if revision is None else {"revision": revision}
         try:
-            return loader(path, subfolder=part, **at, **options)
+            return loader(path, subfolder=part, **options)
         except SelmaError:
             raise
         except Exception as error:
@@ -122,7 +118,8 @@ def load_backbone(path: str, revision: str | None, dtype: str, device: str) -> B
 
 def _damaged(path: str, part: str, reason: str) -> RecordError:
     return RecordError(
-        f"{path}/{part}: cannot be loaded ({reason}); delete {path} and run `dvc pull`"
+        f"{path}/{part}: cannot be loaded ({reason}); expected a whole model in diffusers' layout; "
+        "`dvc pull --force` brings a released one anew"
     )
 
 

@@ -1,135 +1,117 @@
-"""Asks a judge all questions of a benchmark about a model's pictures, resumably."""
+"""The act of asking: a judge answers a benchmark's questions about a model's pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
-from selma.core.errors import BackendError, MissingDataError, RecordError
-from selma.judges.protocol import Judge, Question
+from selma.core.choices import choose
+from selma.core.errors import BackendError
+from selma.core.tables import content_hash
+from selma.judges.answer_log import AnswerLog
+from selma.judges.loading import describe_judge, judge_title, load_judge
+from selma.judges.normalise import NORMALISERS
+from selma.judges.protocol import Judge, JudgeSettings, Question
+from selma.pictures.checks import PictureSet
+from selma.pictures.png import picture_of
 
 Row = Mapping[str, Any]
 
 
-class AnswerStore(Protocol):
-    """Keeps the answers about each picture while a judge is at work; see `store`."""
-
-    def get(self, item_id: str, sample: int, sha256: str) -> list[str] | None:
-        """Give the answers about a picture that were kept, in the order of its questions."""
-        ...
-
-    def put(self, item_id: str, sample: int, sha256: str, answers: Sequence[str]) -> None:
-        """Keep the answers about a picture for good."""
-        ...
-
-
-def judge_samples(
+def ask(
     benchmark: Sequence[Row],
-    samples: Sequence[Row],
-    judge: Judge,
+    pictures: PictureSet,
     *,
-    judge_name: str,
+    kind: str,
+    settings: JudgeSettings,
     revision: str,
+    normalise: str,
     batch_size: int,
-    normalise: Callable[[str], str],
+    log: Callable[[Mapping[str, Any]], Path],
+    replies: Path,
     advance: Callable[[int], None],
-    store: AnswerStore | None = None,
-    allow_partial: bool = False,
-) -> list[dict[str, Any]]:
-    """Ask a judge all the questions of a benchmark about a model's pictures.
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Ask a judge all the questions of a benchmark about a model's pictures, resumably.
 
     Each picture is decoded once and all its questions are asked together.
 
     Args:
         benchmark: rows of a benchmark table.
-        samples: rows of a samples table, of the same benchmark.
-        judge: answers the questions.
-        judge_name: kept with each answer.
-        revision: kept with each answer.
+        pictures: of its items, as `read_samples` found them fit.
+        kind: a key of `JUDGES`.
+        settings: of the judge's model, and how it is asked.
+        revision: of a judge whose weights do not tell it.
+        normalise: a key of `NORMALISERS`, from what the judge says to what counts as its answer;
+            both are kept.
         batch_size: pictures at a time.
-        normalise: from what the judge said to what counts as its answer; both are kept.
-        advance: told how many pictures are done.
-        store: answers of an earlier run are taken from it, new ones are kept in it.
-        allow_partial: pictures may be missing.
+        log: from what the answers are about to the file that keeps them while the judge works;
+            the answers of an earlier run are taken from it.
+        replies: where a judge that is paid for keeps each reply.
+        advance: called with the number of pictures after each batch.
 
     Returns:
-        Rows of an answers table.
+        Rows of an answers table, and what they are about.
 
     Raises:
-        MissingDataError: an item has no picture, or fewer than the others.
-        RecordError: a picture cannot be read or belongs to no item.
+        ConfigError: there is no such judge, template or normaliser.
         BackendError: the judge did not answer every question.
+        RecordError: a picture cannot be read.
     """
+    normal = choose("answer normaliser", normalise, NORMALISERS)
+    judge = load_judge(kind, settings, replies)
+    about = {
+        **describe_judge(judge.about, settings),
+        "benchmark_sha256": content_hash(benchmark, "benchmark"),
+        "normalise": normalise,
+    }
+    kept = AnswerLog(log(about), about)
     questions = {row["item_id"]: row["questions"] for row in benchmark}
-    check_samples(questions, samples, allow_partial=allow_partial)
-    asked = [row for row in samples if questions[row["item_id"]]]
+    asked = [row for row in pictures.rows if questions[row["item_id"]]]
+    named = {"judge": judge_title(kind, about), "revision": about.get("revision") or revision}
     rows: list[dict[str, Any]] = []
     for start in range(0, len(asked), batch_size):
         batch = asked[start : start + batch_size]
-        known = {id(row): store.get(*_key(row)) if store else None for row in batch}
-        new = [row for row in batch if known[id(row)] is None]
-        said = _ask(judge, new, [questions[row["item_id"]] for row in new]) if new else []
-        for row, answers in zip(new, said, strict=True):
-            known[id(row)] = answers
-            if store:
-                store.put(*_key(row), answers)
-        for row in batch:
-            for question, raw in zip(questions[row["item_id"]], known[id(row)] or (), strict=True):
-                rows.append(
-                    {
-                        "item_id": row["item_id"],
-                        "sample": row["sample"],
-                        "question_id": question["question_id"],
-                        "judge": judge_name,
-                        "revision": revision,
-                        "sha256": row["sha256"],
-                        "raw_answer": raw,
-                        "answer": normalise(raw),
-                    }
-                )
+        for row, answers in zip(batch, _answers(judge, batch, questions, kept), strict=True):
+            rows += [
+                {
+                    "item_id": row["item_id"],
+                    "sample": row["sample"],
+                    "question_id": question["question_id"],
+                    **named,
+                    "sha256": row["sha256"],
+                    "raw_answer": raw,
+                    "answer": normal(raw),
+                }
+                for question, raw in zip(questions[row["item_id"]], answers, strict=True)
+            ]
         advance(len(batch))
-    return rows
+    seen = {"n_wanted": pictures.n_wanted, "left_out": pictures.findings.problems()}
+    return rows, {**about, "pictures": seen}
 
 
-def check_samples(
-    questions: Mapping[str, Sequence[Row]], samples: Sequence[Row], *, allow_partial: bool = False
-) -> None:
-    """Check that there is each sample of each item with questions, and no picture of no item.
-
-    Raises:
-        MissingDataError: pictures are missing, and `allow_partial` does not let them.
-        RecordError: a picture belongs to no item.
-    """
-    given = {(row["item_id"], row["sample"]) for row in samples}
-    numbers = sorted({sample for _, sample in given}) or [0]
-    wanted = {(item, number) for item, asked in questions.items() if asked for number in numbers}
-    missing = sorted(wanted - given)
-    extra = sorted(key for key in given if key[0] not in questions)
-    if missing and not allow_partial:
-        raise MissingDataError(
-            f"samples: {len(missing)} of {len(wanted)} pictures are missing, first of item "
-            f"{missing[0][0]!r} sample {missing[0][1]}; have them drawn (`dvc repro samples`)"
-        )
-    if extra:
-        raise RecordError(
-            f"samples: {len(extra)} pictures belong to no benchmark item, first {extra[0][0]!r}; "
-            "samples and benchmark must be of one version"
-        )
+def _answers(
+    judge: Judge,
+    batch: Sequence[Row],
+    questions: Mapping[str, Sequence[Row]],
+    kept: AnswerLog,
+) -> list[list[str]]:
+    """Answer each picture's questions: from the log, or by the judge, and then keep them."""
+    found = [kept.get(_key(row)) for row in batch]
+    new = [row for row, answers in zip(batch, found, strict=True) if answers is None]
+    if not new:
+        return [answers or [] for answers in found]
+    asked = [
+        [Question(q["question"], tuple(q["choices"])) for q in questions[row["item_id"]]]
+        for row in new
+    ]
+    said = judge([picture_of(row) for row in new], asked)
+    if [len(answers) for answers in said] != [len(texts) for texts in asked]:
+        got, want = sum(map(len, said)), sum(map(len, asked))
+        raise BackendError(f"the judge gave {got} answers to {want} questions")
+    for row, answers in zip(new, said, strict=True):
+        kept.put(_key(row), answers)
+    fresh = iter(said)
+    return [answers if answers is not None else next(fresh) for answers in found]
 
 
 def _key(row: Row) -> tuple[str, int, str]:
     return row["item_id"], row["sample"], row["sha256"]
-
-
-def _ask(
-    judge: Judge, samples: Sequence[Row], questions: Sequence[Sequence[Row]]
-) -> list[list[str]]:
-    from selma.pictures.png import picture_of
-
-    pictures = [picture_of(row) for row in samples]
-    asked = [
-        [Question(q["question"], tuple(q["choices"])) for q in picture] for picture in questions
-    ]
-    answers = judge(pictures, asked)
-    got, want = [len(a) for a in answers], [len(q) for q in asked]
-    if got != want:
-        raise BackendError(f"the judge gave {sum(got)} answers to {sum(want)} questions")
-    return answers

@@ -1,18 +1,29 @@
-"""params.yaml, read as DVC reads it and checked whole: no defaults, no unknown keys."""
+"""params.yaml, read as DVC reads it and checked whole: no defaults, no unknown keys.
 
-from collections.abc import Mapping
+What a run can have several of are *rows*: a dictionary by name. A stage reads its own row or
+section and nothing else, so that a change elsewhere neither stops nor re-runs it.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from selma.core.errors import ConfigError, MissingDataError
 
 PARAMS_PATH = Path("params.yaml")
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Batch = Annotated[int, Field(ge=1, le=100_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Place = Annotated[str, Field(min_length=1)]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Section(BaseModel):
@@ -27,110 +38,40 @@ class PromptsParams(Section):
     backend: Literal["pocket", "openai"]
     model: str
     revision: str
-    per_skill: Positive
-    per_request: Positive
-    examples_per_request: Positive
-    rouge_l_max: Share
-    max_requests: Positive
+    per_skill: Count
+    per_request: Annotated[int, Field(ge=1, le=1000)]
+    examples_per_request: Annotated[int, Field(ge=1, le=100)]
+    rouge_l_max: Annotated[float, Field(gt=0, le=1)]
+    max_requests: Count
     temperature: Annotated[float, Field(ge=0, le=2)]
 
 
 class BackboneParams(Section):
-    """The text-to-image model that is taught."""
+    """The text-to-image model that is taught: a folder in diffusers' layout."""
 
-    path: str
-    revision: str | None
-    dtype: Literal["float32", "bfloat16", "float16"]
+    path: Place
+    dtype: Dtype
 
 
 class ImagesParams(Section):
-    """How the model draws its own training pictures."""
+    """How pictures are drawn."""
 
-    per_prompt: Positive
-    guidance_scale: Annotated[float, Field(ge=1)]
-    inference_steps: Positive
-    batch_size: Positive
+    per_prompt: Annotated[int, Field(ge=1, le=10_000)]
+    guidance_scale: Annotated[float, Field(ge=1, le=100)]
+    inference_steps: Annotated[int, Field(ge=1, le=1000)]
+    batch_size: Batch
 
 
 class LoraParams(Section):
-    """How one expert is trained."""
+    """How one LoRA adapter is trained."""
 
-    rank: Positive
+    rank: Annotated[int, Field(ge=1, le=4096)]
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
-    train_steps: Positive
-    batch_size: Positive
+    train_steps: Count
+    batch_size: Batch
     max_gradient_norm: Annotated[float, Field(gt=0)]
-    checkpoint_every_steps: Positive
-
-
-class MergeParams(Section):
-    """How the experts become one adapter."""
-
-    method: str
-    scale: float
-    weights: dict[Slug, Annotated[float, Field(ge=0)]]
-
-
-class AnswersParams(Section):
-    """Which judge answers the questions, and how it is asked; see `JudgeSettings`."""
-
-    judge: str
-    path: str | None
-    revision: str | None
-    dtype: Literal["float32", "bfloat16", "float16"]
-    dsg_template: str
-    tifa_template: str
-    normalise: str
-    batch_size: Positive
-    questions_per_batch: Positive
-    max_new_tokens: Positive
-    beams: Positive
-
-
-class DsgParams(Section):
-    """How answers become a DSG score."""
-
-    policy: str
-    mean: Literal["prompt", "question"]
-
-
-class TifaParams(Section):
-    """How answers become a TIFA score."""
-
-    mapping: Literal["exact", "sbert"]
-    sbert_path: str | None
-
-
-class ClipScorerParams(Section):
-    """A CLIP preference model."""
-
-    path: str
-    batch_size: Positive
-
-
-class HpsParams(ClipScorerParams):
-    """HPS: its versions are different models and are not comparable.
-
-    `antialias` is of the tensor's resize, which torchvision changed in 0.17; null: what the
-    model's folder says.
-    """
-
-    version: str
-    antialias: bool | None
-
-
-class CompareParams(Section):
-    """The bootstrap over prompts."""
-
-    resamples: Annotated[int, Field(ge=100)]
-    confidence: Annotated[float, Field(gt=0.5, lt=1)]
-
-
-class ReportParams(Section):
-    """What the report shows."""
-
-    examples: Positive
+    checkpoint_every_steps: Count
 
 
 def _overrides(section: type[Section]) -> type[Section]:
@@ -143,40 +84,155 @@ def _overrides(section: type[Section]) -> type[Section]:
 
 
 PromptsOverrides = _overrides(PromptsParams)
+ImagesOverrides = _overrides(ImagesParams)
 LoraOverrides = _overrides(LoraParams)
 
 
 class SkillParams(Section):
-    """What one skill does differently from the sections `prompts` and `lora`."""
+    """A skill: its instructions' file, and what it does differently from the sections."""
 
+    instructions: Place
     prompts: PromptsOverrides  # type: ignore[valid-type]
+    images: ImagesOverrides  # type: ignore[valid-type]
     lora: LoraOverrides  # type: ignore[valid-type]
+
+
+class MergeParams(Section):
+    """How experts become one adapter; a skill without a weight takes no part."""
+
+    method: str
+    scale: float
+    weights: Annotated[dict[Name, Annotated[float, Field(ge=0)]], Field(min_length=1)]
+
+
+class MixtureParams(Section):
+    """One adapter on several skills' pictures, by default for all their experts' steps together."""
+
+    skills: Annotated[list[Name], Field(min_length=1)]
+    lora: LoraOverrides  # type: ignore[valid-type]
+
+
+class ModelParams(Section):
+    """Who is compared: an adapter's file on the backbone, or the folder of a backbone itself."""
+
+    weights: Place
+
+
+class BenchmarkParams(Section):
+    """A benchmark: data/benchmarks/NAME.parquet."""
+
+
+class JudgeParams(Section):
+    """A model that answers questions about pictures; see `JudgeSettings`.
+
+    `path` is its folder; a judge without weights of its own names the code that answers.
+    `model` is an endpoint's model, else null. `revision` stands for what has no weights.
+    """
+
+    kind: str
+    path: Place
+    model: str | None
+    revision: str | None
+    dtype: Dtype
+    normalise: str
+    batch_size: Batch
+    questions_per_batch: Batch
+    max_new_tokens: Annotated[int, Field(ge=1, le=10_000)]
+    beams: Annotated[int, Field(ge=1, le=100)]
+
+
+class AnswersParams(Section):
+    """Who answers which benchmark's questions, put how."""
+
+    judge: Name
+    benchmark: Name
+    template: str
+
+
+class DsgParams(Section):
+    """Answers scored by DSG."""
+
+    kind: Literal["dsg"]
+    title: str
+    answers: Name
+    path: Place
+    policy: str
+    mean: str
+    no_answer_max: Share
+
+
+class TifaParams(Section):
+    """Answers scored by TIFA; `path` is the sentence encoder's folder for the mapping sbert."""
+
+    kind: Literal["tifa"]
+    title: str
+    answers: Name
+    path: Place
+    mapping: str
+    no_answer_max: Share
+
+
+class PreferenceParams(Section):
+    """A preference model's scores of a benchmark's pictures.
+
+    `version` names the version of HPS or the variant of CLIPScore; null for the others, which have
+    one. `antialias` is HPS's, of the tensor's resize; null: what the model's folder says.
+    """
+
+    kind: str
+    title: str
+    benchmark: Name
+    path: Place
+    version: str | None
+    antialias: bool | None
+    batch_size: Batch
+
+
+class CompareParams(Section):
+    """Who is compared with whom, and the bootstrap over prompts."""
+
+    subject: Name
+    reference: Name
+    against: list[Name]
+    resamples: Annotated[int, Field(ge=100, le=10_000_000)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+
+
+class ReportParams(Section):
+    """Which measure's pictures the report shows, and how many pairs."""
+
+    measure: Name
+    examples: Annotated[int, Field(ge=1, le=1000)]
+
+
+MeasureParams: Any = Annotated[DsgParams | TifaParams, Field(discriminator="kind")]
+Nothing = Annotated[dict[Name, Any], Field(max_length=0)]
 
 
 class Params(Section):
     """The whole of params.yaml."""
 
-    seed: NonNegative
-    threads: Positive
-    skills: Annotated[dict[Slug, SkillParams], Field(min_length=1)]
-    prompts: PromptsParams
+    seed: Seed
+    threads: Threads
+    same_bytes: bool
+    hub: Nothing  # no stage reads it yet
+    routers: Nothing  # no stage reads it yet
     backbone: BackboneParams
+    prompts: PromptsParams
     images: ImagesParams
     lora: LoraParams
-    mixture: LoraOverrides  # type: ignore[valid-type]
-    merge: MergeParams
+    skills: Annotated[dict[Name, SkillParams], Field(min_length=1)]
+    merges: dict[Name, MergeParams]
+    mixtures: dict[Name, MixtureParams]
+    models: Annotated[dict[Name, ModelParams], Field(min_length=1)]
     samples: ImagesParams
-    answers: AnswersParams
-    dsg: DsgParams
-    tifa: TifaParams
-    pickscore: ClipScorerParams
-    imagereward: ClipScorerParams
-    hps: HpsParams
+    benchmarks: dict[Name, BenchmarkParams]
+    judges: dict[Name, JudgeParams]
+    answers: dict[Name, AnswersParams]
+    measures: dict[Name, MeasureParams]
+    preferences: dict[Name, PreferenceParams]
     compare: CompareParams
     report: ReportParams
-
-
-S = TypeVar("S", bound=Section)
 
 
 def read_yaml(path: Path) -> Any:
@@ -198,70 +254,110 @@ def read_yaml(path: Path) -> Any:
     try:
         return YAML(typ="safe").load(text)
     except YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not valid YAML: {reason}") from error
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def load_params(path: Path = PARAMS_PATH) -> Params:
-    """Read and check a whole params file.
+    """Read and check a whole params file, also that every name in it stands for a row.
 
     Raises:
         ConfigError: lists every problem with its key, the value seen and what is allowed.
         MissingDataError: there is no such file.
     """
     params = validate(Params, read_yaml(path), str(path))
-    unknown = sorted(set(params.merge.weights) ^ set(params.skills))
+    unknown = "; ".join(_unknown_names(params))
     if unknown:
-        raise ConfigError(
-            f"{path}: merge.weights and skills must name the same skills; "
-            f"only in one of them: {', '.join(unknown)} (weight 0 leaves an expert out)"
-        )
+        raise ConfigError(f"{path}: {unknown}")
     return params
 
 
-def load_section(name: str, model: type[S], path: Path = PARAMS_PATH) -> S:
-    """Read and check one section; other sections may change without this one noticing.
+def _unknown_names(params: Params) -> Iterator[str]:
+    def missing(key: str, names: Collection[str], section: str) -> Iterator[str]:
+        known = getattr(params, section)
+        for name in sorted(set(names) - set(known)):
+            yield f"{key} names {name!r}, not in {section}; known: {', '.join(known) or 'none'}"
+
+    for name, merge in params.merges.items():
+        yield from missing(f"merges.{name}.weights", merge.weights, "skills")
+    for name, mixture in params.mixtures.items():
+        yield from missing(f"mixtures.{name}.skills", mixture.skills, "skills")
+    for name, answers in params.answers.items():
+        yield from missing(f"answers.{name}.judge", [answers.judge], "judges")
+        yield from missing(f"answers.{name}.benchmark", [answers.benchmark], "benchmarks")
+    for name, measure in params.measures.items():
+        yield from missing(f"measures.{name}.answers", [measure.answers], "answers")
+    for name, preference in params.preferences.items():
+        yield from missing(f"preferences.{name}.benchmark", [preference.benchmark], "benchmarks")
+    compare = params.compare
+    for key, names in (("subject", [compare.subject]), ("reference", [compare.reference]),
+                       ("against", compare.against)):  # fmt: skip
+        yield from missing(f"compare.{key}", names, "models")
+    yield from missing("report.measure", [params.report.measure], "measures")
+    for name in sorted(set(params.measures) & set(params.preferences)):
+        yield f"{name!r} is a row of measures and of preferences; rename one"
+
+
+S = TypeVar("S")
+Kind = type[S]
+
+
+def load_section(name: str, model: Kind[S], path: Path = PARAMS_PATH) -> S:
+    """Read and check one section, or one of the values at the top of the file.
 
     Raises:
         ConfigError: lists every problem of the section.
     """
-    return validate(model, _section(name, path), f"{path}: {name}", prefix=name)
+    return validate(model, _section(name, path), str(path), name)
 
 
-def load_value(name: str, path: Path = PARAMS_PATH) -> int:
-    """Read one of the whole numbers at the top of the file: `seed` or `threads`."""
-    value = _section(name, path)
-    least = 1 if name == "threads" else 0
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(
-            f"{path}: {name} must be a whole number of at least {least}, got {value!r}"
-        )
-    return value
+def load_rows(name: str, model: Kind[S], path: Path = PARAMS_PATH) -> dict[str, S]:
+    """Read and check all rows of a section, in their order.
+
+    Raises:
+        ConfigError: lists every problem of the section.
+    """
+    return validate(dict[str, model], _section(name, path), str(path), name)  # type: ignore[valid-type]
 
 
-def load_skill_section(name: str, model: type[S], skill: str, path: Path = PARAMS_PATH) -> S:
+def load_row(section: str, name: str, model: Kind[S], path: Path = PARAMS_PATH) -> S:
+    """Read and check one row.
+
+    Raises:
+        ConfigError: there is no such row, or it is wrong.
+    """
+    rows = _section(section, path)
+    if not isinstance(rows, Mapping) or name not in rows:
+        known = ", ".join(rows) if isinstance(rows, Mapping) else "none"
+        raise ConfigError(f"{path}: {section} has no row {name!r}; there are: {known or 'none'}")
+    return validate(model, rows[name], str(path), f"{section}.{name}")
+
+
+def load_skill_section(name: str, model: Kind[S], skill: str, path: Path = PARAMS_PATH) -> S:
     """Read a section with one skill's overrides (``skills.<skill>.<name>``) laid over it.
 
     Raises:
         ConfigError: the skill is unknown, or the section or the overrides are wrong.
     """
-    section = _section(name, path)
-    skills = _section("skills", path)
-    if not isinstance(skills, Mapping) or skill not in skills:
-        known = ", ".join(skills) if isinstance(skills, Mapping) else "none"
-        raise ConfigError(f"{path}: unknown skill {skill!r}; skills are: {known}")
-    validate(SkillParams, skills[skill], f"{path}: skills.{skill}", prefix=f"skills.{skill}")
-    return validate(model, {**section, **skills[skill][name]}, f"{path}: {name}", prefix=name)
+    row = load_row("skills", skill, SkillParams, path)
+    return _laid_over(name, model, getattr(row, name), path)
 
 
-def load_mixture(skills: int, path: Path = PARAMS_PATH) -> LoraParams:
-    """Read how the mixture is trained: as an expert, for the sum of all experts' steps."""
-    overrides = _section("mixture", path)
-    validate(LoraOverrides, overrides, f"{path}: mixture", prefix="mixture")
-    section = dict(_section("lora", path))
-    lora = validate(LoraParams, section, f"{path}: lora", prefix="lora")
-    section["train_steps"] = lora.train_steps * skills
-    return validate(LoraParams, {**section, **overrides}, f"{path}: mixture", prefix="mixture")
+def load_mixture(name: str, path: Path = PARAMS_PATH) -> LoraParams:
+    """Read how a mixture is trained: as an expert, for the sum of its experts' steps.
+
+    Raises:
+        ConfigError: the row or the section `lora` is wrong.
+    """
+    row = load_row("mixtures", name, MixtureParams, path)
+    steps = load_section("lora", LoraParams, path).train_steps * len(row.skills)
+    given = row.lora.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
+    return _laid_over("lora", LoraParams, {"train_steps": steps, **given}, path)
+
+
+def _laid_over(name: str, model: Kind[S], overrides: Any, path: Path) -> S:
+    if isinstance(overrides, BaseModel):
+        overrides = overrides.model_dump(exclude_unset=True)
+    return validate(model, {**_section(name, path), **overrides}, str(path), name)
 
 
 def _section(name: str, path: Path) -> Any:
@@ -273,24 +369,32 @@ def _section(name: str, path: Path) -> Any:
     return whole[name]
 
 
-M = TypeVar("M", bound=BaseModel)
-
-
-def validate(model: type[M], value: object, where: str, prefix: str = "") -> M:
-    """Check a value against a model and tell all problems in one line."""
+def validate(model: Kind[S], value: object, where: str, prefix: str = "") -> S:
+    """Check a value against a model and list all problems in one line."""
     try:
-        return model.model_validate(value)
+        return TypeAdapter(model).validate_python(value, strict=True)
     except ValidationError as error:
         problems = "; ".join(_problem(detail, prefix) for detail in error.errors())
-        raise ConfigError(f"{where.split(':')[0]}: {problems}") from error
+        raise ConfigError(f"{where}: {problems}") from error
 
 
 def _problem(detail: Any, prefix: str) -> str:
-    key = ".".join([*([prefix] if prefix else []), *(str(part) for part in detail["loc"])])
-    key = key or "the file"
+    place = [part for part in (*prefix.split("."), *map(str, detail["loc"])) if part]
+    if place[:1] == ["measures"] and place[2:3] in (["dsg"], ["tifa"]):
+        del place[2]  # pydantic's name of the union's branch
+    key = ".".join(place) or "the file"
     if detail["type"] == "extra_forbidden":
         return f"{key} is not a known key (value {detail['input']!r}); remove or correct it"
     if detail["type"] == "missing":
         return f"{key} is missing"
     message = detail["msg"][0].lower() + detail["msg"][1:]
     return f"{key}: {message}, got {detail['input']!r}"
+
+
+ROWS: dict[str, Any] = {
+    "answers": AnswersParams,
+    "judges": JudgeParams,
+    "mixtures": MixtureParams,
+    "models": ModelParams,
+    "preferences": PreferenceParams,
+}

@@ -88,4 +88,4 @@ def model_directory(tmp_path_factory) -> Path:
 def backbone(model_directory):
     from selma.diffusion.backbone import load_backbone
 
-    return load_backbone(str(model_directory), None, "float32", "cpu")
+    return load_backbone(str(model_directory), "float32", "cpu")

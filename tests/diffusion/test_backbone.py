@@ -19,7 +19,7 @@ def copied(model_directory, tmp_path):
 
 
 def load(directory):
-    return load_backbone(str(directory), None, "float32", "cpu")
+    return load_backbone(str(directory), "float32", "cpu")
 
 
 def adapter(scale=1.0):
@@ -79,7 +79,7 @@ def test_a_missing_directory_says_what_to_pull(tmp_path):
 
 def test_an_unknown_dtype_is_refused(model_directory):
     with pytest.raises(ConfigError, match="unknown dtype 'float23'"):
-        load_backbone(str(model_directory), None, "float23", "cpu")
+        load_backbone(str(model_directory), "float23", "cpu")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,6 @@ def test_a_scheduler_that_draws_its_own_noise_is_refused(copied):
 
 
 def test_a_bfloat16_model_draws_about_the_same(model_directory, backbone):
-    half = load_backbone(str(model_directory), None, "bfloat16", "cpu")
+    half = load_backbone(str(model_directory), "bfloat16", "cpu")
     difference = np.abs(draw(half, steps=1).astype(int) - draw(backbone, steps=1).astype(int))
     assert difference.mean() < 40

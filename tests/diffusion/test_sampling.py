@@ -67,7 +67,7 @@ def test_other_noise_schedulers_also_draw_the_stock_pictures(model_directory, tm
     stock = load_stock(model_directory)
     stock.scheduler = getattr(diffusers, name)(prediction_type="v_prediction", steps_offset=1)
     stock.save_pretrained(tmp_path)
-    ours = draw(load_backbone(str(tmp_path), None, "float32", "cpu"))
+    ours = draw(load_backbone(str(tmp_path), "float32", "cpu"))
     assert largest_difference(ours, stock_pictures(stock, PROMPTS, SEEDS, 3.0)) <= 1
 
 
@@ -81,7 +81,7 @@ def test_scheduler_settings_that_stock_diffusers_overrides_are_overridden(
     shutil.copytree(model_directory, tmp_path, dirs_exist_ok=True)
     config = tmp_path / "scheduler" / "scheduler_config.json"
     config.write_text(config.read_text().replace('"clip_sample": false', '"clip_sample": true'))
-    backbone = load_backbone(str(tmp_path), None, "float32", "cpu")
+    backbone = load_backbone(str(tmp_path), "float32", "cpu")
     assert backbone.noise_scheduler.config.clip_sample is False
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from selma.core.errors import BackendError, MissingDataError, RecordError
+from selma.judges.answer_log import AnswerLog
 from selma.judges.protocol import Question
-from selma.measuring.answer_log import AnswerLog
 from selma.measuring.asking import judge_samples
 
 BENCHMARK = [

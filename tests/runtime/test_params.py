@@ -14,13 +14,14 @@ from selma.runtime.params import (
 )
 
 ROOT = Path(__file__).parents[2]
+COUNT = "count: {instructions: data/skills/count.yaml, prompts: {}, images: {}, lora: {}}"
 
 
 @pytest.fixture
 def params(tmp_path):
-    """The shipped params with the numbers that these tests edit."""
+    """The pocket preset with the numbers that these tests edit."""
     path = tmp_path / "params.yaml"
-    text = re.sub(r"  rank: \d+", "  rank: 16", (ROOT / "params.yaml").read_text())
+    text = re.sub(r"  rank: \d+", "  rank: 16", (ROOT / "presets/pocket.yaml").read_text())
     path.write_text(re.sub(r"learning_rate: \S+", "learning_rate: 3.0e-4", text))
     return path
 
@@ -96,13 +97,13 @@ def test_a_section_is_read_without_looking_at_the_others(params):
 
 
 def test_a_skill_overrides_only_what_it_names(params):
-    edit(params, "count: {prompts: {}, lora: {}}", "count: {prompts: {}, lora: {rank: 4}}")
+    edit(params, COUNT, COUNT.replace("lora: {}", "lora: {rank: 4}"))
     assert load_skill_section("lora", LoraParams, "count", params).rank == 4
     assert load_skill_section("lora", LoraParams, "common", params).rank == 16
 
 
 def test_an_override_with_an_unknown_key_is_refused(params):
-    edit(params, "count: {prompts: {}, lora: {}}", "count: {prompts: {}, lora: {rnk: 4}}")
+    edit(params, COUNT, COUNT.replace("lora: {}", "lora: {rnk: 4}"))
     with pytest.raises(ConfigError, match=r"skills\.count\.lora\.rnk"):
         load_skill_section("lora", LoraParams, "count", params)
 

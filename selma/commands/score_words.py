@@ -1,86 +1,8 @@
-"""What `selma score` prints: the number with all that says what it is, its tables and controls."""
+"""The words in which `selma score` prints a result."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from typing import Any
-
-from selma.comparing.breakdown import (
-    Cell,
-    overall,
-    prompt_scores,
-    sample_deviation,
-    weighted_mean,
-    what_it_tells_apart,
-)
-from selma.comparing.comparison import Bootstrap
-
-Row = Mapping[str, Any]
-NAMES = {"dsg": "DSG", "tifa": "TIFA", "pickscore": "PickScore", "hps": "HPS"} | {
-    "imagereward": "ImageReward",
-    "clipscore": "CLIPScore",
-    "vqascore": "VQAScore",
-}
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A score before it is put in words.
-
-    Attributes:
-        rows: of a scores table.
-        about: what they are about.
-        tables: title → cells.
-        controls: name → rows of the same pictures or answers, spoilt on purpose.
-        extra: further numbers of this metric.
-    """
-
-    rows: Sequence[Row]
-    about: Mapping[str, Any]
-    tables: Mapping[str, Sequence[Cell]]
-    controls: Mapping[str, Sequence[Row]]
-    extra: Mapping[str, Any]
-
-    def with_about(self, more: Mapping[str, Any]) -> "Scored":
-        """Add to what it is about."""
-        return replace(self, about={**self.about, **more})
-
-
-def result_of(scored: Scored, factor: float, how: Bootstrap) -> dict[str, Any]:
-    """Bring a score into JSON's types, no number rounded.
-
-    Args:
-        scored: the score.
-        factor: from the rows' scores to what is printed, e.g. 100 for percent.
-        how: the bootstrap over prompts.
-    """
-    whole = overall(scored.rows, factor, how)
-    deviation = sample_deviation(scored.rows)
-    note = what_it_tells_apart(scored.rows, factor, how)
-    unit = "percent" if factor == 100 else scored.about["unit"]
-    return {
-        **scored.about,
-        "libraries": {"numpy": version("numpy"), **scored.about["libraries"]},
-        "score": whole.value,
-        "low": whole.low,
-        "high": whole.high,
-        "confidence": how.confidence,
-        "resamples": how.resamples,
-        "sample_deviation_over_prompts": None if deviation is None else factor * deviation,
-        "n_prompts": whole.n_prompts,
-        "n_questions": whole.n_questions,
-        "unit": unit,
-        "power": None if note is None else {**asdict(note), "sentence": note.sentence(unit)},
-        "tables": {
-            title: [asdict(cell) for cell in cells] for title, cells in scored.tables.items()
-        },
-        "controls": {name: factor * weighted_mean(rows) for name, rows in scored.controls.items()},
-        **scored.extra,
-        "prompts": {
-            item_id: factor * value for item_id, value in prompt_scores(scored.rows).items()
-        },
-    }
 
 
 def print_results(results: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -89,11 +11,17 @@ def print_results(results: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
         value = results[0] if len(results) == 1 else list(results)
         print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False))
         return
-    print("\n\n".join("\n".join(_lines(result)) for result in results))
+    if len(results) == 1:
+        print("\n".join(_lines(results[0])))
+        return
+    width = max(len(result["policy"]) for result in results)
+    for result in results:
+        print(f"{result['policy'].ljust(width)}  {result['score']:.4f}{_interval(result)}")
+    print("All numbers: --json. Tables and notes: one of them, by --policy and --mean.")
 
 
 def _lines(result: Mapping[str, Any]) -> list[str]:
-    metric = NAMES.get(result["metric"], result["metric"])
+    metric = result["title"]
     policy = f", {result['policy']}" if result["policy"] else ""
     policy = f", variant {result['version']}" if result["metric"] == "clipscore" else policy
     of = f" of {result['t2i_model']}" if result.get("t2i_model") else ""

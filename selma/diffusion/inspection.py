@@ -1,0 +1,52 @@
+"""What can be known to be wrong with a backbone's folder without loading a weight."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from selma.diffusion.backbone import NOISE_SCHEDULERS
+
+FAMILIES = ("StableDiffusionPipeline",)
+WEIGHTED = ("unet", "vae", "text_encoder")
+
+
+def backbone_problems(path: Path, inference_steps: int) -> Iterator[str]:
+    """Find why a folder cannot be drawn with; in words that name the file.
+
+    Args:
+        path: the folder, in diffusers' layout.
+        inference_steps: that it shall be drawn with.
+    """
+    index = _json(path / "model_index.json")
+    if index is None:
+        yield f"{path}: holds no model_index.json that is JSON, so it is no pipeline of diffusers"
+        return
+    family = index.get("_class_name")
+    if family not in FAMILIES:
+        yield (
+            f"{path}: is a {family}; the Stable Diffusion 1 and 2 families can be used "
+            f"({', '.join(FAMILIES)})"
+        )
+        return
+    for part in WEIGHTED:
+        if not any((path / part).glob("*.safetensors")):
+            yield f"{path / part}: holds no .safetensors; other formats are never loaded"
+    config = _json(path / "scheduler" / "scheduler_config.json") or {}
+    name = config.get("_class_name")
+    if name not in NOISE_SCHEDULERS:
+        yield (
+            f"{path}/scheduler: unknown noise scheduler {name!r}; choose one of: "
+            f"{', '.join(sorted(NOISE_SCHEDULERS))}"
+        )
+    steps = config.get("num_train_timesteps", 1000)
+    if inference_steps > steps:
+        yield f"inference_steps: {inference_steps} are more than the {steps} of {path}/scheduler"
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

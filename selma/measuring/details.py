@@ -1,0 +1,136 @@
+"""What a metric prints besides its number: its paper's tables, controls, published aggregates."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from selma.comparing.breakdown import (
+    Cell,
+    prompt_cells,
+    prompt_scores,
+    question_cells,
+    sample_deviation,
+)
+from selma.comparing.categories import question_scores
+from selma.comparing.comparison import Bootstrap
+from selma.core.errors import RecordError
+
+Row = Mapping[str, Any]
+Tables = dict[str, Sequence[Cell]]
+PERCENT = 100.0
+
+
+def dsg_tables(rows: Sequence[Row], benchmark: Sequence[Row], how: Bootstrap) -> Tables:
+    """Cut into DSG's prompt groups and broad types, SELMA's Table 7, and the prompts' sources.
+
+    Another benchmark than DSG-1k is cut by its questions' own categories.
+    """
+    from selma.benchmarks.dsg1k import SKILL_NAMES, broad_type, group_of
+
+    elements = {
+        (row["item_id"], question["question_id"]): question["element"]
+        for row in benchmark
+        for question in row["questions"]
+    }
+    tables: Tables = {}
+    try:
+        tables["group"] = prompt_cells(rows, lambda row: group_of(row["item_id"]), PERCENT, how)
+        tables["broad type"] = question_cells(
+            rows, lambda item, number, _: broad_type(elements[item, number]), PERCENT, how
+        )
+        cells = question_cells(
+            rows, lambda _item, _id, category: SKILL_NAMES.get(category, "(rest)"), PERCENT, how
+        )
+        tables["skill"] = _in_order(cells, [*SKILL_NAMES.values(), "(rest)"])
+    except RecordError:  # names that are not DSG-1k's
+        tables = {"category": question_cells(rows, lambda _i, _q, name: name, PERCENT, how)}
+    return tables | {"source": prompt_cells(rows, lambda row: row["source"], PERCENT, how)}
+
+
+def tifa_tables(rows: Sequence[Row], how: Bootstrap) -> Tables:
+    """Cut into the prompts' sources, and into TIFA's element types where the questions have one."""
+    from selma.benchmarks.tifa import ELEMENT_TYPES
+
+    tables: Tables = {"source": prompt_cells(rows, lambda row: row["source"], PERCENT, how)}
+    cells = question_cells(rows, lambda _item, _id, category: category or None, PERCENT, how)
+    if cells:
+        tables["element type"] = _in_order(cells, list(ELEMENT_TYPES))
+    return tables
+
+
+def tifa_numbers(rows: Sequence[Row]) -> dict[str, Any]:
+    """The numbers under the names, and in the unit, of the package of TIFA's authors."""
+    points: dict[str, list[float]] = {}
+    for row in rows:
+        for _, category, point in question_scores(row):
+            points.setdefault(category, []).append(point)
+    scores = prompt_scores(rows).values()
+    return {
+        "tifa_average": sum(scores) / len(scores),
+        "tifa_stdev": sample_deviation(rows),
+        "accuracy_by_type": {
+            name: sum(found) / len(found) for name, found in points.items() if name
+        },
+    }
+
+
+def dsg_numbers(rows: Sequence[Row], answers: Sequence[Row]) -> dict[str, Any]:
+    """The mean over the questions that have an answer, and how many answers just miss "yes"."""
+    points = sum(point for row in rows for _, _, point in question_scores(row))
+    asked = {(row["item_id"], row["sample"]) for row in rows}
+    n_answers = sum((answer["item_id"], answer["sample"]) in asked for answer in answers)
+    texts = [answer["answer"] for answer in answers]
+    return {
+        "n_answered_questions": n_answers,
+        "score_per_answered_question": PERCENT * points / n_answers,
+        "nearly_yes": sum(t != "yes" and t.strip().lower().rstrip(".!,") == "yes" for t in texts),
+    }
+
+
+def always_yes(benchmark: Sequence[Row], answers: Sequence[Row]) -> list[dict[str, Any]]:
+    """DSG's control: a judge that says yes to everything."""
+    return [{**answer, "answer": "yes"} for answer in answers]
+
+
+def first_choice(benchmark: Sequence[Row], answers: Sequence[Row]) -> list[dict[str, Any]]:
+    """TIFA's control: a judge that takes the first choice."""
+    choices = {
+        (row["item_id"], question["question_id"]): question["choices"]
+        for row in benchmark
+        for question in row["questions"]
+    }
+    return [{**a, "answer": choices[a["item_id"], a["question_id"]][0]} for a in answers]
+
+
+CONTROLS: dict[str, tuple[str, Callable[[Sequence[Row], Sequence[Row]], list[dict[str, Any]]]]] = {
+    "dsg": ("always yes", always_yes),
+    "tifa": ("first choice", first_choice),
+}
+
+
+def hps_numbers(rows: Sequence[Row], partial: bool) -> dict[str, Any]:
+    """Aggregate as the HPS benchmark prints it, if the pictures are those of its four styles.
+
+    It knows one picture a prompt; of several, their mean counts.
+    """
+    import numpy as np
+
+    from selma.scorers.hps import PICTURES_PER_STYLE, STYLES, benchmark_score
+
+    if {row["source"] for row in rows} != set(STYLES):
+        return {}
+    scores = {style: np.full(PICTURES_PER_STYLE, np.nan) for style in STYLES}
+    for item_id, score in prompt_scores(rows).items():
+        style, _, index = item_id.rpartition("/")
+        scores[style][int(index)] = score
+    found = benchmark_score(scores, partial=partial)
+    styles = {
+        style: {"mean": one.mean, "deviation_of_chunk_means": one.deviation, "n": one.pictures}
+        for style, one in found.styles.items()
+    }
+    return {"hps_benchmark": {"styles": styles, "average": found.mean, "n": found.pictures}}
+
+
+def _in_order(cells: Sequence[Cell], names: Sequence[str]) -> list[Cell]:
+    """Put cells into the order of a paper's table; others come after it."""
+    place = {name: number for number, name in enumerate(names)}
+    return sorted(cells, key=lambda cell: (place.get(cell.name, len(place)), cell.name))

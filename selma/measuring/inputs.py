@@ -1,0 +1,74 @@
+"""What is measured: a benchmark and the pictures of it, from wherever they lie."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selma.core.errors import ConfigError
+from selma.core.tables import read_table
+from selma.pictures.checks import PictureSet, check_table
+from selma.pictures.folder import read_pictures
+
+Row = Mapping[str, Any]
+
+
+def read_benchmark(path: Path, sources: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Read a benchmark's table, or a public file of it, and keep the items of some sources.
+
+    Args:
+        path: a .parquet table, DSG's annotations (.csv) or TIFA's questions (.json).
+        sources: empty for all.
+
+    Raises:
+        ConfigError: it is no file, or a source is not in the benchmark.
+        MissingDataError: there is no such file.
+        RecordError: the file does not hold what its format says.
+    """
+    from selma.benchmarks.dsg1k import read_dsg_annotations
+    from selma.benchmarks.tifa import read_tifa_questions
+
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path}: is no file; expected a benchmark")
+    if path.suffix == ".parquet":
+        rows = read_table(path, "benchmark")
+    else:
+        rows = (read_tifa_questions if path.suffix == ".json" else read_dsg_annotations)(path)
+    known = sorted({row["source"] for row in rows})
+    unknown = sorted(set(sources) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"source {' '.join(unknown)}: not in {path}; its sources: {', '.join(known)}"
+        )
+    return [row for row in rows if not sources or row["source"] in sources]
+
+
+def benchmark_aliases(path: Path) -> dict[str, str]:
+    """Read the second names of a TIFA file's items: entries may carry an item_id beside the id."""
+    if path.suffix != ".json":
+        return {}
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    return {entry["id"]: entry["item_id"] for entry in entries if "item_id" in entry}
+
+
+def read_samples(
+    path: Path, benchmark: Sequence[Row], *, only_asked: bool, allow_partial: bool
+) -> PictureSet:
+    """Read a samples table, or a folder of pictures, of a benchmark, and look at each picture.
+
+    Args:
+        path: a .parquet table or a folder.
+        benchmark: rows of the benchmark table.
+        only_asked: items without questions need no picture.
+        allow_partial: leave out what is wrong, instead of refusing.
+
+    Raises:
+        MissingDataError: pictures are missing.
+        RecordError: pictures are doubled, alike, black, unreadable or of no item.
+    """
+    if path.suffix == ".parquet":
+        samples = read_table(path, "samples")
+        return check_table(
+            str(path), samples, benchmark, only_asked=only_asked, allow_partial=allow_partial
+        )
+    return read_pictures(path, benchmark, only_asked=only_asked, allow_partial=allow_partial)
