@@ -300,20 +300,25 @@ def library_versions(names: Sequence[str]) -> dict[str, str]:
         raise MissingDependencyError(f"package {error.name} is not installed") from error
 
 
+def source_of(settings: JudgeSettings) -> dict[str, Any]:
+    """Say to a `from_pretrained` whether a folder is read or a commit of the Hub."""
+    if settings.revision is None:
+        return {"local_files_only": True}
+    return {"revision": settings.revision}
+
+
 def _read(settings: JudgeSettings, part: str, loader: Callable[..., Any], **options: Any) -> Any:
     """Call a `from_pretrained` and translate its errors."""
     from safetensors import SafetensorError
 
-    local = settings.revision is None
-    where = {"local_files_only": True} if local else {"revision": settings.revision}
     options = {name: value for name, value in options.items() if value != ""}
     try:
-        return loader(settings.path, trust_remote_code=False, **where, **options)
+        return loader(settings.path, trust_remote_code=False, **source_of(settings), **options)
     except ImportError as error:
         raise MissingDependencyError(f"{settings.path}/{part}: {one_line(error)}") from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         problem = f"cannot be loaded: {one_line(error)}"
-        if local:
+        if settings.revision is None:
             raise RecordError(f"{settings.path}/{part}: {problem}") from error
         raise MissingDependencyError(
             f"{settings.path} at {settings.revision}: {part} {problem}"

@@ -3,8 +3,6 @@
 import re
 from typing import NamedTuple
 
-# For commands. Of InstructBLIP's published answers to DSG-1k 0.63 % are neither yes nor no.
-NO_ANSWER_MAX = 0.05
 _REFUSAL = re.compile(
     r"(as an? (ai|language model)\b"
     r"|((i am|i'm|we are|we're) )?(so |very |really )?(sorry|afraid)\b"
