@@ -6,26 +6,11 @@ github.com/Karine-Huang/T2I-CompBench.
 
 from pathlib import Path
 
-from selma.benchmarks.reading import (
-    Imported,
-    Problems,
-    Row,
-    check_count,
-    check_folder,
-    is_text,
-    lines_of,
-)
+from selma.benchmarks.reading import Imported, Problems, Row, check_folder, is_text, numbered
 
 CATEGORIES = (
-    "3d_spatial",
-    "color",
-    "complex",
-    "non_spatial",
-    "numeracy",
-    "shape",
-    "spatial",
-    "texture",
-)
+    "3d_spatial", "color", "complex", "non_spatial", "numeracy", "shape", "spatial", "texture",
+)  # fmt: skip
 PROMPTS_PER_CATEGORY = 300
 REMEDY = "take the *_val.txt of github.com/Karine-Huang/T2I-CompBench, examples/dataset"
 PARTIAL = "or say --partial to import the categories that are there"
@@ -48,7 +33,7 @@ def import_compbench(path: Path, *, partial: bool) -> Imported:
 
 
 def _rows(category: str, file: Path, problems: Problems) -> list[Row]:
-    prompts = lines_of(file, problems)
+    prompts = problems.lines_of(file)
     first: dict[str, int] = {}
     for line, prompt in enumerate(prompts, start=1):
         if not is_text(prompt):
@@ -58,8 +43,5 @@ def _rows(category: str, file: Path, problems: Problems) -> list[Row]:
                 f"{file.name} line {line}", f"has the prompt of line {first[prompt]} again"
             )
     if prompts:
-        check_count(file.name, "prompts", PROMPTS_PER_CATEGORY, len(prompts), problems)
-    return [
-        {"item_id": f"{category}/{i:05d}", "prompt": prompt, "source": category, "questions": []}
-        for i, prompt in enumerate(prompts)
-    ]
+        problems.check_count(file.name, "prompts", PROMPTS_PER_CATEGORY, len(prompts))
+    return numbered(category, prompts)

@@ -5,101 +5,47 @@ Source: Davidsonian Scene Graph, arXiv 2310.18235; data of github.com/j-min/DSG.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from selma.benchmarks.reading import (
-    Imported,
-    Problems,
-    Record,
-    Row,
-    check_counts,
-    csv_records,
-    file_in,
-    is_text,
-    shown,
-)
+from selma.benchmarks.reading import Imported, Problems, Record, Row, file_in, is_text, item, shown
 from selma.core.errors import RecordError
 
 FILE = "dsg-1k-anns.csv"
 REMEDY = f"mend it, or take dsg/data/{FILE} of github.com/j-min/DSG"
 PARTIAL = "or say --partial to import the items that are there"
 COLUMNS = (
-    "item_id",
-    "text",
-    "keywords",
-    "proposition_id",
-    "dependency",
-    "category_broad",
-    "category_detailed",
-    "tuple",
-    "question_natural_language",
-)
-ITEMS = {
-    "countbench": 100,
-    "diffusiondb": 100,
-    "drawtext": 100,
-    "localized_narratives": 100,
-    "midjourney": 100,
-    "posescript": 100,
-    "stanford_paragraph": 100,
-    "tifa160": 160,
-    "vrd": 100,
-    "whoops": 100,
-}
-QUESTIONS = {
-    "countbench": 642,
-    "diffusiondb": 672,
-    "drawtext": 659,
-    "localized_narratives": 865,
-    "midjourney": 722,
-    "posescript": 1014,
-    "stanford_paragraph": 1240,
-    "tifa160": 929,
-    "vrd": 1004,
-    "whoops": 435,
-}
+    "item_id", "text", "keywords", "proposition_id", "dependency", "category_broad",
+    "category_detailed", "tuple", "question_natural_language",
+)  # fmt: skip
+SOURCES = {  # → items, questions
+    "countbench": (100, 642), "diffusiondb": (100, 672), "drawtext": (100, 659),
+    "localized_narratives": (100, 865), "midjourney": (100, 722), "posescript": (100, 1014),
+    "stanford_paragraph": (100, 1240), "tifa160": (160, 929), "vrd": (100, 1004),
+    "whoops": (100, 435),
+}  # fmt: skip
 FIRST_QUESTION = {"tifa160_134": 2}  # its question 1 was dropped; its others still name it
+# category_detailed of SELMA's Table 7, arXiv 2403.06952, in its order; all others are not in it
 SKILL_NAMES = {
-    "whole": "Whole",
-    "color": "Color",
-    "shape": "Shape",
-    "spatial": "Spatial",
-    "part": "Part",
-    "state": "State",
-    "count": "Count",
-    "action": "Action",
-    "-": "Global",
-    "material": "Material",
-    "type": "Type",
-    "text rendering": "Text Rendering",
-}  # category_detailed of SELMA's Table 7, arXiv 2403.06952, in its order; all others are not in it
+    "whole": "Whole", "color": "Color", "shape": "Shape", "spatial": "Spatial", "part": "Part",
+    "state": "State", "count": "Count", "action": "Action", "-": "Global",
+    "material": "Material", "type": "Type", "text rendering": "Text Rendering",
+}  # fmt: skip
 BROAD_TYPES = {
-    "entity": "entity",
-    "attribute": "attribute",
-    "other": "attribute",
-    "relation": "relation",
-    "action": "relation",
-    "global": "global",
-}
+    "entity": "entity", "attribute": "attribute", "other": "attribute", "relation": "relation",
+    "action": "relation", "global": "global",
+}  # fmt: skip
 GROUPS = {
-    "tifa": "tifa",
-    "stanford": "paragraph",
-    "localized": "paragraph",
-    "vrd": "relation",
-    "count": "count",
-    "diffusiondb": "real_user",
-    "midjourney": "real_user",
-    "pose": "pose",
-    "whoops": "defying",
-    "drawtext": "text",
-}
+    "tifa": "tifa", "stanford": "paragraph", "localized": "paragraph", "vrd": "relation",
+    "count": "count", "diffusiondb": "real_user", "midjourney": "real_user", "pose": "pose",
+    "whoops": "defying", "drawtext": "text",
+}  # fmt: skip
 ITEM_ID = re.compile(r"(\S+)_[0-9]+")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def broad_type(tuple_text: str) -> str:
-    """Give entity, attribute, relation or global by the first word of BROAD_TYPES in the tuple.
+    """Look up entity, attribute, relation or global: the first word of BROAD_TYPES in the tuple.
 
     Differs from the file's column category_broad, which has "other" besides: the official package
     sorts by the tuple's text, wherever in it the word stands.
@@ -107,26 +53,27 @@ def broad_type(tuple_text: str) -> str:
     Raises:
         RecordError: the tuple has none of the words.
     """
-    for word, broad in BROAD_TYPES.items():
-        if word in tuple_text:
-            return broad
-    raise RecordError(f"tuple {tuple_text!r}: expected one of {', '.join(BROAD_TYPES)} in it")
+    return _first_in(f"tuple {tuple_text!r}", tuple_text, BROAD_TYPES)
 
 
 def group_of(item_id: str) -> str:
-    """Give the one of DSG's 8 prompt groups that a part of the id tells.
+    """Look up the one of DSG's 8 prompt groups that a part of the id tells.
 
     Raises:
         RecordError: the id tells none.
     """
-    for part, group in GROUPS.items():
-        if part in item_id:
-            return group
-    raise RecordError(f"item {item_id!r}: expected one of {', '.join(GROUPS)} in its id")
+    return _first_in(f"item {item_id!r}", item_id, GROUPS)
+
+
+def _first_in(place: str, text: str, table: Mapping[str, str]) -> str:
+    for part, found in table.items():
+        if part in text:
+            return found
+    raise RecordError(f"{place}: expected one of {', '.join(table)} in it")
 
 
 def source_of(item_id: str) -> str:
-    """Give the id up to its last underscore: the older set that the prompt is of.
+    """Take the id up to its last underscore: the older set that the prompt is of.
 
     Raises:
         RecordError: the id does not end in an underscore and a number.
@@ -148,12 +95,11 @@ def import_dsg1k(path: Path, *, partial: bool) -> Imported:
     _check_numbers(rows, problems)
     _check_items(rows, problems, partial=partial)
     if not partial:
-        counts = Counter[str]()
-        for row in rows:
-            counts[row["source"]] += len(row["questions"])
-        check_counts("questions", QUESTIONS, counts, problems)
+        counts = Counter(row["source"] for row in rows for _ in row["questions"])
+        questions = {source: number for source, (_, number) in SOURCES.items()}
+        problems.check_counts("questions", questions, counts)
     problems.stop()
-    return Imported(rows, [file], sum(ITEMS.values()))
+    return Imported(rows, [file], sum(items for items, _ in SOURCES.values()))
 
 
 def read_dsg_annotations(path: Path) -> list[Row]:
@@ -174,7 +120,7 @@ def read_dsg_annotations(path: Path) -> list[Row]:
     problems = Problems(file_in(path, FILE, REMEDY), REMEDY)
     items: dict[str, Row] = {}
     lines: dict[tuple[str, int], int] = {}
-    for record in csv_records(problems.path, COLUMNS, problems):
+    for record in problems.csv_records(problems.path, COLUMNS):
         if _is_sound(record, problems):
             _add(record, items, lines, problems)
     problems.stop()
@@ -203,8 +149,7 @@ def _add(
 ) -> None:
     cells = record.cells
     item_id, number = cells["item_id"], int(cells["proposition_id"])
-    new = {"item_id": item_id, "prompt": cells["text"], "source": source_of(item_id)}
-    row = items.setdefault(item_id, {**new, "questions": []})
+    row = items.setdefault(item_id, item(item_id, cells["text"], source_of(item_id)))
     if row["prompt"] != cells["text"]:
         problems.wrong(
             _place(record, "text"), f"the item's prompt {row['prompt']!r}", cells["text"]
@@ -231,7 +176,9 @@ def _place(record: Record, column: str) -> str:
 
 
 def _check_items(rows: Sequence[Row], problems: Problems, *, partial: bool) -> None:
-    known = {f"{source}_{number}" for source, count in ITEMS.items() for number in range(count)}
+    known = {
+        f"{source}_{number}" for source, (count, _) in SOURCES.items() for number in range(count)
+    }
     given = {row["item_id"] for row in rows}
     for item_id in sorted(given - known):
         problems.add(f"item {item_id}", "is not one of DSG-1k")

@@ -10,10 +10,9 @@ from selma.benchmarks.reading import (
     Imported,
     Problems,
     Row,
-    check_counts,
     file_in,
     is_text,
-    lines_of,
+    item,
     parse_json,
     refuse_partial,
 )
@@ -21,13 +20,9 @@ from selma.benchmarks.reading import (
 FILE = "evaluation_metadata.jsonl"
 REMEDY = f"take prompts/{FILE} of github.com/djghosh13/geneval"
 TAGS = {
-    "color_attr": 100,
-    "colors": 94,
-    "counting": 80,
-    "position": 100,
-    "single_object": 80,
+    "color_attr": 100, "colors": 94, "counting": 80, "position": 100, "single_object": 80,
     "two_object": 99,
-}
+}  # fmt: skip
 
 
 def import_geneval(path: Path, *, partial: bool) -> Imported:
@@ -44,7 +39,7 @@ def import_geneval(path: Path, *, partial: bool) -> Imported:
     problems = Problems(file, REMEDY)
     rows: list[Row] = []
     first: dict[str, int] = {}
-    for index, line in enumerate(lines_of(file, problems)):
+    for index, line in enumerate(problems.lines_of(file)):
         row = _row(line, index, problems)
         if row is None:
             continue
@@ -52,7 +47,7 @@ def import_geneval(path: Path, *, partial: bool) -> Imported:
             again = f"the prompt of line {first[row['prompt']] + 1} again"
             problems.add(f"line {index + 1}, key prompt", again)
         rows.append(row)
-    check_counts("prompts", TAGS, Counter(row["source"] for row in rows), problems)
+    problems.check_counts("prompts", TAGS, Counter(row["source"] for row in rows))
     problems.stop()
     return Imported(rows, [file], sum(TAGS.values()))
 
@@ -72,7 +67,4 @@ def _row(line: str, index: int, problems: Problems) -> Row | None:
         problems.wrong(f"{place}, key {key}", "a text", entry.get(key, "nothing"))
     if not isinstance(entry.get("include"), list) or not entry["include"]:
         problems.wrong(f"{place}, key include", "a list of objects", entry.get("include"))
-    if wrong:
-        return None
-    item_id = f"{index:05d}"
-    return {"item_id": item_id, "prompt": entry["prompt"], "source": entry["tag"], "questions": []}
+    return None if wrong else item(f"{index:05d}", entry["prompt"], entry["tag"])

@@ -6,24 +6,12 @@ zhwang/HPDv2.
 
 from pathlib import Path
 
-from selma.benchmarks.reading import (
-    Imported,
-    Problems,
-    Row,
-    check_count,
-    check_folder,
-    is_text,
-    json_list,
-    lines_of,
-)
+from selma.benchmarks.reading import Imported, Problems, Row, check_folder, is_text, numbered
 
 STYLES = ("anime", "concept-art", "paintings", "photo")
 PROMPTS_PER_STYLE = 800
-FORMS = (
-    ("{}.json",),
-    ("{}.txt",),
-    ("{}_750.txt", "{}_50.txt"),
-)  # files of a style, one way or other
+# Files of a style, one way or other.
+FORMS = (("{}.json",), ("{}.txt",), ("{}_750.txt", "{}_50.txt"))
 REMEDY = "take anime, concept-art, paintings and photo .json of zhwang/HPDv2, folder benchmark"
 PARTIAL = "or say --partial to import the styles that are there"
 
@@ -45,12 +33,9 @@ def import_hps(path: Path, *, partial: bool) -> Imported:
             problems.add(style, f"expected {style}.json or {style}.txt, there is none")
         prompts = [prompt for file in files for prompt in _prompts_of(file, problems)]
         if files:
-            check_count(style, "prompts", PROMPTS_PER_STYLE, len(prompts), problems)
+            problems.check_count(style, "prompts", PROMPTS_PER_STYLE, len(prompts))
         used += files
-        rows += [
-            {"item_id": f"{style}/{i:05d}", "prompt": prompt, "source": style, "questions": []}
-            for i, prompt in enumerate(prompts)
-        ]
+        rows += numbered(style, prompts)
     if not used and partial:
         problems.add("folder", "holds no style")
     problems.stop()
@@ -58,7 +43,7 @@ def import_hps(path: Path, *, partial: bool) -> Imported:
 
 
 def _files_of(style: str, folder: Path, problems: Problems) -> list[Path]:
-    """Give the files of the one form that a style is there in."""
+    """Find the files of the one form that a style is there in."""
     forms = [[folder / name.format(style) for name in form] for form in FORMS]
     there = [form for form in forms if any(file.exists() for file in form)]
     if len(there) > 1:
@@ -69,8 +54,8 @@ def _files_of(style: str, folder: Path, problems: Problems) -> list[Path]:
 
 def _prompts_of(file: Path, problems: Problems) -> list[str]:
     if file.suffix == ".txt":
-        return [line for line in lines_of(file, problems) if line.strip()]
-    prompts = json_list(file, problems)
+        return [line for line in problems.lines_of(file) if line.strip()]
+    prompts = problems.json_list(file)
     for index, prompt in enumerate(prompts):
         if not is_text(prompt):
             problems.wrong(f"{file.name} entry {index}", "a text", prompt)

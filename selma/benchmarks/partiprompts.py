@@ -9,10 +9,9 @@ from selma.benchmarks.reading import (
     Imported,
     Problems,
     Row,
-    check_count,
     file_in,
     is_text,
-    lines_of,
+    item,
     refuse_partial,
     shown,
 )
@@ -22,32 +21,14 @@ REMEDY = f"take {FILE} of github.com/google-research/parti"
 COLUMNS = ["Prompt", "Category", "Challenge", "Note"]
 PROMPTS = 1632
 CATEGORIES = (
-    "Abstract",
-    "Animals",
-    "Artifacts",
-    "Arts",
-    "Food & Beverage",
-    "Illustrations",
-    "Indoor Scenes",
-    "Outdoor Scenes",
-    "People",
-    "Produce & Plants",
-    "Vehicles",
-    "World Knowledge",
-)
+    "Abstract", "Animals", "Artifacts", "Arts", "Food & Beverage", "Illustrations",
+    "Indoor Scenes", "Outdoor Scenes", "People", "Produce & Plants", "Vehicles", "World Knowledge",
+)  # fmt: skip
 CHALLENGES = (
-    "Basic",
-    "Complex",
-    "Fine-grained Detail",
-    "Imagination",
-    "Linguistic Structures",
-    "Perspective",
-    "Properties & Positioning",
-    "Quantity",
-    "Simple Detail",
-    "Style & Format",
+    "Basic", "Complex", "Fine-grained Detail", "Imagination", "Linguistic Structures",
+    "Perspective", "Properties & Positioning", "Quantity", "Simple Detail", "Style & Format",
     "Writing & Symbols",
-)
+)  # fmt: skip
 
 
 def import_partiprompts(path: Path, *, partial: bool) -> Imported:
@@ -62,13 +43,13 @@ def import_partiprompts(path: Path, *, partial: bool) -> Imported:
     refuse_partial("partiprompts", partial)
     file = file_in(path, FILE, REMEDY)
     problems = Problems(file, REMEDY)
-    lines = lines_of(file, problems)
+    lines = problems.lines_of(file)
     header = lines[0].split("\t") if lines else []
     if header != COLUMNS:
         problems.add("line 1", f"expected the columns {', '.join(COLUMNS)}, got {shown(header)}")
     problems.stop()
     rows = [_row(line, index, problems) for index, line in enumerate(lines[1:])]
-    check_count("file", "prompts", PROMPTS, len(rows), problems)
+    problems.check_count("file", "prompts", PROMPTS, len(rows))
     problems.stop()
     return Imported(rows, [file], PROMPTS)
 
@@ -79,16 +60,10 @@ def _row(line: str, index: int, problems: Problems) -> Row:
         problems.wrong(place, f"{len(COLUMNS)} cells", len(cells))
         cells = (cells + [""] * len(COLUMNS))[: len(COLUMNS)]
     else:
-        _check_cells(place, cells[0], cells[1], cells[2], problems)
-    return {"item_id": f"{index:05d}", "prompt": cells[0], "source": cells[1], "questions": []}
-
-
-def _check_cells(
-    place: str, prompt: str, category: str, challenge: str, problems: Problems
-) -> None:
-    if not is_text(prompt):
-        problems.wrong(f"{place}, column Prompt", "a text", prompt)
-    if category not in CATEGORIES:
-        problems.wrong(f"{place}, column Category", f"one of {', '.join(CATEGORIES)}", category)
-    if challenge not in CHALLENGES:
-        problems.wrong(f"{place}, column Challenge", f"one of {', '.join(CHALLENGES)}", challenge)
+        if not is_text(cells[0]):
+            problems.wrong(f"{place}, column Prompt", "a text", cells[0])
+        for column, known in ((1, CATEGORIES), (2, CHALLENGES)):
+            if cells[column] not in known:
+                expected = f"one of {', '.join(known)}"
+                problems.wrong(f"{place}, column {COLUMNS[column]}", expected, cells[column])
+    return item(f"{index:05d}", cells[0], cells[1])

@@ -1,4 +1,4 @@
-"""Reads a benchmark's files strictly and tells all that is wrong with them in one error."""
+"""Reads a benchmark's files strictly and names all that is wrong with them in one error."""
 
 import csv
 import io
@@ -57,17 +57,17 @@ class Record(NamedTuple):
 
 
 class Problems:
-    """What is wrong with a file or a folder of files: collected, then told in one line."""
+    """What is wrong with a file or a folder of files: collected, then raised as one line."""
 
     def __init__(self, path: Path, remedy: str) -> None:
-        """Begin without problems; `remedy` tells what to do about them."""
+        """Begin without problems; `remedy` says what to do about them."""
         self.path = path
         self.remedy = remedy
-        self._told: list[str] = []
+        self._found: list[str] = []
 
     def add(self, place: str, problem: str) -> None:
         """Note a problem; the place is a line, a column, an item."""
-        self._told.append(f"{place}: {problem}")
+        self._found.append(f"{place}: {problem}")
 
     def wrong(self, place: str, expected: str, got: object) -> None:
         """Note a value that is not as expected."""
@@ -75,12 +75,107 @@ class Problems:
 
     def stop(self) -> None:
         """Raise RecordError with the first problems and their number, if there are any."""
-        if not self._told:
+        if not self._found:
             return
-        first, count = self._told[:SHOWN_PROBLEMS], len(self._told)
+        first, count = self._found[:SHOWN_PROBLEMS], len(self._found)
         head = f"{count} problems: " if count > 1 else ""
         more = f"; and {count - len(first)} more" if count > len(first) else ""
         raise RecordError(f"{self.path}: {head}{'; '.join(first)}{more}; {self.remedy}")
+
+    def lines_of(self, path: Path) -> list[str]:
+        """Read lines, which end in LF or CR LF and in nothing else that Unicode has for it.
+
+        A file that is missing, is not UTF-8 or is empty is a problem and gives [].
+        """
+        lines = [line.removesuffix("\r") for line in self._text_of(path).split("\n")]
+        return lines if lines[-1] else lines[:-1]
+
+    def json_list(self, path: Path) -> list[Any]:
+        """Read a file that holds one JSON list; anything else is a problem and gives []."""
+        text = self._text_of(path)
+        if not text:
+            return []
+        place = f"{self.in_file(path)}file"
+        try:
+            entries = parse_json(text)
+        except ValueError as error:
+            self.add(place, str(error))
+            return []
+        if not isinstance(entries, list) or not entries:
+            self.wrong(place, "a JSON list that is not empty", entries)
+            return []
+        return entries
+
+    def csv_records(self, path: Path, columns: Sequence[str]) -> Iterator[Record]:
+        """Read a comma-separated table, every cell as text; its rows may span lines.
+
+        A header that lacks or adds a column, a row with too many or too few cells and broken quotes
+        are problems; such a row is left out, and after such a header or quote nothing follows.
+        """
+        reader = csv.reader(io.StringIO(self._text_of(path), newline=""), strict=True)
+        header: list[str] = []
+        before = 0
+        try:
+            for cells in reader:
+                line, before = before + 1, reader.line_num
+                if not header:
+                    header = cells
+                    if not self._fits(header, columns):
+                        return
+                elif len(cells) == len(header):
+                    yield Record(line, dict(zip(header, cells, strict=True)))
+                else:
+                    self.wrong(f"line {line}", f"{len(header)} cells", len(cells))
+        except csv.Error as error:
+            self.add(f"line {before + 1}", f"cannot be read as CSV ({error}); it may be cut short")
+
+    def check_count(self, place: str, what: str, expected: int, got: int) -> None:
+        """Note a problem if a number of things is not as expected."""
+        if got != expected:
+            self.add(place, f"expected {expected} {what}, got {got}")
+
+    def check_counts(self, what: str, expected: dict[str, int], got: Counter[str]) -> None:
+        """Note a problem for each kind whose number is not as expected or that is unknown."""
+        for kind in sorted(expected.keys() | got.keys()):
+            self.check_count(kind, what, expected.get(kind, 0), got[kind])
+
+    def in_file(self, path: Path) -> str:
+        """Begin a place in this file with its name, if the message does not name it."""
+        return "" if path == self.path else f"{path.name} "
+
+    def _text_of(self, path: Path) -> str:
+        place = self.in_file(path)
+        if not path.is_file():
+            self.add(f"{place}file", "is missing")
+            return ""
+        data = path.read_bytes()
+        if not data:
+            self.add(f"{place}file", "is empty")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            self.add(f"{place}line {line}", f"byte 0x{data[error.start]:02x} is not UTF-8")
+            return ""
+
+    def _fits(self, header: Sequence[str], columns: Sequence[str]) -> bool:
+        lost = [name for name in columns if name not in header]
+        extra = [name for name in header if name not in columns or header.count(name) > 1]
+        if lost:
+            self.add("line 1", f"missing columns: {', '.join(lost)}")
+        if extra:
+            self.add("line 1", f"unknown or doubled columns: {shown(', '.join(extra))}")
+        return not lost and not extra
+
+
+def item(item_id: str, prompt: str, source: str) -> Row:
+    """Begin a benchmark table's row, without questions."""
+    return {"item_id": item_id, "prompt": prompt, "source": source, "questions": []}
+
+
+def numbered(style: str, prompts: Sequence[str]) -> list[Row]:
+    """Number the prompts of a style from 0: "photo/00017"."""
+    return [item(f"{style}/{i:05d}", prompt, style) for i, prompt in enumerate(prompts)]
 
 
 def shown(value: object) -> str:
@@ -100,7 +195,7 @@ def is_writable(value: object) -> bool:
 
 
 def file_in(path: Path, name: str, remedy: str) -> Path:
-    """Give the file itself, or the one of this name if `path` is a folder.
+    """Find the file itself, or the one of this name if `path` is a folder.
 
     Raises:
         MissingDataError: there is no such file.
@@ -134,32 +229,6 @@ def refuse_partial(name: str, partial: bool) -> None:
         raise ConfigError(f"--partial: the items of {name} are numbered by line; import all of it")
 
 
-def lines_of(path: Path, problems: Problems) -> list[str]:
-    """Read lines, which end in LF or CR LF and in nothing else that Unicode has for it.
-
-    A file that is missing, is not UTF-8 or is empty is a problem and gives [].
-    """
-    lines = [line.removesuffix("\r") for line in _text_of(path, problems).split("\n")]
-    return lines if lines[-1] else lines[:-1]
-
-
-def json_list(path: Path, problems: Problems) -> list[Any]:
-    """Read a file that holds one JSON list; anything else is a problem and gives []."""
-    text = _text_of(path, problems)
-    if not text:
-        return []
-    place = f"{in_file(path, problems)}file"
-    try:
-        entries = parse_json(text)
-    except ValueError as error:
-        problems.add(place, str(error))
-        return []
-    if not isinstance(entries, list) or not entries:
-        problems.wrong(place, "a JSON list that is not empty", entries)
-        return []
-    return entries
-
-
 def parse_json(text: str) -> Any:
     """Read JSON.
 
@@ -173,72 +242,3 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"not JSON at {at} ({error.msg}); it may be cut short") from error
     except RecursionError as error:
         raise ValueError("JSON that is nested too deeply") from error
-
-
-def csv_records(path: Path, columns: Sequence[str], problems: Problems) -> Iterator[Record]:
-    """Read a comma-separated table, every cell as text; its rows may span lines.
-
-    A header that lacks or adds a column, a row with too many or too few cells and broken quotes are
-    problems; such a row is left out, and after such a header or quote nothing follows.
-    """
-    reader = csv.reader(io.StringIO(_text_of(path, problems), newline=""), strict=True)
-    header: list[str] = []
-    before = 0
-    try:
-        for cells in reader:
-            line, before = before + 1, reader.line_num
-            if not header:
-                header = cells
-                if not _fits(header, columns, problems):
-                    return
-            elif len(cells) == len(header):
-                yield Record(line, dict(zip(header, cells, strict=True)))
-            else:
-                problems.wrong(f"line {line}", f"{len(header)} cells", len(cells))
-    except csv.Error as error:
-        problems.add(f"line {before + 1}", f"cannot be read as CSV ({error}); it may be cut short")
-
-
-def check_count(place: str, what: str, expected: int, got: int, problems: Problems) -> None:
-    """Note a problem if a number of things is not as expected."""
-    if got != expected:
-        problems.add(place, f"expected {expected} {what}, got {got}")
-
-
-def check_counts(
-    what: str, expected: dict[str, int], got: Counter[str], problems: Problems
-) -> None:
-    """Note a problem for each kind whose number is not as expected, or that should not be there."""
-    for kind in sorted(expected.keys() | got.keys()):
-        check_count(kind, what, expected.get(kind, 0), got[kind], problems)
-
-
-def in_file(path: Path, problems: Problems) -> str:
-    """Give what a place in this file begins with: its name, if the message does not tell it."""
-    return "" if path == problems.path else f"{path.name} "
-
-
-def _text_of(path: Path, problems: Problems) -> str:
-    place = in_file(path, problems)
-    if not path.is_file():
-        problems.add(f"{place}file", "is missing")
-        return ""
-    data = path.read_bytes()
-    if not data:
-        problems.add(f"{place}file", "is empty")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        problems.add(f"{place}line {line}", f"byte 0x{data[error.start]:02x} is not UTF-8")
-        return ""
-
-
-def _fits(header: Sequence[str], columns: Sequence[str], problems: Problems) -> bool:
-    lost = [name for name in columns if name not in header]
-    odd = [name for name in header if name not in columns or header.count(name) > 1]
-    if lost:
-        problems.add("line 1", f"missing columns: {', '.join(lost)}")
-    if odd:
-        problems.add("line 1", f"unknown or doubled columns: {shown(', '.join(odd))}")
-    return not lost and not odd

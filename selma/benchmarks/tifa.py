@@ -9,18 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selma.benchmarks.dsg1k import ITEM_ID, source_of
-from selma.benchmarks.reading import (
-    Imported,
-    Problems,
-    Row,
-    check_count,
-    check_counts,
-    file_in,
-    in_file,
-    is_text,
-    is_writable,
-    json_list,
-)
+from selma.benchmarks.reading import Imported, Problems, Row, file_in, is_text, is_writable, item
 
 FILE = "tifa_v1.0_question_answers.json"
 PROMPTS_FILE = "tifa_v1.0_text_inputs.json"
@@ -30,20 +19,13 @@ PROMPTS = {"coco": 2000, "drawbench": 161, "paintskill": 500, "partiprompt": 142
 DSG_SOURCE = "tifa160"  # DSG's names of the 160 prompts that it took from TIFA
 ITEMS_WITH_QUESTIONS = 4073
 QUESTIONS = 25_829
+# As SELMA's Table 6 prints them, arXiv 2403.06952, in its order.
 ELEMENT_TYPES = {
-    "animal/human": "Animal/Human",
-    "object": "Object",
-    "location": "Location",
-    "activity": "Activity",
-    "color": "Color",
-    "spatial": "Spatial",
-    "attribute": "Attribute",
-    "food": "Food",
-    "counting": "Counting",
-    "material": "Material",
-    "other": "Other",
+    "animal/human": "Animal/Human", "object": "Object", "location": "Location",
+    "activity": "Activity", "color": "Color", "spatial": "Spatial", "attribute": "Attribute",
+    "food": "Food", "counting": "Counting", "material": "Material", "other": "Other",
     "shape": "Shape",
-}  # as SELMA's Table 6 prints them, arXiv 2403.06952, in its order
+}  # fmt: skip
 MERGED_TYPES = {"animal": "animal/human", "human": "animal/human"}
 
 
@@ -102,10 +84,10 @@ def read_tifa_questions(path: Path, prompts: Path | None = None) -> list[Row]:
 def _entries(
     path: Path, text_keys: Sequence[str], problems: Problems
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Give the objects of a list whose id and texts are sound, each with its place."""
+    """Read the objects of a list whose id and texts are sound, each with its place."""
     sound = []
-    for index, entry in enumerate(json_list(path, problems)):
-        place = f"{in_file(path, problems)}entry {index}"
+    for index, entry in enumerate(problems.json_list(path)):
+        place = f"{problems.in_file(path)}entry {index}"
         if not isinstance(entry, dict):
             problems.wrong(place, "an object", entry)
             continue
@@ -135,7 +117,7 @@ def _is_question(entry: Mapping[str, Any], place: str, problems: Problems) -> bo
 
 def _add(entry: Mapping[str, Any], items: dict[str, Row], place: str, problems: Problems) -> None:
     item_id, caption = entry.get("item_id", entry["id"]), entry["caption"]
-    row = items.setdefault(item_id, _item(item_id, caption))
+    row = items.setdefault(item_id, item(item_id, caption, source_of(item_id)))
     if row["prompt"] != caption:
         problems.wrong(f"{place}, key caption", f"the item's {row['prompt']!r}", caption)
     element_type = entry.get("element_type", "")
@@ -152,18 +134,14 @@ def _add(entry: Mapping[str, Any], items: dict[str, Row], place: str, problems: 
     )
 
 
-def _item(item_id: str, caption: str) -> Row:
-    return {"item_id": item_id, "prompt": caption, "source": source_of(item_id), "questions": []}
-
-
 def _all_prompts(path: Path, items: Mapping[str, Row], problems: Problems) -> dict[str, Row]:
-    """Give an item for every prompt of the file, with the questions it has."""
+    """Make an item of every prompt of the file, with the questions it has."""
     rows: dict[str, Row] = {}
     for place, entry in _entries(path, ("caption",), problems):
         item_id, caption = entry["id"], entry["caption"]
         if item_id in rows:
             problems.add(f"{place}, key id", f"{item_id} occurs twice")
-        rows[item_id] = _item(item_id, caption)
+        rows[item_id] = item(item_id, caption, source_of(item_id))
         asked = items.get(item_id)
         if asked is None:
             continue
@@ -193,7 +171,7 @@ def _check_known(rows: Sequence[Row], problems: Problems, *, partial: bool) -> N
 def _check_complete(rows: Sequence[Row], problems: Problems, *, with_prompts: bool) -> None:
     sources = Counter(row["source"] for row in rows)
     if with_prompts:
-        check_counts("prompts", PROMPTS, sources, problems)
+        problems.check_counts("prompts", PROMPTS, sources)
     asked = [len(row["questions"]) for row in rows if row["questions"]]
-    check_count("file", "prompts with questions", ITEMS_WITH_QUESTIONS, len(asked), problems)
-    check_count("file", "questions", QUESTIONS, sum(asked), problems)
+    problems.check_count("file", "prompts with questions", ITEMS_WITH_QUESTIONS, len(asked))
+    problems.check_count("file", "questions", QUESTIONS, sum(asked))

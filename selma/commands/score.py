@@ -27,13 +27,6 @@ PREFERENCE = {
     "clipscore": "CLIPScore, one of its named definitions",
 }
 ANTIALIAS = {"yes": True, "no": False, None: None}
-JUDGE_DEFAULTS: dict[str, Any] = {
-    "dtype": "float32",
-    "template": "bare",
-    "questions_per_batch": 16,
-    "max_new_tokens": 30,
-    "beams": 5,
-}
 PICTURES_PER_BATCH = 8  # decoded at a time; does not change an answer
 Row = Mapping[str, Any]
 
@@ -325,13 +318,13 @@ def _measure_settings(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _check_answer_options(args: argparse.Namespace) -> None:
     """Refuse wrong options before a judge has worked for nothing."""
-    from selma.judges.loading import JUDGES, WITHOUT_WEIGHTS
+    from selma.judges.loading import DEFAULTS, JUDGES, WITHOUT_WEIGHTS
     from selma.judges.normalise import NORMALISERS
 
     check_table_out(args.out, "scores")
     is_table = args.answers.suffix == ".parquet"
     if args.images is None:
-        asked = [name for name in ("judge_path", "normalise", *JUDGE_DEFAULTS)
+        asked = [name for name in ("judge_path", "normalise", *DEFAULTS)
                  if getattr(args, name) is not None]  # fmt: skip
         if asked:
             options = ", ".join("--" + name.replace("_", "-") for name in asked)
@@ -363,10 +356,10 @@ def _check_answer_options(args: argparse.Namespace) -> None:
 
 
 def _judge_settings(args: argparse.Namespace) -> "JudgeSettings":
-    from selma.judges.loading import judge_settings
+    from selma.judges.loading import DEFAULTS, judge_settings, with_defaults
 
-    given = {name: getattr(args, name, None) for name in JUDGE_DEFAULTS}
-    values = {name: JUDGE_DEFAULTS[name] if v is None else v for name, v in given.items()}
+    given = {name: getattr(args, name, None) for name in DEFAULTS}
+    values = with_defaults(getattr(args, "judge", None), given)
     values |= {"path": args.judge_path, "revision": args.judge_revision}
     return judge_settings(values, template=values["template"])
 

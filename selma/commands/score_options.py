@@ -32,8 +32,8 @@ def add_answers(metric: argparse.ArgumentParser) -> None:
         "--normalise",
         help="as-is (default), gpt4o-helper, first-word: from a reply to the answer that counts",
     )
-    metric.add_argument("--beams", type=positive, help="default: 5; 1 is greedy")
-    metric.add_argument("--max-new-tokens", type=positive, help="default: 30")
+    metric.add_argument("--beams", type=positive, help="default: 5 (endpoint: 1); 1 is greedy")
+    metric.add_argument("--max-new-tokens", type=positive, help="default: 30 (endpoint: 512)")
     metric.add_argument(
         "--no-answer-max", type=float, default=NO_ANSWER_MAX, metavar="SHARE",
         help=f"refuse if more replies than this are no answer (default: {NO_ANSWER_MAX:g})",

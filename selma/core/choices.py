@@ -1,7 +1,7 @@
 """Tables of choices: an unknown name is answered with all that there are."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeVar
 
 from selma.core.errors import ConfigError
@@ -10,13 +10,23 @@ T = TypeVar("T")
 
 
 def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """Look up a name; `kind` says in the message what is chosen, e.g. "merge method".
+    """Look up ``table[name]``; see `choose_name`."""
+    return table[choose_name(kind, name, table)]
+
+
+def choose_name(kind: str, name: str, names: Collection[str]) -> str:
+    """Check that a name is one of those there are, and return it.
+
+    Args:
+        kind: what is chosen, for the message, e.g. "merge method".
+        name: the wanted one.
+        names: all there are.
 
     Raises:
-        ConfigError: there is no such entry; the message lists all entries.
+        ConfigError: it is none of them; the message lists all.
     """
-    if name in table:
-        return table[name]
-    near = difflib.get_close_matches(name, table, n=1)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise ConfigError(f"unknown {kind} {name!r}{hint}; choose one of: {', '.join(sorted(table))}")
+    raise ConfigError(f"unknown {kind} {name!r}{hint}; choose one of: {', '.join(sorted(names))}")

@@ -44,3 +44,8 @@ class BackendError(SelmaError):
     """A model or service outside selma failed."""
 
     exit_code = 4
+
+
+def one_line(error: object) -> str:
+    """Write a foreign error for a message of ours: on one line, of a readable length."""
+    return " ".join(str(error).split())[:300]

@@ -9,7 +9,7 @@ WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
 
 
 def weights_revision(directory: Path) -> str:
-    """Name a folder's weights: "sha256:…" of its weight file, as `sha256sum` prints it.
+    """Compute "sha256:…" of a folder's weight file, as `sha256sum` prints it.
 
     Of several files it is the SHA-256 of their digests, in the order of their names.
     """
@@ -17,8 +17,9 @@ def weights_revision(directory: Path) -> str:
     for path in sorted(path for pattern in WEIGHTS for path in directory.glob(pattern)):
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256"))
-    whole = hashlib.sha256(b"".join(digest.digest() for digest in digests))
-    return f"sha256:{(digests[0] if len(digests) == 1 else whole).hexdigest()}"
+    if len(digests) == 1:
+        return f"sha256:{digests[0].hexdigest()}"
+    return f"sha256:{hashlib.sha256(b''.join(one.digest() for one in digests)).hexdigest()}"
 
 
 def content_sha256(path: Path) -> str:

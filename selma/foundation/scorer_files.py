@@ -172,8 +172,8 @@ def save_scorer(scorer: Scorer, tokenizer: "CLIPTokenizer", out: Path) -> None:
 
     The weights are stored as float16; the scorer's own are rounded to them first.
     """
-    from selma.pictures.pixels import write_image_settings
     from selma.scorers import image_reward
+    from selma.scorers.pixels import write_image_settings
 
     round_to_float16(scorer.parameters())
     part = out.with_name(out.name + ".part")

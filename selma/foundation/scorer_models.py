@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from selma.foundation.tokenizer import MAX_TOKENS
 from selma.foundation.twins import PATCH_PX
-from selma.pictures.pixels import ImageSettings, preprocess
 from selma.pocket.scenes import CANVAS_PX
 from selma.scorers.image_reward import RewardConfig, RewardModel
+from selma.scorers.pixels import ImageSettings, preprocess
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,9 @@ has generated, as it did then: the transformers of today would also punish an an
 the question, so that with the choices in view the right one becomes less likely.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,17 +19,15 @@ from numpy.typing import NDArray
 
 from selma.core.choices import choose
 from selma.core.errors import ConfigError
-from selma.judges.encode_once import EncodeOnceJudge, see_the_same
 from selma.judges.protocol import Judge, JudgeSettings
-from selma.judges.templates import TEMPLATES
 from selma.judges.weights import (
-    check_square,
-    describe,
+    Parts,
     load_config,
-    load_image_processor,
-    load_model,
+    load_parts,
     load_tokenizer,
+    make_judge,
     pixels,
+    plain_search,
     tokenize,
 )
 
@@ -56,24 +55,31 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """What the two kinds of model have in common.
+class _Writer:
+    """How the language model of both kinds writes.
 
     Attributes:
-        model: a `…ForConditionalGeneration`.
-        tokenizer: of its language model.
-        image_processor: makes its pixels.
+        parts: the model and what feeds it; the tokenizer is the language model's.
         max_tokens: as many as a question may have; None if the language model sets no limit.
         decoding: arguments of `generate`.
         repetition_penalty: 1.0 is none.
     """
 
-    model: Any
-    tokenizer: Any
-    image_processor: Any
+    parts: Parts
     max_tokens: int | None
     decoding: dict[str, Any]
     repetition_penalty: float
+
+    def judge(self, settings: JudgeSettings, **functions: Any) -> Judge:
+        """Build the judge of functions that look at a picture."""
+        decoding = {
+            **self.decoding,
+            "language_model": self.parts.config.text_config.model_type,
+            "repetition_penalty": self.repetition_penalty,
+            "repetition_penalty_acts_on": "what is generated",
+        }
+        answer = partial(_generate, self)
+        return make_judge(settings, self.parts, decoding, answer=answer, **functions)
 
 
 def load_blip2(settings: JudgeSettings) -> Judge:
@@ -83,26 +89,22 @@ def load_blip2(settings: JudgeSettings) -> Judge:
     give; the language model reads questions in batches. Answers lose outer white space and nothing
     else.
 
-    Raises:
-        ConfigError: a setting is wrong, or T5 should run in float16, where it overflows.
-        MissingDataError: there is no such folder.
-        MissingDependencyError: a Hub model cannot be had.
-        RecordError: a file is missing or damaged, or the files are not of one model; or a question
-            has more tokens than the model reads.
+    Raises: as `load_judge`. T5 in float16, where it overflows, is a ConfigError; a question with
+    more tokens than the model reads a RecordError.
     """
     from transformers import Blip2ForConditionalGeneration
 
-    parts = _load(settings, "blip-2", Blip2ForConditionalGeneration, repetition_penalty=1.0)
+    writer = _load(settings, "blip-2", Blip2ForConditionalGeneration, repetition_penalty=1.0)
+    model, image_processor = writer.parts.model, writer.parts.image_processor
 
     def encode(picture: NDArray[np.uint8]) -> _Seen:
-        made = pixels(parts.image_processor, picture, settings.device)
-        features = parts.model.get_image_features(**made).pooler_output
-        language_model = parts.model.language_model
-        if language_model.config.is_encoder_decoder:
+        made = pixels(image_processor, picture, settings.device)
+        features = model.get_image_features(**made).pooler_output
+        if model.language_model.config.is_encoder_decoder:
             return _Seen(features)
-        return _Seen(features, _read_features(language_model, features))
+        return _Seen(features, _read_features(model.language_model, features))
 
-    return _judge(settings, parts, encode, see_the_same)
+    return writer.judge(settings, encode=encode)
 
 
 def load_instructblip(settings: JudgeSettings) -> Judge:
@@ -112,90 +114,52 @@ def load_instructblip(settings: JudgeSettings) -> Judge:
     batches of one picture's questions, which share the keys and values of its patches, and the
     language model on batches of any questions. Answers lose outer white space and nothing else.
 
-    Raises:
-        ConfigError: a setting is wrong, or T5 should run in float16, where it overflows.
-        MissingDataError: there is no such folder.
-        MissingDependencyError: a Hub model cannot be had.
-        RecordError: a file is missing or damaged, or the files are not of one model; or a question
-            has more tokens than the model reads.
+    Raises: as `load_blip2`.
     """
-    from transformers import InstructBlipForConditionalGeneration
+    from transformers import InstructBlipForConditionalGeneration as Model
 
-    parts = _load(
-        settings,
-        "instructblip",
-        InstructBlipForConditionalGeneration,
-        repetition_penalty=REPETITION_PENALTY,
-    )
+    writer = _load(settings, "instructblip", Model, repetition_penalty=REPETITION_PENALTY)
+    model, image_processor = writer.parts.model, writer.parts.image_processor
     question_tokenizer = load_tokenizer(
         settings,
-        parts.model.config.qformer_config.vocab_size,
+        model.config.qformer_config.vocab_size,
         padding_side="right",
         subfolder="qformer_tokenizer",
     )
 
     def encode(picture: NDArray[np.uint8]) -> "torch.Tensor":
-        made = pixels(parts.image_processor, picture, settings.device)
-        patches: torch.Tensor = parts.model.vision_model(**made).last_hidden_state
+        made = pixels(image_processor, picture, settings.device)
+        patches: torch.Tensor = model.vision_model(**made).last_hidden_state
         return patches  # (1, P, V)
 
     def read(patches: "torch.Tensor", texts: Sequence[str]) -> list[_Seen]:
-        features = _query(parts.model, question_tokenizer, patches, texts)
+        features = _query(model, question_tokenizer, patches, texts)
         return [_Seen(one[None]) for one in features]
 
-    return _judge(settings, parts, encode, read)
+    return writer.judge(settings, encode=encode, read=read)
 
 
 def _load(
     settings: JudgeSettings, model_type: str, model_class: Any, *, repetition_penalty: float
-) -> _Parts:
+) -> _Writer:
     config = load_config(settings, model_type)
     language = config.text_config
     padding_side = choose("language model", language.model_type, PADDING_SIDES)
     if language.model_type == "t5" and settings.dtype == "float16":
         raise ConfigError(f"{settings.path}: T5 overflows in float16; use bfloat16 or float32")
-    image_processor = load_image_processor(settings)
-    check_square(settings, image_processor, config.vision_config.image_size)
-    tokenizer = load_tokenizer(settings, language.vocab_size, padding_side=padding_side)
-    decoding = {
-        "do_sample": False,
-        "early_stopping": False,
-        "length_penalty": 1.0,
-        "max_new_tokens": settings.max_new_tokens,
-        "no_repeat_ngram_size": 0,
-        "num_beams": settings.beams,
-        "pad_token_id": tokenizer.pad_token_id,
-        "repetition_penalty": 1.0,  # a processor of our own does it
-    }
+    parts = load_parts(settings, config, model_class, padding_side=padding_side)
+    decoding = plain_search(
+        settings,
+        no_repeat_ngram_size=0,
+        pad_token_id=parts.tokenizer.pad_token_id,
+        repetition_penalty=1.0,  # a processor of our own does it
+    )
     if model_type == "instructblip" and language.model_type != "t5":
         decoding["min_new_tokens"] = 1  # published as min_length, which T5's start token fulfils
     positions = getattr(language, "max_position_embeddings", None)
     taken = config.num_query_tokens + settings.max_new_tokens
     max_tokens = None if positions is None else positions - taken
-    model = load_model(model_class, settings)
-    return _Parts(model, tokenizer, image_processor, max_tokens, decoding, repetition_penalty)
-
-
-def _judge(
-    settings: JudgeSettings,
-    parts: _Parts,
-    encode: Callable[[NDArray[np.uint8]], Any],
-    read: Callable[[Any, Sequence[str]], Sequence[_Seen]],
-) -> Judge:
-    decoding = {
-        **parts.decoding,
-        "language_model": parts.model.config.text_config.model_type,
-        "repetition_penalty": parts.repetition_penalty,
-        "repetition_penalty_acts_on": "what is generated",
-    }
-    return EncodeOnceJudge(
-        about=describe(settings, type(parts.model), parts.image_processor, decoding),
-        template=TEMPLATES[settings.template],
-        questions_per_batch=settings.questions_per_batch,
-        encode=encode,
-        answer=lambda seen, texts: _generate(parts, seen, texts),
-        read=read,
-    )
+    return _Writer(parts, max_tokens, decoding, repetition_penalty)
 
 
 def _query(
@@ -218,19 +182,20 @@ def _query(
     return features
 
 
-def _generate(parts: _Parts, seen: Sequence[_Seen], texts: Sequence[str]) -> list[str]:
+def _generate(writer: _Writer, seen: Sequence[_Seen], texts: Sequence[str]) -> list[str]:
     """Let the language model answer N texts behind what was seen for each of them."""
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
     from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
+    model, tokenizer = writer.parts.model, writer.parts.tokenizer
     features = torch.cat([one.features for one in seen])  # (N, Q, D)
-    tokens = tokenize(parts.tokenizer, texts, parts.max_tokens, features.device)
-    words = parts.model.get_input_embeddings()(tokens.input_ids)  # (N, T, D)
+    tokens = tokenize(tokenizer, texts, writer.max_tokens, features.device)
+    words = model.get_input_embeddings()(tokens.input_ids)  # (N, T, D)
     inputs_embeds = torch.cat([features.to(words.dtype), words], dim=1)  # (N, Q + T, D)
     all_features = tokens.attention_mask.new_ones(features.shape[:2])
     mask = torch.cat([all_features, tokens.attention_mask], dim=1)
-    language_model, beams = parts.model.language_model, parts.decoding["num_beams"]
+    language_model, beams = model.language_model, writer.decoding["num_beams"]
     prompt: dict[str, Any] = {"attention_mask": mask}
     if language_model.config.is_encoder_decoder:
         prompt["encoder_outputs"] = language_model.encoder(
@@ -244,22 +209,19 @@ def _generate(parts: _Parts, seen: Sequence[_Seen], texts: Sequence[str]) -> lis
         prompt["past_key_values"] = _read_prompt(language_model, inputs_embeds, mask, cache)
         prompt["past_key_values"].batch_repeat_interleave(beams)
     processors = LogitsProcessorList()
-    if parts.repetition_penalty != 1.0:
-        processors.append(RepetitionPenaltyLogitsProcessor(parts.repetition_penalty))
+    if writer.repetition_penalty != 1.0:
+        processors.append(RepetitionPenaltyLogitsProcessor(writer.repetition_penalty))
     generated = language_model.generate(
         **prompt,
-        generation_config=GenerationConfig(**parts.decoding),
+        generation_config=GenerationConfig(**writer.decoding),
         logits_processor=processors,
     )
-    answers = parts.tokenizer.batch_decode(generated, skip_special_tokens=True)
+    answers = tokenizer.batch_decode(generated, skip_special_tokens=True)
     return [answer.strip() for answer in answers]
 
 
 def _look_once(decoder: Any, states: "torch.Tensor", beams: int) -> Any:
-    """Give T5's decoder the keys and values of what its encoder gave, (N, S, D).
-
-    `generate` would compute them once for each beam.
-    """
+    """Cache the keys and values of what T5's encoder gave, (N, S, D), not once for each beam."""
     from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
     looked = DynamicCache(config=decoder.config)

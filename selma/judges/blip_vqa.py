@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from selma.judges.encode_once import EncodeOnceJudge
 from selma.judges.protocol import Judge, JudgeSettings
-from selma.judges.templates import TEMPLATES
 from selma.judges.weights import (
-    check_square,
-    describe,
     load_config,
-    load_image_processor,
-    load_model,
-    load_tokenizer,
+    load_parts,
+    make_judge,
     pixels,
+    plain_search,
     tokenize,
 )
 
@@ -36,35 +32,25 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
     many tokens. BLIP's cross-attention in transformers does not heed the mask that it is given, so
     that the decoder would read the padding of a shorter question too.
 
-    Raises:
-        ConfigError: a setting is wrong.
-        MissingDataError: there is no such folder.
-        MissingDependencyError: a Hub model cannot be had.
-        RecordError: a file is missing or damaged, or the files are not of one model; or a question
-            has more tokens than the model reads (512 in the published one).
+    Raises: as `load_judge`. A question with more tokens than the model reads (512 in the published
+    one) is a RecordError.
     """
     from transformers import BlipForQuestionAnswering, GenerationConfig
 
     config = load_config(settings, "blip")
     text = config.text_config
-    image_processor = load_image_processor(settings)
-    check_square(settings, image_processor, config.vision_config.image_size)
-    tokenizer = load_tokenizer(settings, text.vocab_size, padding_side="right")
-    model = load_model(BlipForQuestionAnswering, settings)
-    decoding = {
-        "do_sample": False,
-        "early_stopping": False,
-        "eos_token_id": text.sep_token_id,
-        "length_penalty": 1.0,
-        "max_new_tokens": settings.max_new_tokens,
-        "no_repeat_ngram_size": 0,
-        "num_beams": settings.beams,
-        "pad_token_id": text.pad_token_id,
-        "repetition_penalty": 1.0,
-    }
+    parts = load_parts(settings, config, BlipForQuestionAnswering, padding_side="right")
+    model, tokenizer = parts.model, parts.tokenizer
+    decoding = plain_search(
+        settings,
+        eos_token_id=text.sep_token_id,
+        no_repeat_ngram_size=0,
+        pad_token_id=text.pad_token_id,
+        repetition_penalty=1.0,
+    )
 
     def encode(picture: NDArray[np.uint8]) -> "torch.Tensor":
-        made = pixels(image_processor, picture, settings.device)
+        made = pixels(parts.image_processor, picture, settings.device)
         patches: torch.Tensor = model.vision_model(**made).last_hidden_state
         return patches  # (1, P, D)
 
@@ -90,10 +76,10 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
         words: list[str] = tokenizer.batch_decode(generated, skip_special_tokens=True)
         return words
 
-    return EncodeOnceJudge(
-        about=describe(settings, type(model), image_processor, decoding),
-        template=TEMPLATES[settings.template],
-        questions_per_batch=settings.questions_per_batch,
+    return make_judge(
+        settings,
+        parts,
+        decoding,
         encode=encode,
         answer=answer,
         read=read,

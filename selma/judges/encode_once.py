@@ -15,7 +15,7 @@ Read = TypeVar("Read")
 
 
 def see_the_same(seen: Any, texts: Sequence[str]) -> list[Any]:
-    """Give the same for each text, where a question does not decide what is seen."""
+    """Return the same for each text, where a question does not decide what is seen."""
     return [seen] * len(texts)
 
 
@@ -79,7 +79,7 @@ class EncodeOnceJudge(Generic[Seen, Read]):
         return answers
 
     def _read(self, picture: NDArray[np.uint8], texts: Sequence[str]) -> list[Read]:
-        """Give what is seen in a picture for each text; nothing is looked at without a text."""
+        """Read a picture for each text; nothing is looked at without a text."""
         if not texts:
             return []
         seen, size = self.encode(picture), self.questions_per_batch

@@ -6,7 +6,6 @@ whether a server then gives the same reply twice is up to the server, so replies
 
 import base64
 import hashlib
-import io
 import logging
 import os
 import threading
@@ -25,7 +24,8 @@ from selma.core.errors import BackendError, ConfigError, MissingDependencyError
 from selma.judges.answer_log import AnswerLog
 from selma.judges.protocol import JudgeSettings, Question
 from selma.judges.templates import TEMPLATES
-from selma.judges.weights import library_versions
+from selma.judges.weights import check_numbers, library_versions
+from selma.pictures.png import encode_png
 
 if TYPE_CHECKING:
     from openai import OpenAI, OpenAIError
@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 _SEED = 0
 _MESSAGE_MAX_CHARACTERS = 200
+_HINTS = {
+    400: "check that the model takes pictures, temperature 0 and max_completion_tokens",
+    401: "check OPENAI_API_KEY",
+    403: "check OPENAI_API_KEY",
+    404: "check the judge's path, which is the server's name of a model, and OPENAI_BASE_URL",
+    429: "wait, or check your quota, and run again",
+    None: "check OPENAI_BASE_URL and the network",
+}
 
 
 @dataclass
@@ -66,32 +74,27 @@ class EndpointJudge:
     """
 
     def __init__(
-        self,
-        client: "OpenAI",
-        settings: JudgeSettings,
-        *,
-        key: str,
-        replies: Path | None,
+        self, client: "OpenAI", settings: JudgeSettings, *, key: str, replies: Path | None
     ) -> None:
         """Take a client; sends nothing yet. Use `load_endpoint`."""
         self._client = client
         self._key = key
         self._model = settings.path
-        self._max_tokens = settings.max_new_tokens
         self._parallel = settings.questions_per_batch
         self._template = choose("template", settings.template, TEMPLATES)
         self._address = str(client.base_url).rstrip("/")
+        self._decoding: dict[str, Any] = {
+            "max_completion_tokens": settings.max_new_tokens,
+            "seed": _SEED,
+            "temperature": 0,
+        }
         self.about: Mapping[str, Any] = {
             "class": "endpoint",
             "address": self._address,
             "path": settings.path,
             "revision": settings.revision,
             "template": settings.template,
-            "decoding": {
-                "max_completion_tokens": self._max_tokens,
-                "seed": _SEED,
-                "temperature": 0,
-            },
+            "decoding": self._decoding,
             "preprocessing": {"encoding": "png", "order": "picture, text"},
             "libraries": library_versions(["openai", "pillow"]),
         }
@@ -121,12 +124,14 @@ class EndpointJudge:
         rows, urls = [], {}
         for picture, asked in zip(pictures, questions, strict=True):
             sha256 = hashlib.sha256(str(picture.shape).encode() + picture.tobytes()).hexdigest()
-            rows.append([_Asked(sha256, self._template(question)) for question in asked])
-            if any(self._known(one) is None for one in rows[-1]):
-                urls[sha256] = _data_url(picture)
-        unknown = [one for row in rows for one in row if self._known(one) is None]
-        self._ask_all({one: urls[one.sha256] for one in unknown})
-        if unknown:
+            row = [_Asked(sha256, self._template(question)) for question in asked]
+            unknown = [one for one in row if self._known(one) is None]
+            if unknown:
+                data = base64.b64encode(encode_png(picture)).decode("ascii")
+                urls |= dict.fromkeys(unknown, f"data:image/png;base64,{data}")
+            rows.append(row)
+        if urls:
+            self._ask_all(urls)
             logger.info(
                 "%s: %d requests so far, %d tokens read and %d written",
                 self._model,
@@ -138,7 +143,7 @@ class EndpointJudge:
 
     def _known(self, asked: _Asked) -> str | None:
         if asked not in self._replies and self._log is not None:
-            kept = self._log.get(asked.text, 0, asked.sha256)
+            kept = self._log.get(asked)
             if kept is not None:
                 self._replies[asked] = kept[0]
         return self._replies.get(asked)
@@ -176,25 +181,20 @@ class EndpointJudge:
             completion = self._client.chat.completions.create(
                 model=self._model,
                 messages=[{"role": "user", "content": content}],
-                max_completion_tokens=self._max_tokens,
-                seed=_SEED,
-                temperature=0,
+                **self._decoding,
             )
         except (OpenAIError, ValueError) as error:  # ValueError: JSON that is none
             raise BackendError(self._describe(error)) from error
+        usage = getattr(completion, "usage", None)
         with self._lock:
-            self._count(completion)
+            self.usage.requests += 1
+            self.usage.prompt_tokens += getattr(usage, "prompt_tokens", None) or 0
+            self.usage.reply_tokens += getattr(usage, "completion_tokens", None) or 0
         reply = self._read(completion, asked.text)
         with self._lock:
             self._replies[asked] = reply
             if self._log is not None:
-                self._log.put(asked.text, 0, asked.sha256, [reply])
-
-    def _count(self, completion: Any) -> None:
-        usage = getattr(completion, "usage", None)
-        self.usage.requests += 1
-        self.usage.prompt_tokens += getattr(usage, "prompt_tokens", None) or 0
-        self.usage.reply_tokens += getattr(usage, "completion_tokens", None) or 0
+                self._log.put(asked, [reply])
 
     def _read(self, completion: Any, text: str) -> str:
         """Take the reply out of a completion, which the client does not check."""
@@ -208,8 +208,9 @@ class EndpointJudge:
         reply = message.content if isinstance(message.content, str) else ""
         reason = choices[0].finish_reason
         if reason == "length":
+            most = self._decoding["max_completion_tokens"]
             raise BackendError(
-                f"{self._model}: the reply to {text!r} was cut off at {self._max_tokens} tokens: "
+                f"{self._model}: the reply to {text!r} was cut off at {most} tokens: "
                 f"{reply[:_MESSAGE_MAX_CHARACTERS]!r}; raise max_new_tokens"
             )
         if not reply.strip() or reason == "content_filter":
@@ -223,17 +224,7 @@ class EndpointJudge:
 
     def _describe(self, error: "OpenAIError | ValueError") -> str:
         """Tell an error in one line that never holds the key."""
-        status: Any = getattr(error, "status_code", None)
-        hints = {
-            400: "check that the model takes pictures, temperature 0 and max_completion_tokens",
-            401: "check OPENAI_API_KEY",
-            403: "check OPENAI_API_KEY",
-            404: "check the judge's path, which is the server's name of a model, and "
-            "OPENAI_BASE_URL",
-            429: "wait, or check your quota, and run again",
-        }
-        unknown = "check OPENAI_BASE_URL and the network" if status is None else "run again"
-        hint = hints.get(status, unknown)
+        hint = _HINTS.get(getattr(error, "status_code", None), "run again")
         reason = " ".join(str(error).replace(self._key, "***").split())[:_MESSAGE_MAX_CHARACTERS]
         return f"{self._address}: {self._model}: {type(error).__name__}: {reason}; {hint}"
 
@@ -273,7 +264,14 @@ def load_endpoint(
         raise MissingDependencyError(
             "the judge endpoint needs the package openai: pip install openai"
         ) from error
-    _check(settings)
+    if not settings.path:
+        raise ConfigError("the judge endpoint wants the server's name of a model as its path")
+    if settings.beams != 1:
+        raise ConfigError(
+            f"beams is {settings.beams}, but a server cannot be asked for a beam search; the judge "
+            "endpoint wants beams 1"
+        )
+    check_numbers(settings, "questions_per_batch", "max_new_tokens")
     key = os.environ.get("OPENAI_API_KEY", "")
     if not key:
         raise ConfigError(
@@ -288,22 +286,3 @@ def load_endpoint(
         )
     client = OpenAI(api_key=key, base_url=base_url, timeout=timeout_s, max_retries=retries)
     return EndpointJudge(client, settings, key=key, replies=replies)
-
-
-def _check(settings: JudgeSettings) -> None:
-    if not settings.path:
-        raise ConfigError("the judge endpoint wants the server's name of a model as its path")
-    if settings.beams != 1:
-        raise ConfigError(f"beams is {settings.beams}; a server answers greedily, it must be 1")
-    for name in ("questions_per_batch", "max_new_tokens"):
-        number = getattr(settings, name)
-        if number < 1:
-            raise ConfigError(f"{name} is {number}; it must be at least 1")
-
-
-def _data_url(picture: NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,6 +1,7 @@
 """Judges by name; each is loaded only when it is chosen."""
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selma.core.choices import choose
-from selma.judges.normalise import NORMALISERS
+from selma.core.choices import choose, choose_name
 from selma.judges.protocol import Judge, JudgeSettings, Question
 from selma.judges.templates import TEMPLATES
+
+Loader = Callable[[JudgeSettings, Path | None], Judge]
+WITHOUT_WEIGHTS = ("pocket", "endpoint")  # their path in params.yaml is the code that answers
+# What a command line means where it is silent, and what some judges need instead.
+DEFAULTS: Mapping[str, Any] = {
+    "dtype": "float32",
+    "template": "bare",
+    "questions_per_batch": 16,
+    "max_new_tokens": 30,
+    "beams": 5,
+}
+OWN_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    # A server cannot be asked for a beam search, and a reply that it cuts off is an error.
+    "endpoint": {"beams": 1, "max_new_tokens": 512},
+}
 
 
 class PocketJudge:
@@ -34,38 +49,14 @@ class PocketJudge:
         return answer_questions(pictures, questions)
 
 
-def _pocket(settings: JudgeSettings, replies: Path | None) -> Judge:
-    return PocketJudge()
+def _from(module: str, function: str) -> Loader:
+    """Load a judge of weights by a function of a module that is imported only then."""
 
+    def load(settings: JudgeSettings, replies: Path | None) -> Judge:
+        judge: Judge = getattr(import_module(f"selma.judges.{module}"), function)(settings)
+        return judge
 
-def _blip2(settings: JudgeSettings, replies: Path | None) -> Judge:
-    from selma.judges.blip2 import load_blip2
-
-    return load_blip2(settings)
-
-
-def _instructblip(settings: JudgeSettings, replies: Path | None) -> Judge:
-    from selma.judges.blip2 import load_instructblip
-
-    return load_instructblip(settings)
-
-
-def _blip_vqa(settings: JudgeSettings, replies: Path | None) -> Judge:
-    from selma.judges.blip_vqa import load_blip_vqa
-
-    return load_blip_vqa(settings)
-
-
-def _vilt(settings: JudgeSettings, replies: Path | None) -> Judge:
-    from selma.judges.vilt import load_vilt
-
-    return load_vilt(settings)
-
-
-def _chat(settings: JudgeSettings, replies: Path | None) -> Judge:
-    from selma.judges.chat.judge import load_chat
-
-    return load_chat(settings)
+    return load
 
 
 def _endpoint(settings: JudgeSettings, replies: Path | None) -> Judge:
@@ -74,25 +65,16 @@ def _endpoint(settings: JudgeSettings, replies: Path | None) -> Judge:
     return load_endpoint(settings, replies=replies)
 
 
-def _mplug(settings: JudgeSettings, replies: Path | None) -> Judge:
-    from selma.judges.mplug.judge import load_mplug
-
-    return load_mplug(settings)
-
-
-JUDGES: dict[str, Callable[[JudgeSettings, Path | None], Judge]] = {
-    "pocket": _pocket,
-    "blip2": _blip2,
-    "instructblip": _instructblip,
-    "blip-vqa": _blip_vqa,
-    "vilt": _vilt,
-    "chat": _chat,
+JUDGES: dict[str, Loader] = {
+    "pocket": lambda settings, replies: PocketJudge(),
+    "blip2": _from("blip2", "load_blip2"),
+    "instructblip": _from("blip2", "load_instructblip"),
+    "blip-vqa": _from("blip_vqa", "load_blip_vqa"),
+    "vilt": _from("vilt", "load_vilt"),
+    "chat": _from("chat.judge", "load_chat"),
     "endpoint": _endpoint,
-    "mplug": _mplug,
+    "mplug": _from("mplug.judge", "load_mplug"),
 }
-
-
-WITHOUT_WEIGHTS = ("pocket", "endpoint")  # their path in params.yaml is the code that answers
 
 
 def load_judge(name: str, settings: JudgeSettings, replies: Path | None = None) -> Judge:
@@ -106,12 +88,19 @@ def load_judge(name: str, settings: JudgeSettings, replies: Path | None = None) 
     Raises:
         ConfigError: there is no such judge or template, or the judge cannot work so.
         MissingDataError: its folder is not there.
-        MissingDependencyError: it needs a package that is not installed.
+        MissingDependencyError: it needs a package that is not installed, or a Hub model cannot be
+            had.
         RecordError: its files are damaged or do not fit each other.
     """
     loader = choose("judge", name, JUDGES)
-    choose("judge template", settings.template, TEMPLATES)
+    choose_name("judge template", settings.template, TEMPLATES)
     return loader(settings, replies)
+
+
+def with_defaults(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in what is None among `given`, whose keys are those of `DEFAULTS`, for a judge."""
+    defaults = {**DEFAULTS, **OWN_DEFAULTS.get(name or "", {})}
+    return {key: defaults[key] if value is None else value for key, value in given.items()}
 
 
 def judge_settings(values: Mapping[str, Any], *, template: str) -> JudgeSettings:
@@ -126,15 +115,13 @@ def judge_settings(values: Mapping[str, Any], *, template: str) -> JudgeSettings
 
     path = values["path"]
     on_disk = path is None or Path(path).is_dir()
+    same = ("dtype", "questions_per_batch", "max_new_tokens", "beams")
     return JudgeSettings(
         path=path or "",
         revision=None if on_disk else values["revision"],
-        dtype=values["dtype"],
         device="cpu" if path is None else prepare_device(),
         template=template,
-        questions_per_batch=values["questions_per_batch"],
-        max_new_tokens=values["max_new_tokens"],
-        beams=values["beams"],
+        **{name: values[name] for name in same},
     )
 
 
@@ -149,17 +136,17 @@ def describe_judge(about: Mapping[str, Any], settings: JudgeSettings) -> dict[st
     """
     from selma.core.fingerprints import weights_revision
 
-    about = dict(about)
     folder = Path(settings.path)
-    if settings.path and folder.is_dir():
-        about |= {"path": folder.resolve().name, "revision": weights_revision(folder)}
-    return about
+    if "path" not in about or not folder.is_dir():
+        return dict(about)
+    return {**about, "path": folder.resolve().name, "revision": weights_revision(folder)}
 
 
-def normaliser(name: str) -> Callable[[str], str]:
-    """Give what turns a raw answer into the one that counts.
+def judge_title(name: str, about: Mapping[str, Any]) -> str:
+    """Name a judge for people and score tables: its kind and its model, "endpoint gpt-4o".
 
-    Raises:
-        ConfigError: there is no such normaliser.
+    Args:
+        name: a key of `JUDGES`.
+        about: of `describe_judge`.
     """
-    return choose("answer normaliser", name, NORMALISERS)
+    return f"{name} {about.get('path') or ''}".rstrip()

@@ -24,7 +24,7 @@ def gpt4o_helper(text: str) -> str:
 
 
 def first_word(text: str) -> str:
-    """Give the first word in lower case, letters and digits alone: "Yes, it is." becomes "yes".
+    """Keep the first word in lower case, letters and digits alone: "Yes, it is." becomes "yes".
 
     No published score is made so. It also takes "Yesterday's cat" for "yesterdays", not "yes".
     """

@@ -28,7 +28,7 @@ class Judge(Protocol):
         pictures: Sequence[NDArray[np.uint8]],
         questions: Sequence[Sequence[Question]],
     ) -> list[list[str]]:
-        """Give one answer for each question of each picture.
+        """Answer each question of each picture.
 
         An answer does not depend on what else is asked in the same call.
 

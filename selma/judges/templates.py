@@ -8,7 +8,7 @@ Template = Callable[[Question], str]
 
 
 def bare(question: Question) -> str:
-    """Give the question alone, as DSG asks mPLUG and InstructBLIP; choices are not shown."""
+    """Ask the question alone, as DSG asks mPLUG and InstructBLIP; choices are not shown."""
     return question.question
 
 

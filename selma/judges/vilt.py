@@ -11,18 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.errors import RecordError
-from selma.judges.encode_once import EncodeOnceJudge
 from selma.judges.protocol import Judge, JudgeSettings
-from selma.judges.templates import TEMPLATES
-from selma.judges.weights import (
-    describe,
-    load_config,
-    load_image_processor,
-    load_model,
-    load_tokenizer,
-    pixels,
-    tokenize,
-)
+from selma.judges.weights import load_config, load_parts, make_judge, pixels, tokenize
 
 if TYPE_CHECKING:
     import torch
@@ -35,12 +25,8 @@ def load_vilt(settings: JudgeSettings) -> Judge:
     generator, which changes the last bits of a result, and drops patches at random if there are
     more than `max_image_length`; a model that asks for that is refused.
 
-    Raises:
-        ConfigError: a setting is wrong.
-        MissingDataError: there is no such folder.
-        MissingDependencyError: a Hub model cannot be had.
-        RecordError: a file is missing or damaged, or the files are not of one model; or a question
-            has more tokens than the model reads (40 in the published one).
+    Raises: as `load_judge`. A question with more tokens than the model reads (40 in the published
+    one) is a RecordError.
     """
     from transformers import ViltForQuestionAnswering
 
@@ -53,40 +39,24 @@ def load_vilt(settings: JudgeSettings) -> Judge:
     labels = [config.id2label[index] for index in range(config.num_labels)]
     if all(label.startswith("LABEL_") for label in labels):
         raise RecordError(f"{settings.path}/config.json: id2label gives no answers")
-    image_processor = load_image_processor(settings)
-    tokenizer = load_tokenizer(settings, config.vocab_size, padding_side="right")
-    model = load_model(ViltForQuestionAnswering, settings)
+    parts = load_parts(settings, config, ViltForQuestionAnswering, padding_side="right")
 
     def encode(picture: NDArray[np.uint8]) -> "torch.Tensor":
-        made = pixels(image_processor, picture, settings.device)
-        return embed_patches(model, made["pixel_values"])
+        made = pixels(parts.image_processor, picture, settings.device)
+        return embed_patches(parts.model, made["pixel_values"])
 
     def answer(patches: "Sequence[torch.Tensor]", texts: Sequence[str]) -> list[str]:
-        tokens = tokenize(tokenizer, texts, config.max_position_embeddings, settings.device)
+        tokens = tokenize(parts.tokenizer, texts, config.max_position_embeddings, settings.device)
         image_embeds, mask = pad_patches(patches)
-        logits = model(**tokens, image_embeds=image_embeds, pixel_mask=mask).logits  # (N, A)
+        logits = parts.model(**tokens, image_embeds=image_embeds, pixel_mask=mask).logits  # (N, A)
         return [labels[index] for index in logits.argmax(dim=1).tolist()]
 
     decoding = {"kind": "classification", "answers": len(labels)}
-    return EncodeOnceJudge(
-        about=describe(settings, type(model), image_processor, decoding),
-        template=TEMPLATES[settings.template],
-        questions_per_batch=settings.questions_per_batch,
-        encode=encode,
-        answer=answer,
-    )
+    return make_judge(settings, parts, decoding, encode=encode, answer=answer)
 
 
 def embed_patches(model: Any, pixel_values: "torch.Tensor") -> "torch.Tensor":
-    """Embed one picture's patches with their positions, in the picture's order.
-
-    Args:
-        model: a `ViltForQuestionAnswering`.
-        pixel_values: (1, 3, H, W).
-
-    Returns:
-        (1 + P, D), the class token first.
-    """
+    """Embed one picture, (1, 3, H, W), as (1 + P, D): the class token, then patches in order."""
     import torch
 
     everywhere = torch.ones_like(pixel_values[:, 0], dtype=torch.long)  # (1, H, W)

@@ -6,13 +6,22 @@ and code never from the model's repository. Pillow resizes pictures, whatever el
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.core.choices import choose
-from selma.core.errors import ConfigError, MissingDataError, MissingDependencyError, RecordError
-from selma.judges.protocol import JudgeSettings
+from selma.core.choices import choose_name
+from selma.core.devices import check_device
+from selma.core.errors import (
+    ConfigError,
+    MissingDataError,
+    MissingDependencyError,
+    RecordError,
+    one_line,
+)
+from selma.judges.encode_once import EncodeOnceJudge
+from selma.judges.protocol import Judge, JudgeSettings
 from selma.judges.templates import TEMPLATES
 
 if TYPE_CHECKING:
@@ -21,12 +30,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DTYPES = ("bfloat16", "float16", "float32")
-DEVICES = ("cpu", "cuda")
 LIBRARIES = ("numpy", "pillow", "safetensors", "tokenizers", "torch", "transformers")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_MADE_UP_SHARE = (
-    0.5  # a tokenizer smaller than this share of the vocabulary was not read from files
-)
+# A tokenizer smaller than this share of the vocabulary was not read from files.
+_MADE_UP_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model that answers questions about pictures, and what feeds it; see `load_parts`."""
+
+    config: Any
+    model: Any
+    tokenizer: Any
+    image_processor: Any
 
 
 def check_settings(settings: JudgeSettings) -> None:
@@ -36,17 +53,10 @@ def check_settings(settings: JudgeSettings) -> None:
         ConfigError: dtype, device, template, a number or the revision is wrong.
         MissingDataError: there is no such folder.
     """
-    import torch
-
-    choose("dtype", settings.dtype, dict.fromkeys(DTYPES))
-    choose("device", settings.device, dict.fromkeys(DEVICES))
-    choose("judge template", settings.template, TEMPLATES)
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device 'cuda': torch finds no CUDA device; use 'cpu'")
-    for name in ("questions_per_batch", "max_new_tokens", "beams"):
-        number = getattr(settings, name)
-        if number < 1:
-            raise ConfigError(f"{name} is {number}; it must be at least 1")
+    choose_name("dtype", settings.dtype, DTYPES)
+    check_device(settings.device)
+    choose_name("judge template", settings.template, TEMPLATES)
+    check_numbers(settings, "questions_per_batch", "max_new_tokens", "beams")
     if Path(settings.path).is_dir():
         if settings.revision is not None:
             raise ConfigError(
@@ -62,6 +72,13 @@ def check_settings(settings: JudgeSettings) -> None:
             f"{settings.path}: revision {settings.revision!r} is no commit of 40 hexadecimal "
             "digits; a branch or tag can move"
         )
+
+
+def check_numbers(settings: JudgeSettings, *names: str) -> None:
+    """Raise ConfigError if one of these settings is below 1."""
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ConfigError(f"{name} is {getattr(settings, name)}; it must be at least 1")
 
 
 def load_config(settings: JudgeSettings, model_type: str) -> Any:
@@ -80,6 +97,46 @@ def load_config(settings: JudgeSettings, model_type: str) -> Any:
             f"{model_type!r}"
         )
     return config
+
+
+def load_parts(
+    settings: JudgeSettings, config: Any, model_class: Any, *, padding_side: str
+) -> Parts:
+    """Read what belongs to a `config` of `load_config`, the weights last.
+
+    Raises:
+        RecordError: a file is missing or damaged, or the files are not of one model.
+    """
+    image_processor = load_image_processor(settings)
+    if hasattr(config, "vision_config"):
+        _check_square(settings, image_processor, config.vision_config.image_size)
+    vocab_size = getattr(config, "text_config", config).vocab_size
+    tokenizer = load_tokenizer(settings, vocab_size, padding_side=padding_side)
+    return Parts(config, load_model(model_class, settings), tokenizer, image_processor)
+
+
+def plain_search(settings: JudgeSettings, **more: Any) -> dict[str, Any]:
+    """Build arguments of `generate`: greedy or a beam, and nothing that a model's file says."""
+    return {
+        "do_sample": False,
+        "early_stopping": False,
+        "length_penalty": 1.0,
+        "max_new_tokens": settings.max_new_tokens,
+        "num_beams": settings.beams,
+        **more,
+    }
+
+
+def make_judge(
+    settings: JudgeSettings, parts: Parts, decoding: Mapping[str, object], **functions: Any
+) -> Judge:
+    """Build an `EncodeOnceJudge` of the functions that make it one."""
+    return EncodeOnceJudge(
+        about=describe(settings, type(parts.model), parts.image_processor, decoding),
+        template=TEMPLATES[settings.template],
+        questions_per_batch=settings.questions_per_batch,
+        **functions,
+    )
 
 
 def load_model(model_class: Any, settings: JudgeSettings) -> Any:
@@ -158,12 +215,8 @@ def load_image_processor(settings: JudgeSettings) -> Any:
     return processor
 
 
-def check_square(settings: JudgeSettings, image_processor: Any, image_size: int) -> None:
-    """Check that pictures come out as the square that a vision tower was built for.
-
-    Raises:
-        RecordError: they do not; the tower would use a part of its positions without a word.
-    """
+def _check_square(settings: JudgeSettings, image_processor: Any, image_size: int) -> None:
+    """Refuse pictures of another size: the tower would use a part of its positions silently."""
     sizes = image_processor.crop_size if image_processor.do_center_crop else image_processor.size
     if (sizes.height, sizes.width) != (image_size, image_size):
         raise RecordError(
@@ -175,7 +228,7 @@ def check_square(settings: JudgeSettings, image_processor: Any, image_size: int)
 def pixels(
     image_processor: Any, picture: "NDArray[np.uint8]", device: str
 ) -> "Mapping[str, torch.Tensor]":
-    """Give an image processor's output for one picture, (H, W, 3): pixel_values (1, 3, h, w)."""
+    """Process one picture, (H, W, 3): pixel_values (1, 3, h, w) and what else there is."""
     from PIL import Image
 
     made = image_processor(Image.fromarray(picture), return_tensors="pt")
@@ -185,7 +238,7 @@ def pixels(
 def tokenize(
     tokenizer: Any, texts: Sequence[str], max_tokens: int | None, device: "str | torch.device"
 ) -> Any:
-    """Give input_ids and attention_mask of N texts, (N, T) each, padded to the longest.
+    """Tokenize N texts: input_ids and attention_mask, (N, T) each, padded to the longest.
 
     Args:
         tokenizer: of `load_tokenizer`.
@@ -236,7 +289,7 @@ def describe(
 
 
 def library_versions(names: Sequence[str]) -> dict[str, str]:
-    """Give the installed version of each package.
+    """Look up the installed version of each package.
 
     Raises:
         MissingDependencyError: one is not installed.
@@ -247,22 +300,26 @@ def library_versions(names: Sequence[str]) -> dict[str, str]:
         raise MissingDependencyError(f"package {error.name} is not installed") from error
 
 
+def source_of(settings: JudgeSettings) -> dict[str, Any]:
+    """Say to a `from_pretrained` whether a folder is read or a commit of the Hub."""
+    if settings.revision is None:
+        return {"local_files_only": True}
+    return {"revision": settings.revision}
+
+
 def _read(settings: JudgeSettings, part: str, loader: Callable[..., Any], **options: Any) -> Any:
-    """Call a `from_pretrained` and tell its errors in our words."""
+    """Call a `from_pretrained` and translate its errors."""
     from safetensors import SafetensorError
 
-    local = settings.revision is None
-    where = {"local_files_only": True} if local else {"revision": settings.revision}
     options = {name: value for name, value in options.items() if value != ""}
     try:
-        return loader(settings.path, trust_remote_code=False, **where, **options)
+        return loader(settings.path, trust_remote_code=False, **source_of(settings), **options)
     except ImportError as error:
-        problem = " ".join(str(error).split())[:300]
-        raise MissingDependencyError(f"{settings.path}/{part}: {problem}") from error
+        raise MissingDependencyError(f"{settings.path}/{part}: {one_line(error)}") from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        problem = " ".join(str(error).split())[:300]
-        if local:
-            raise RecordError(f"{settings.path}/{part}: cannot be loaded: {problem}") from error
+        problem = f"cannot be loaded: {one_line(error)}"
+        if settings.revision is None:
+            raise RecordError(f"{settings.path}/{part}: {problem}") from error
         raise MissingDependencyError(
-            f"{settings.path} at {settings.revision}: {part} cannot be loaded: {problem}"
+            f"{settings.path} at {settings.revision}: {part} {problem}"
         ) from error

@@ -8,11 +8,11 @@ from selma.core.choices import choose
 from selma.core.errors import BackendError
 from selma.core.tables import content_hash
 from selma.judges.answer_log import AnswerLog
-from selma.judges.loading import describe_judge, load_judge
+from selma.judges.loading import describe_judge, judge_title, load_judge
 from selma.judges.normalise import NORMALISERS
 from selma.judges.protocol import Judge, JudgeSettings, Question
 from selma.pictures.checks import PictureSet
-from selma.pictures.png import decode_png
+from selma.pictures.png import picture_of
 
 Row = Mapping[str, Any]
 
@@ -66,7 +66,7 @@ def ask(
     kept = AnswerLog(log(about), about)
     questions = {row["item_id"]: row["questions"] for row in benchmark}
     asked = [row for row in pictures.rows if questions[row["item_id"]]]
-    named = {"judge": kind, "revision": about.get("revision") or revision}
+    named = {"judge": judge_title(kind, about), "revision": about.get("revision") or revision}
     rows: list[dict[str, Any]] = []
     for start in range(0, len(asked), batch_size):
         batch = asked[start : start + batch_size]
@@ -95,7 +95,7 @@ def _answers(
     kept: AnswerLog,
 ) -> list[list[str]]:
     """Answer each picture's questions: from the log, or by the judge, and then keep them."""
-    found = [kept.get(row["item_id"], row["sample"], row["sha256"]) for row in batch]
+    found = [kept.get(_key(row)) for row in batch]
     new = [row for row, answers in zip(batch, found, strict=True) if answers is None]
     if not new:
         return [answers or [] for answers in found]
@@ -103,13 +103,15 @@ def _answers(
         [Question(q["question"], tuple(q["choices"])) for q in questions[row["item_id"]]]
         for row in new
     ]
-    names = [f"item {row['item_id']!r} sample {row['sample']}" for row in new]
-    shown = [decode_png(row["image"]["bytes"], name) for row, name in zip(new, names, strict=True)]
-    said = judge(shown, asked)
+    said = judge([picture_of(row) for row in new], asked)
     if [len(answers) for answers in said] != [len(texts) for texts in asked]:
         got, want = sum(map(len, said)), sum(map(len, asked))
         raise BackendError(f"the judge gave {got} answers to {want} questions")
     for row, answers in zip(new, said, strict=True):
-        kept.put(row["item_id"], row["sample"], row["sha256"], answers)
+        kept.put(_key(row), answers)
     fresh = iter(said)
     return [answers if answers is not None else next(fresh) for answers in found]
+
+
+def _key(row: Row) -> tuple[str, int, str]:
+    return row["item_id"], row["sample"], row["sha256"]

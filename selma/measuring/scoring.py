@@ -214,7 +214,7 @@ def score_by_probability(
     """
     from selma.judges.chat.vqascore import load_vqascore
     from selma.judges.loading import describe_judge
-    from selma.pictures.png import decode_png
+    from selma.pictures.png import picture_of
 
     scorer = load_vqascore(settings, variant)
     sources = {row["item_id"]: row["source"] for row in benchmark}
@@ -222,8 +222,7 @@ def score_by_probability(
     rows: list[dict[str, Any]] = []
     for start in range(0, len(samples), size):
         batch = samples[start : start + size]
-        shown = [decode_png(row["image"]["bytes"], str(row["item_id"])) for row in batch]
-        scores = scorer(shown, [row["prompt"] for row in batch])
+        scores = scorer([picture_of(row) for row in batch], [row["prompt"] for row in batch])
         rows += [
             {
                 **{key: row[key] for key in ("item_id", "sample")},

@@ -1,11 +1,12 @@
-"""A judge's answers laid beside the questions they answer; what is missing is named."""
+"""A judge's answers beside the questions they answer; what is missing or no answer is named."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from selma.core.errors import MissingDataError, RecordError
+from selma.metrics.replies import Reply
 
 Row = Mapping[str, Any]
 Key = tuple[str, int, int]  # item_id, sample, question_id
@@ -20,14 +21,25 @@ class AnsweredPicture:
         sample: which of its pictures.
         source: of the item.
         questions: the item's questions as the benchmark table has them.
-        answers: per question id, what the judge said; empty for an item that counts as unanswered.
+        replies: per question id, what the judge said; empty for an item that counts as unanswered.
     """
 
     item_id: str
     sample: int
     source: str
     questions: Sequence[Row]
-    answers: Mapping[int, str]
+    replies: Mapping[int, Reply]
+
+    def row(self, points: Sequence[float], weight: float, details: object) -> dict[str, Any]:
+        """Build the row of a scores table from one point a question."""
+        return {
+            "item_id": self.item_id,
+            "sample": self.sample,
+            "source": self.source,
+            "score": sum(points) / len(points),
+            "weight": weight,
+            "details": json.dumps({"questions": details}, sort_keys=True, ensure_ascii=False),
+        }
 
 
 @dataclass(frozen=True)
@@ -78,8 +90,11 @@ def join_answers(
     if not answers:
         asked = sum(len(item["questions"]) for item in items.values())
         raise MissingDataError(f"answers: {asked} of {asked} are missing; have them answered")
-    given: dict[Key, str] = {
-        (a["item_id"], a["sample"], a["question_id"]): a["answer"] for a in answers
+    given: dict[Key, Reply] = {
+        (a["item_id"], a["sample"], a["question_id"]): Reply(
+            a["answer"], a.get("raw_answer", a["answer"])
+        )
+        for a in answers
     }
     judge, revision = judge_of(answers)
     samples = sorted({row["sample"] for row in answers})
@@ -109,7 +124,7 @@ def join_answers(
 
 
 def judge_of(answers: Sequence[Row]) -> tuple[str, str]:
-    """Give name and revision of the one judge that gave all answers.
+    """Return name and revision of the one judge that gave all answers.
 
     Raises:
         RecordError: answers of several judges are mixed, or there are none.
@@ -130,6 +145,9 @@ def describe(
     policy: str,
     joined: Answered,
     judge_about: Mapping[str, Any] | None,
+    *,
+    is_no_answer: Callable[[Reply], bool],
+    no_answer_max: float,
 ) -> dict[str, Any]:
     """Say what scores made from answers are, for the scores table.
 
@@ -140,39 +158,68 @@ def describe(
         joined: the answers that were scored.
         judge_about: what the answers table says of its judge; None if it says nothing, as files
             do that others have published.
+        is_no_answer: which replies do not answer the metric's questions.
+        no_answer_max: the share of replies that may be no answer.
+
+    Raises:
+        RecordError: more replies than that are no answer.
     """
-    about = dict(judge_about or {})
-    pictures = about.pop("pictures", {"n_wanted": 0, "left_out": []})
-    about.pop("benchmark_sha256", None)
+    judge = dict(judge_about or {})
+    apart = ("benchmark_sha256", "libraries", "pictures", "preprocessing")
+    pictures = judge.get("pictures", {"n_wanted": 0, "left_out": []})
+    preprocessing = judge.get("preprocessing", "unknown: the answers were given")
     n_wanted = max(joined.n_wanted, pictures["n_wanted"])
-    seen_as = about.pop("preprocessing", "unknown: the answers were given")
     return {
         "coverage": len(joined.pictures) / n_wanted,
+        "factor": 100.0,
         "judge": joined.judge,
-        "judge_settings": about,
+        "judge_settings": {name: value for name, value in judge.items() if name not in apart},
         "left_out": [
             *pictures["left_out"],
             *(f"without an answer: {item_id}/{sample}" for item_id, sample in joined.left_out),
         ],
-        "libraries": about.pop("libraries", {}),
+        "libraries": judge.get("libraries", {}),
         "metric": metric,
         "n_items": len({picture.item_id for picture in joined.pictures}),
         "n_pictures": len(joined.pictures),
         "n_wanted": n_wanted,
+        **_count_no_answers(joined.pictures, is_no_answer, no_answer_max),
         "policy": policy,
-        "preprocessing": seen_as if isinstance(seen_as, str) else json.dumps(seen_as),
+        "preprocessing": (
+            preprocessing if isinstance(preprocessing, str) else json.dumps(preprocessing)
+        ),
         "revision": joined.revision,
         "unanswered_count_0": list(joined.unanswered),
-        "unit": "share of questions",
+        "unit": "percent",
         "version": version,
     }
 
 
-def _picture(item: Row, sample: int, given: Mapping[Key, str]) -> AnsweredPicture:
-    item_id = item["item_id"]
-    keys = [(item_id, sample, question["question_id"]) for question in item["questions"]]
-    answers = {key[2]: given[key] for key in keys if key in given}
-    return AnsweredPicture(item_id, sample, item["source"], item["questions"], answers)
+def _count_no_answers(
+    pictures: Sequence[AnsweredPicture], is_no_answer: Callable[[Reply], bool], most: float
+) -> dict[str, Any]:
+    """Count the replies that are no answer, and refuse a share above `most`."""
+    replies = [
+        (question["question"], picture.replies[question["question_id"]])
+        for picture in pictures
+        for question in picture.questions
+        if question["question_id"] in picture.replies
+    ]
+    none = [(question, reply) for question, reply in replies if is_no_answer(reply)]
+    share = len(none) / max(1, len(replies))
+    if share > most:
+        examples = " and ".join(f"{reply.raw[:80]!r} to {text!r}" for text, reply in none[:2])
+        raise RecordError(
+            f"answers: {len(none)} of {len(replies)} ({share:.1%}) are no answer, at most "
+            f"{most:.1%} may be, e.g. {examples}; ask with another template, normaliser or judge"
+        )
+    return {"n_no_answer": len(none), "no_answer": share}
+
+
+def _picture(item: Row, sample: int, given: Mapping[Key, Reply]) -> AnsweredPicture:
+    item_id, asked = item["item_id"], [question["question_id"] for question in item["questions"]]
+    replies = {q: given[item_id, sample, q] for q in asked if (item_id, sample, q) in given}
+    return AnsweredPicture(item_id, sample, item["source"], item["questions"], replies)
 
 
 def _missing(missing: Sequence[Key], wanted: Collection[Key], items: Mapping[str, Row]) -> str:

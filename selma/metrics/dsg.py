@@ -5,13 +5,13 @@ the filter is `policy`, the average over a benchmark is `mean`. The dependency c
 each policy's authors read them, which decides the last digits on DSG-1k.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from selma.core.choices import choose
 from selma.core.errors import RecordError
 from selma.metrics.answers import AnsweredPicture, Row, describe, join_answers
+from selma.metrics.replies import is_not_yes_or_no
 
 Scores = Mapping[int, int]  # question_id → 0 or 1, in the benchmark's order
 Cells = Mapping[int, str]  # question_id → its dependency cell, e.g. "1,2"; "0" stands for none
@@ -99,6 +99,7 @@ def score_dsg(
     *,
     policy: str,
     mean: str,
+    no_answer_max: float,
     judge_about: Mapping[str, Any] | None = None,
     allow_partial: bool = False,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -114,6 +115,7 @@ def score_dsg(
         policy: a key of `DSG_POLICIES`.
         mean: a key of `DSG_MEANS`: "prompt" gives each prompt the same weight in a benchmark's
             mean, "question" each question; it becomes the rows' weight.
+        no_answer_max: the share of replies that may be neither "yes" nor "no".
         judge_about: what the answers table says of its judge.
         allow_partial: leave pictures out that lack an answer, instead of refusing.
 
@@ -124,7 +126,7 @@ def score_dsg(
     Raises:
         ConfigError: there is no such policy or mean.
         MissingDataError: an answer is missing.
-        RecordError: an answer belongs to no question.
+        RecordError: an answer belongs to no question, or too many replies are no answer.
     """
     apply = choose("dsg policy", policy, DSG_POLICIES)
     weigh = choose("dsg mean", mean, DSG_MEANS)
@@ -133,7 +135,16 @@ def score_dsg(
         benchmark, answers, allow_partial=allow_partial, counts_unanswered=UNANSWERED_ITEMS
     )
     rows = [_row(picture, apply, weigh(len(picture.questions))) for picture in joined.pictures]
-    return rows, describe("dsg", VERSION, f"{policy}, {mean} mean", joined, judge_about)
+    about = describe(
+        "dsg",
+        VERSION,
+        f"{policy}, {mean} mean",
+        joined,
+        judge_about,
+        is_no_answer=is_not_yes_or_no,
+        no_answer_max=no_answer_max,
+    )
+    return rows, about
 
 
 def _check_yes_no(benchmark: Sequence[Row]) -> None:
@@ -148,10 +159,10 @@ def _check_yes_no(benchmark: Sequence[Row]) -> None:
 
 
 def _row(picture: AnsweredPicture, apply: Policy, weight: int) -> dict[str, Any]:
-    asked = [question["question_id"] for question in picture.questions]
-    raw = {question: int(picture.answers.get(question) == "yes") for question in asked}
+    right = {number for number, reply in picture.replies.items() if reply.answer == "yes"}
+    raw = {q["question_id"]: int(q["question_id"] in right) for q in picture.questions}
     filtered = apply(raw, {q["question_id"]: q["dependency"] for q in picture.questions})
-    questions = [
+    details = [
         {
             "category": q["category"],
             "filtered": filtered[q["question_id"]],
@@ -160,14 +171,7 @@ def _row(picture: AnsweredPicture, apply: Policy, weight: int) -> dict[str, Any]
         }
         for q in picture.questions
     ]
-    return {
-        "item_id": picture.item_id,
-        "sample": picture.sample,
-        "source": picture.source,
-        "score": sum(filtered.values()) / len(filtered),
-        "weight": float(weight),
-        "details": json.dumps({"questions": questions}, sort_keys=True, ensure_ascii=False),
-    }
+    return picture.row(list(filtered.values()), float(weight), details)
 
 
 def _one_level(raw: Scores, parents: Mapping[int, Sequence[int]]) -> dict[int, int]:
@@ -178,7 +182,7 @@ def _one_level(raw: Scores, parents: Mapping[int, Sequence[int]]) -> dict[int, i
 
 
 def _parents(cell: str) -> tuple[int, ...] | None:
-    """Read a cell as a list of integers without 0, or give None if it is none."""
+    """Read a cell as a list of integers without 0; None if it is none."""
     try:
         return tuple(number for number in map(int, cell.split(",")) if number != 0)
     except ValueError:

@@ -3,7 +3,6 @@
 Source: TIFA, arXiv 2303.11897. An item without questions is skipped, not scored 0.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from selma.core.choices import choose
 from selma.core.errors import ConfigError, RecordError
 from selma.metrics.answers import AnsweredPicture, Row, describe, join_answers
+from selma.metrics.replies import is_refusal
 
 Mapper = Callable[[str, Sequence[str]], str]  # free answer and choices → what counts as the answer
 
@@ -44,20 +44,15 @@ EXACT = ChoiceMapping("exact", exact, {})
 def load_mapping(
     name: str, sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]
 ) -> ChoiceMapping:
-    """Give a mapping by its name, "exact" or "sbert", ready for these answers.
+    """Load a mapping by its name, "exact" or "sbert", ready for these answers.
 
     Raises:
         ConfigError: there is no such mapping, or "sbert" has no folder.
         MissingDataError: the sentence encoder's folder is not there.
+        MissingDependencyError: "sbert" needs a package that is not installed.
         RecordError: its files are damaged or do not fit each other.
     """
     return choose("tifa mapping", name, TIFA_MAPPINGS)(sbert_path, benchmark, answers)
-
-
-def _exact(
-    sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]
-) -> ChoiceMapping:
-    return EXACT
 
 
 def _sbert(
@@ -68,28 +63,22 @@ def _sbert(
     if sbert_path is None:
         raise ConfigError(
             "tifa mapping 'sbert': needs the folder of sentence-transformers/all-mpnet-base-v2 "
-            "(params: tifa.sbert_path, command line: --sbert)"
+            "(params: sbert_path of the measure, command line: --sbert)"
         )
     mapper = load_sbert_mapper(Path(sbert_path))
     choices = {
-        (row["item_id"], question["question_id"]): tuple(question["choices"])
+        (row["item_id"], question["question_id"]): question["choices"]
         for row in benchmark
         for question in row["questions"]
     }
-    keys = [(answer["item_id"], answer["question_id"]) for answer in answers]
-    mapper.prepare(
-        [
-            (a["answer"], choices[key])
-            for a, key in zip(answers, keys, strict=True)
-            if key in choices
-        ]
-    )
+    found = ((a["answer"], choices.get((a["item_id"], a["question_id"]))) for a in answers)
+    mapper.prepare((answer, among) for answer, among in found if among is not None)
     model = f"{mapper.about['model']} sha256 {mapper.about['weights_sha256'][:12]}"
     return ChoiceMapping(f"sbert ({model})", mapper, mapper.about["libraries"])
 
 
 TIFA_MAPPINGS: dict[str, Callable[[str | None, Sequence[Row], Sequence[Row]], ChoiceMapping]] = {
-    "exact": _exact,
+    "exact": lambda sbert_path, benchmark, answers: EXACT,
     "sbert": _sbert,
 }
 
@@ -98,6 +87,7 @@ def score_tifa(
     benchmark: Sequence[Row],
     answers: Sequence[Row],
     *,
+    no_answer_max: float,
     mapping: ChoiceMapping = EXACT,
     judge_about: Mapping[str, Any] | None = None,
     allow_partial: bool = False,
@@ -110,17 +100,18 @@ def score_tifa(
     Args:
         benchmark: rows of a benchmark table.
         answers: rows of an answers table, of one judge.
+        no_answer_max: the share of replies that may be no answer, see `is_refusal`.
         mapping: from a free answer to a choice, see `load_mapping`.
         judge_about: what the answers table says of its judge.
         allow_partial: leave pictures out that lack an answer, instead of refusing.
 
     Returns:
         Rows of a scores table, whose `details` are JSON with answer, key and score per question;
-        and what the table is about.
+        and what the table is about; `not_a_choice` counts mapped answers that are no choice.
 
     Raises:
         MissingDataError: an answer is missing.
-        RecordError: an answer belongs to no question.
+        RecordError: an answer belongs to no question, or too many replies are no answer.
     """
     for row in benchmark:
         for question in row["questions"]:
@@ -131,17 +122,32 @@ def score_tifa(
                     "TIFA asks multiple choice, score yes/no questions by DSG"
                 )
     joined = join_answers(benchmark, answers, allow_partial=allow_partial)
-    rows = [_row(picture, mapping.choose) for picture in joined.pictures]
-    about = describe("tifa", VERSION, f"{mapping.name} mapping", joined, judge_about)
+    about = describe(
+        "tifa",
+        VERSION,
+        f"{mapping.name} mapping",
+        joined,
+        judge_about,
+        is_no_answer=is_refusal,
+        no_answer_max=no_answer_max,
+    )
+    asked = [(picture, _details(picture, mapping.choose)) for picture in joined.pictures]
     about["libraries"] = {**about["libraries"], **mapping.libraries}
-    return rows, about
+    about["not_a_choice"] = sum(
+        one["answer"] not in question["choices"]
+        for picture, details in asked
+        for question, one in zip(picture.questions, details, strict=True)
+    )
+    return [
+        picture.row([one["score"] for one in details], 1.0, details) for picture, details in asked
+    ], about
 
 
-def _row(picture: AnsweredPicture, mapper: Mapper) -> dict[str, Any]:
-    questions = []
+def _details(picture: AnsweredPicture, mapper: Mapper) -> list[dict[str, Any]]:
+    details = []
     for question in picture.questions:
-        answer = mapper(picture.answers[question["question_id"]], question["choices"])
-        questions.append(
+        answer = mapper(picture.replies[question["question_id"]].answer, question["choices"])
+        details.append(
             {
                 "answer": answer,
                 "category": question["category"],
@@ -150,11 +156,4 @@ def _row(picture: AnsweredPicture, mapper: Mapper) -> dict[str, Any]:
                 "score": int(answer == question["answer"]),
             }
         )
-    return {
-        "item_id": picture.item_id,
-        "sample": picture.sample,
-        "source": picture.source,
-        "score": sum(question["score"] for question in questions) / len(questions),
-        "weight": 1.0,
-        "details": json.dumps({"questions": questions}, sort_keys=True, ensure_ascii=False),
-    }
+    return details

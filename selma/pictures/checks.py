@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selma.core.errors import MissingDataError, RecordError, SelmaError
+from selma.core.errors import MissingDataError, RecordError, SelmaError, one_line
+from selma.pictures.png import picture_of
 
 Row = Mapping[str, Any]
 Key = tuple[str, int]  # item_id, sample
@@ -46,23 +47,6 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What the pixels of pictures showed.
-
-    Attributes:
-        good: the pictures that can be scored.
-        alike: names of pictures with the same pixels, joined; none of them is good.
-        black: names.
-        unreadable: names, each with the reason.
-    """
-
-    good: tuple[Key, ...]
-    alike: tuple[str, ...]
-    black: tuple[str, ...]
-    unreadable: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class PictureSet:
     """The usable pictures of a benchmark.
 
@@ -77,27 +61,71 @@ class PictureSet:
     findings: Findings
 
 
-def look_at(
+def check_pictures(
+    where: str,
+    benchmark: Sequence[Row],
+    names: Mapping[Key, str],
+    read: Callable[[Key], NDArray[np.uint8]],
+    *,
+    unknown: Sequence[str],
+    doubled: Sequence[str] = (),
+    only_asked: bool,
+    allow_partial: bool,
+) -> tuple[list[Key], int, Findings]:
+    """Look at each picture of a benchmark once.
+
+    Every item should have each sample that any item has. Different items may share a picture if
+    they share the prompt: one seed draws it for both.
+
+    Args:
+        where: the pictures' place, for the message.
+        benchmark: rows of a benchmark table.
+        names: what each picture is called in a message.
+        read: a picture's pixels; may raise whatever its decoder raises.
+        unknown: names of pictures that belong to no item.
+        doubled: names of files for a picture that another file gives already.
+        only_asked: items without questions need no picture.
+        allow_partial: leave out what is wrong, instead of refusing.
+
+    Returns:
+        The pictures that can be scored, how many there should be, and what is wrong.
+
+    Raises:
+        MissingDataError: pictures are missing, and nothing else is wrong.
+        RecordError: anything else; pictures that belong to no item are refused in any case.
+    """
+    prompts = {row["item_id"]: row["prompt"] for row in benchmark}
+    good, *bad = _look_at(names, prompts, read)
+    samples = sorted({sample for _, sample in names}) or [0]
+    items = [row["item_id"] for row in benchmark if row["questions"] or not only_asked]
+    wanted = [(item_id, sample) for item_id in items for sample in samples]
+    missing = ["/".join(map(str, key)) for key in wanted if key not in names]
+    findings = Findings(tuple(missing), tuple(unknown), tuple(doubled), *map(tuple, bad))
+    problems = "; ".join(findings.problems())
+    summary = f"{where}: of {len(wanted)} pictures of the benchmark: {problems}"
+    if unknown:
+        raise RecordError(f"{summary}; name each picture as its item, or take it out")
+    if problems and not allow_partial:
+        only_missing = findings == Findings(missing=findings.missing)
+        kind: type[SelmaError] = MissingDataError if only_missing else RecordError
+        raise kind(f"{summary}; mend them, or allow a partial score, which carries its coverage")
+    return sorted(good), len(wanted), findings
+
+
+def _look_at(
     names: Mapping[Key, str],
     prompts: Mapping[str, str],
     read: Callable[[Key], NDArray[np.uint8]],
-) -> Looked:
-    """Look at each picture once.
-
-    Different items may share a picture if they share the prompt: one seed draws it for both.
-
-    Args:
-        names: what each picture is called in a message.
-        prompts: of each item.
-        read: gives a picture's pixels, or raises whatever its decoder raises.
-    """
+) -> tuple[list[Key], list[str], list[str], list[str]]:
+    """Find the good pictures, and the names of those that are alike, black or unreadable."""
     by_pixels: dict[str, list[Key]] = {}
     black, unreadable = [], []
     for key in sorted(names):
         try:
             pixels = read(key)
         except Exception as error:  # decoders raise nearly anything for a broken file
-            unreadable.append(f"{names[key]}: {' '.join(str(error).split())}")
+            reason = one_line(error).removeprefix(f"{names[key]}: ")
+            unreadable.append(f"{names[key]}: {reason}")
             continue
         if int(pixels.max(initial=0)) <= BLACK_MAX:
             black.append(names[key])
@@ -111,40 +139,7 @@ def look_at(
             good += keys
         else:
             alike.append(" = ".join(names[key] for key in keys))
-    return Looked(tuple(sorted(good)), tuple(alike), tuple(black), tuple(unreadable))
-
-
-def missing_pictures(
-    benchmark: Sequence[Row], given: Mapping[Key, Any], *, only_asked: bool
-) -> tuple[list[str], int]:
-    """Name the pictures that items lack, and give how many there should be.
-
-    Every item should have each sample that any item has; with `only_asked`, every item with
-    questions.
-    """
-    samples = sorted({sample for _, sample in given}) or [0]
-    items = [row["item_id"] for row in benchmark if row["questions"] or not only_asked]
-    wanted = [(item_id, sample) for item_id in items for sample in samples]
-    missing = [
-        f"{item_id}/{sample}" for item_id, sample in wanted if (item_id, sample) not in given
-    ]
-    return missing, len(wanted)
-
-
-def refuse(where: str, findings: Findings, n_wanted: int, allow_partial: bool) -> None:
-    """Stop if something is wrong, unless a partial score is allowed.
-
-    Raises:
-        MissingDataError: pictures are missing, and nothing else is wrong.
-        RecordError: anything else; pictures that belong to no item are refused in any case.
-    """
-    told = f"{where}: of {n_wanted} pictures of the benchmark: {'; '.join(findings.problems())}"
-    if findings.unknown:
-        raise RecordError(f"{told}; name each picture as its item, or take it out")
-    if findings.problems() and not allow_partial:
-        only_missing = findings == Findings(missing=findings.missing)
-        kind: type[SelmaError] = MissingDataError if only_missing else RecordError
-        raise kind(f"{told}; mend them, or allow a partial score, which carries its coverage")
+    return good, alike, black, unreadable
 
 
 def check_table(
@@ -155,21 +150,12 @@ def check_table(
     only_asked: bool = False,
     allow_partial: bool = False,
 ) -> PictureSet:
-    """Look at the pictures of a samples table and give those that can be scored.
-
-    Args:
-        where: the table's name, for the message.
-        samples: rows of a samples table.
-        benchmark: rows of the benchmark that was drawn.
-        only_asked: items without questions need no picture.
-        allow_partial: leave out what is wrong, instead of refusing.
+    """Choose the pictures of a samples table that can be scored; see `check_pictures`.
 
     Raises:
         MissingDataError: pictures are missing, and nothing else is wrong.
         RecordError: pictures are alike, black, unreadable or of no item, or drawn for other words.
     """
-    from selma.pictures.pixels import decode_png
-
     rows = {(row["item_id"], row["sample"]): row for row in samples}
     prompts = {row["item_id"]: row["prompt"] for row in benchmark}
     for row in samples:
@@ -179,15 +165,14 @@ def check_table(
                 f"benchmark's prompt is {prompts[row['item_id']]!r}; samples and benchmark must be "
                 "of one version"
             )
-    known = {key: f"{key[0]}/{key[1]}" for key in rows if key[0] in prompts}
-    looked = look_at(known, prompts, lambda key: decode_png(rows[key]["image"]["bytes"]))
-    missing, n_wanted = missing_pictures(benchmark, known, only_asked=only_asked)
-    findings = Findings(
-        missing=tuple(missing),
-        unknown=tuple(f"{item_id}/{sample}" for item_id, sample in rows if item_id not in prompts),
-        alike=looked.alike,
-        black=looked.black,
-        unreadable=looked.unreadable,
+    names = {key: f"{key[0]}/{key[1]}" for key in rows}
+    good, n_wanted, findings = check_pictures(
+        where,
+        benchmark,
+        {key: name for key, name in names.items() if key[0] in prompts},
+        lambda key: picture_of(rows[key]),
+        unknown=[name for key, name in names.items() if key[0] not in prompts],
+        only_asked=only_asked,
+        allow_partial=allow_partial,
     )
-    refuse(where, findings, n_wanted, allow_partial)
-    return PictureSet([dict(rows[key]) for key in looked.good], n_wanted, findings)
+    return PictureSet([dict(rows[key]) for key in good], n_wanted, findings)

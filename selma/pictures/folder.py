@@ -5,7 +5,6 @@ A picture's file is called as its item, `ITEM.png`, or with its sample's number,
 """
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.errors import MissingDataError
-from selma.pictures.checks import Findings, Key, PictureSet, Row, look_at, missing_pictures, refuse
+from selma.pictures.checks import Key, PictureSet, Row, check_pictures
+from selma.pictures.png import encode_png
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".npy")
+UNSUPPORTED = (".avif", ".gif", ".heic", ".jxl", ".pdf", ".svg")
 READABLE_MODES = ("RGB", "RGBA", "L", "LA", "P", "CMYK", "1")
 
 
@@ -28,21 +29,19 @@ class PictureBytes(Mapping[str, Any]):
         self._path = path
 
     def __getitem__(self, name: str) -> Any:
-        """Give the encoded picture for "bytes", the file's name for "path"."""
+        """Look up the encoded picture, "bytes", or the file's name, "path"."""
         if name == "path":
             return self._path.name
         if name != "bytes":
             raise KeyError(name)
         if self._path.suffix.lower() == ".npy":
-            return _encode(read_pixels(self._path))
+            return encode_png(read_pixels(self._path))
         return self._path.read_bytes()
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the names of the parts."""
         return iter(("bytes", "path"))
 
     def __len__(self) -> int:
-        """Give the number of parts."""
         return 2
 
 
@@ -56,7 +55,8 @@ def read_pictures(
     """Match a folder's pictures to a benchmark's items and look at each.
 
     Args:
-        folder: searched with its subfolders; files with other suffixes are no pictures.
+        folder: searched with its subfolders; files with other suffixes are no pictures, but named
+            if they are called as an item and of a format that is not supported.
         benchmark: rows of a benchmark table.
         only_asked: items without questions need no picture.
         allow_partial: leave out what is wrong instead of refusing. Of pictures that are doubled
@@ -70,48 +70,38 @@ def read_pictures(
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "no such folder"
         raise MissingDataError(f"{folder}: {what}; expected pictures, or a samples .parquet")
-    files = sorted(path for path in folder.rglob("*") if _is_picture(path.relative_to(folder)))
+    files = sorted(path for path in folder.rglob("*") if not _is_hidden(path.relative_to(folder)))
     prompts = {row["item_id"]: row["prompt"] for row in benchmark}
-    places, unknown, doubled = _place(folder, files, prompts)
-    names = {key: str(path.relative_to(folder)) for key, path in places.items()}
-    looked = look_at(names, prompts, lambda key: read_pixels(places[key]))
-    missing, n_wanted = missing_pictures(benchmark, places, only_asked=only_asked)
-    findings = Findings(
-        missing=tuple(missing),
-        unknown=tuple(unknown),
-        doubled=tuple(doubled.values()),
-        alike=looked.alike,
-        black=looked.black,
-        unreadable=looked.unreadable,
-    )
-    refuse(str(folder), findings, n_wanted, allow_partial)
-    rows = [_row(key, places[key], prompts[key[0]]) for key in looked.good if key not in doubled]
-    return PictureSet(rows, n_wanted, findings)
-
-
-def _is_picture(name: Path) -> bool:
-    """Tell a picture by its suffix; what systems hide in folders is none."""
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
-    return name.suffix.lower() in SUFFIXES and not hidden
-
-
-def _place(
-    folder: Path, files: Sequence[Path], item_ids: Mapping[str, str]
-) -> tuple[dict[Key, Path], list[str], dict[Key, str]]:
-    """Give each picture's file, the files of no item, and those of a picture that has one."""
     places: dict[Key, Path] = {}
     unknown: list[str] = []
     doubled: dict[Key, str] = {}
-    for path in files:
-        name = path.relative_to(folder)
-        key = _key(name.with_suffix("").as_posix(), item_ids)
+    # A format that is not supported is looked at last: it counts where no other file is.
+    for path in sorted(files, key=lambda path: path.suffix.lower() in UNSUPPORTED):
+        name, suffix = path.relative_to(folder), path.suffix.lower()
+        key = _key(name.with_suffix("").as_posix(), prompts)
         if key is None:
-            unknown.append(str(name))
-        elif key in places:
+            unknown += [str(name)] if suffix in SUFFIXES else []
+        elif key not in places:
+            places |= {key: path} if suffix in (*SUFFIXES, *UNSUPPORTED) else {}
+        elif suffix in SUFFIXES:
             doubled[key] = f"{name} beside {places[key].relative_to(folder)}"
-        else:
-            places[key] = path
-    return places, unknown, doubled
+    good, n_wanted, findings = check_pictures(
+        str(folder),
+        benchmark,
+        {key: str(path.relative_to(folder)) for key, path in places.items()},
+        lambda key: read_pixels(places[key]),
+        unknown=unknown,
+        doubled=list(doubled.values()),
+        only_asked=only_asked,
+        allow_partial=allow_partial,
+    )
+    rows = [_row(key, places[key], prompts[key[0]]) for key in good if key not in doubled]
+    return PictureSet(rows, n_wanted, findings)
+
+
+def _is_hidden(name: Path) -> bool:
+    """Tell what systems hide in folders."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
 
 
 def _key(name: str, item_ids: Mapping[str, str]) -> Key | None:
@@ -130,10 +120,12 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
 
     Raises:
         OSError, SyntaxError: it is no picture.
-        ValueError: it has other values than colours.
+        ValueError: it has other values than colours, or its format is not supported.
     """
     from PIL import Image
 
+    if path.suffix.lower() in UNSUPPORTED:
+        raise ValueError(f"{path.suffix} is not a supported format; save it as .png")
     if path.suffix.lower() == ".npy":
         with path.open("rb") as file:
             return _colours(np.lib.format.read_array(file, allow_pickle=False))
@@ -160,14 +152,6 @@ def _colours(values: NDArray[Any]) -> NDArray[np.uint8]:
         raise ValueError(f"has values in [{values.min():g}, {values.max():g}], expected [0, 1]")
     pixels: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
     return pixels
-
-
-def _encode(pixels: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def _row(key: Key, path: Path, prompt: str) -> dict[str, Any]:

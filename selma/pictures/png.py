@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from selma.core.errors import RecordError
 
@@ -16,26 +17,29 @@ PNG_COMPRESS_LEVEL = 6
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
     """Write a picture (H, W, 3) as PNG without metadata; the same pixels give the same bytes."""
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG", compress_level=PNG_COMPRESS_LEVEL)
     return buffer.getvalue()
 
 
 def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Read a picture (H, W, 3).
+    """Read an encoded picture as RGB, (H, W, 3).
 
     Raises:
         RecordError: the bytes are not a whole picture; `name` says whose.
     """
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise RecordError(f"{name}: not a whole picture ({error}); run `dvc repro`") from error
+        with Image.open(io.BytesIO(data)) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise RecordError(
+            f"{name}: {len(data)} bytes are not a whole picture ({error}); have it drawn again"
+        ) from error
+
+
+def picture_of(row: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Decode the picture of a samples table's row; raises as `decode_png`."""
+    return decode_png(row["image"]["bytes"], f"{row['item_id']}/{row['sample']}")
 
 
 def count_black(rows: Iterable[Mapping[str, Any]]) -> int:

@@ -1,12 +1,13 @@
 """CLIP as a scorer: the cosine of a picture's and its prompt's features, made a score."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.core.devices import check_device, full_float32
-from selma.core.errors import RecordError
+from selma.core.errors import RecordError, one_line
 from selma.core.fingerprints import weights_revision
 from selma.scorers.prompt_rules import Tokens, describe_prompts, prompt_tokenizer
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import CLIPModel
 
-    from selma.pictures.pixels import ImageSettings
+    from selma.scorers.pixels import ImageSettings
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ def load_clip(directory: Path, device: str) -> "CLIPModel":
 
     check_device(device)
     try:
+        kind = json.loads((directory / "config.json").read_text("utf-8")).get("model_type")
+        if kind != "clip":
+            raise RecordError(
+                f"{directory}/config.json: not a CLIP's config, its model_type is {kind!r}; give "
+                "the folder of the right model"
+            )
         clip, report = CLIPModel.from_pretrained(
             directory,
             dtype=torch.float32,
@@ -53,10 +60,9 @@ def load_clip(directory: Path, device: str) -> "CLIPModel":
             output_loading_info=True,
             use_safetensors=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        problem = " ".join(str(error).split())[:300]
-        raise RecordError(f"{directory}: not a CLIP model: {problem}") from error
-    wrong = {name: sorted(map(str, keys)) for name, keys in report.items() if keys}
+    except (OSError, ValueError, AttributeError, RuntimeError) as error:
+        raise RecordError(f"{directory}: not a CLIP model: {one_line(error)}") from error
+    wrong = {name: sorted(map(str, keys))[:5] for name, keys in report.items() if keys}
     if wrong:
         raise RecordError(f"{directory}: weights and config.json do not fit: {wrong}")
     return clip.eval().to(device)
@@ -87,7 +93,7 @@ def clip_scorer(
 
     Raises:
         MissingDataError: the tokenizer is not there.
-        RecordError: it is of another model.
+        RecordError: it, or how pictures are prepared, is of another model.
     """
     text = clip.config.text_config
     if settings.size_px != clip.config.vision_config.image_size:
@@ -108,25 +114,27 @@ def clip_scorer(
         with full_float32():
             return to_score(clip_cosines(clip, pixel_values, tokens)).cpu()
 
-    about = {
-        "version": version,
-        "unit": unit,
-        "preprocessing": f"{settings}; "
-        + describe_prompts(prompt_rule, prefix, text.max_position_embeddings),
-        "revision": weights_revision(directory),
-        "device": clip.device.type,
-    }
+    words = describe_prompts(prompt_rule, prefix, text.max_position_embeddings)
+    about = describe_scorer(directory, version, unit, f"{settings}; {words}", clip.device.type)
     return Scorer(about, settings, tokenize, score)
 
 
-def clip_cosines(clip: "CLIPModel", pixel_values: "torch.Tensor", tokens: Tokens) -> "torch.Tensor":
-    """Give the cosine of each picture with its prompt, (N,), on the model's device.
+def describe_scorer(
+    directory: Path, version: str, unit: str, preprocessing: str, device: str
+) -> dict[str, Any]:
+    """Say what every scorer says of itself, in JSON's types."""
+    return {
+        "version": version,
+        "unit": unit,
+        "factor": 1.0,
+        "preprocessing": preprocessing,
+        "revision": weights_revision(directory),
+        "device": device,
+    }
 
-    Args:
-        clip: both towers.
-        pixel_values: (N, 3, S, S).
-        tokens: of N prompts.
-    """
+
+def clip_cosines(clip: "CLIPModel", pixel_values: "torch.Tensor", tokens: Tokens) -> "torch.Tensor":
+    """Compute the cosine of each picture, (N, 3, S, S), with its prompt: (N,), on CLIP's device."""
     import torch
 
     device = clip.device

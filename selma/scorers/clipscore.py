@@ -78,7 +78,7 @@ def load_clipscore(directory: Path, variant: str, *, device: str = "cpu") -> Sco
         MissingDataError: a file is not there.
         RecordError: the files do not fit each other.
     """
-    from selma.pictures.pixels import read_image_settings
+    from selma.scorers.pixels import read_image_settings
 
     chosen = choose("CLIPScore variant", variant, CLIPSCORES)
     settings = replace(read_image_settings(directory), resize=chosen.resize)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from selma.core.errors import RecordError
 
 HPS_VERSIONS = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
+POCKET_VERSION = "pocket"  # a small CLIP of that metric, no published version
 RESIZE_BY_ANTIALIAS = {False: "tensor-bicubic", True: "tensor-bicubic-antialias"}
 STYLES = ("anime", "concept-art", "paintings", "photo")
 PICTURES_PER_STYLE = 800

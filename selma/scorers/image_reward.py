@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.core.errors import MissingDataError, RecordError
+from selma.core.errors import MissingDataError, RecordError, one_line
+from selma.core.files import write_json
 
 if TYPE_CHECKING:
     import torch
@@ -60,15 +61,12 @@ class RewardModel:
         input_ids: "torch.Tensor",
         attention_mask: "torch.Tensor",
     ) -> "torch.Tensor":
-        """Give the raw reward of each pair, before it is put on a scale.
+        """Compute the raw reward of each pair, (N,), before it is put on a scale.
 
         Args:
             pixel_values: (N, 3, H, W), normalised as `pixels.preprocess` does.
             input_ids: (N, T) token ids, T ≤ text_max_tokens.
             attention_mask: (N, T), 1 for a token and 0 for padding.
-
-        Returns:
-            (N,).
         """
         patches = self.network["vision"](pixel_values=pixel_values).last_hidden_state  # (N, P, D)
         text = self.network["text"](
@@ -80,15 +78,11 @@ class RewardModel:
         raw: torch.Tensor = self.network["head"](text[:, 0])[:, 0]  # (N,)
         return raw
 
-    def reward(
-        self,
-        pixel_values: "torch.Tensor",
-        input_ids: "torch.Tensor",
-        attention_mask: "torch.Tensor",
-    ) -> "torch.Tensor":
-        """Give the reward on its scale: (raw − mean) / standard deviation, (N,)."""
-        raw = self.forward(pixel_values, input_ids, attention_mask)
-        return (raw - self.config.reward_mean) / self.config.reward_standard_deviation
+    def reward(self, *inputs: "torch.Tensor") -> "torch.Tensor":
+        """Compute the reward on its scale, (raw − mean) / standard deviation; as `forward`."""
+        return (self.forward(*inputs) - self.config.reward_mean) / (
+            self.config.reward_standard_deviation
+        )
 
     def set_scale(self, mean: float, standard_deviation: float) -> None:
         """Fix the scale, so that raw rewards of this mean and deviation become 0 and 1."""
@@ -139,9 +133,7 @@ def write(config: RewardConfig, weights: "Mapping[str, torch.Tensor]", directory
     """Write what `load` reads, from the state dict of a network; as `save`."""
     from safetensors.torch import save_file
 
-    directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(asdict(config), indent=2, sort_keys=True) + "\n"
-    (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
+    write_json(directory / CONFIG_FILE, asdict(config))
     tensors = {name: t.detach().contiguous() for name, t in weights.items()}
     save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
 
@@ -157,25 +149,21 @@ def load(directory: Path) -> RewardModel:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    config = _read_config(directory / CONFIG_FILE)
     path = directory / WEIGHTS_FILE
-    if not path.exists():
-        raise MissingDataError(f"{path}: not found; run `dvc pull`")
-    model = build(config)
+    for needed in (directory / CONFIG_FILE, path):
+        if not needed.exists():
+            raise MissingDataError(f"{needed}: not found; run `dvc pull`")
+    model = build(_read_config(directory / CONFIG_FILE))
     try:
         model.network.load_state_dict(load_file(path), strict=True)
     except (SafetensorError, RuntimeError) as error:
-        problem = " ".join(str(error).split())
-        raise RecordError(
-            f"{path}: not the weights of {directory / CONFIG_FILE}: {problem}"
-        ) from error
+        where = f"{path}: not the weights of {directory / CONFIG_FILE}"
+        raise RecordError(f"{where}: {one_line(error)}") from error
     model.network.eval()
     return model
 
 
 def _read_config(path: Path) -> RewardConfig:
-    if not path.exists():
-        raise MissingDataError(f"{path}: not found; run `dvc pull`")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         values |= {name: tuple(values[name]) for name in ("head_sizes", "head_dropouts")}

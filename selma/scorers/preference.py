@@ -14,18 +14,19 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selma.core.choices import choose_name
 from selma.core.devices import check_device, full_float32
 from selma.core.errors import ConfigError, RecordError
-from selma.core.fingerprints import weights_revision
-from selma.scorers.clip_models import Scorer, clip_scorer, load_clip
+from selma.core.files import write_json
+from selma.scorers.clip_models import Scorer, clip_scorer, describe_scorer, load_clip
 from selma.scorers.clipscore import load_clipscore
-from selma.scorers.hps import HPS_VERSIONS, RESIZE_BY_ANTIALIAS
+from selma.scorers.hps import HPS_VERSIONS, POCKET_VERSION, RESIZE_BY_ANTIALIAS
 from selma.scorers.prompt_rules import Tokens, describe_prompts, prompt_tokenizer
 
 if TYPE_CHECKING:
     import torch
 
-    from selma.pictures.pixels import ImageSettings
+    from selma.scorers.pixels import ImageSettings
 
 logger = logging.getLogger(__name__)
 Row = Mapping[str, Any]
@@ -76,8 +77,7 @@ def read_origin(directory: Path, metric: str) -> Origin | None:
 
 def write_origin(origin: Origin, directory: Path) -> None:
     """Write `ORIGIN_FILE`."""
-    text = json.dumps(asdict(origin), indent=2, sort_keys=True) + "\n"
-    (directory / ORIGIN_FILE).write_text(text, encoding="utf-8")
+    write_json(directory / ORIGIN_FILE, asdict(origin))
 
 
 def load_pickscore(directory: Path, version: str, *, device: str = "cpu") -> Scorer:
@@ -109,24 +109,27 @@ def load_hps(
     """Load a CLIP that scores 100 · cosine.
 
     Args:
-        directory: made by `selma convert hps`, or a CLIP that is no version of HPS.
+        directory: made by `selma convert hps`, or the pocket world's.
         version: of the model; scores of two versions must not be compared.
         device: "cpu" or "cuda".
         antialias: of the resize of a tensor, whose default in torchvision changed to true in 0.17
             and moves scores; None takes what the folder says. Pillow always does it.
 
     Raises:
-        ConfigError: the device is unknown or not there, or Pillow shall not antialias.
+        ConfigError: version or device is unknown, or Pillow shall not antialias.
         MissingDataError: a file is not there.
         RecordError: the folder holds another version, or its files do not fit each other.
     """
+    choose_name("HPS version", version, (*HPS_VERSIONS, POCKET_VERSION))
     settings, origin = _settings_and_origin(directory, "hps")
-    held = None if origin is None else origin.version
-    if held != version and (held is not None or version in HPS_VERSIONS):
+    held = POCKET_VERSION if origin is None else origin.version
+    if held != version:
+        remedy = "give the folder of the right model"
+        if version in HPS_VERSIONS:
+            remedy = f"`selma convert hps {HPS_VERSIONS[version]} --version {version}` makes one"
         raise RecordError(
-            f"{directory}: holds {f'HPS {held}' if held else f'no {ORIGIN_FILE}'}, expected HPS "
-            f"{version}; versions are not comparable, make the folder with "
-            f"`selma convert hps {HPS_VERSIONS.get(version, 'CKPT')} --version {version}`"
+            f"{directory}: holds {f'HPS {held}' if origin else f'no {ORIGIN_FILE}'}, expected HPS "
+            f"{version}; versions are not comparable, {remedy}"
         )
     if antialias is not None and origin is not None:
         settings = replace(settings, resize=RESIZE_BY_ANTIALIAS[antialias])
@@ -146,8 +149,7 @@ def load_hps(
         to_score=lambda cosines: HPS_FACTOR * cosines,
     )
     filtered = settings.resize != RESIZE_BY_ANTIALIAS[False]
-    about = {**scorer.about, "antialias": filtered, **_checkpoint(origin)}
-    return replace(scorer, about=about)
+    return replace(scorer, about={**scorer.about, "antialias": filtered, **_checkpoint(origin)})
 
 
 def load_imagereward(directory: Path, version: str, *, device: str = "cpu") -> Scorer:
@@ -179,14 +181,9 @@ def load_imagereward(directory: Path, version: str, *, device: str = "cpu") -> S
         with full_float32():
             return model.reward(*(tensor.to(device) for tensor in inputs)).cpu()
 
-    about = {
-        "version": version,
-        "unit": "(raw - mean) / standard deviation",
-        "preprocessing": f"{settings}; {describe_prompts('transformers', '', max_tokens)}",
-        "revision": weights_revision(directory),
-        "device": device,
-        **_checkpoint(origin),
-    }
+    unit = "(raw - mean) / standard deviation"
+    words = f"{settings}; {describe_prompts('transformers', '', max_tokens)}"
+    about = describe_scorer(directory, version, unit, words, device) | _checkpoint(origin)
     return Scorer(about, settings, tokenize, score)
 
 
@@ -217,7 +214,7 @@ def score_samples(
         judge: names the scorer's weights; kept as well.
         sources: item id → where the prompt comes from.
         batch_size: pictures at a time.
-        advance: told how many pictures are done.
+        advance: gets the number of pictures done.
 
     Returns:
         Rows of a scores table, whose `details` say whether the prompt was truncated, and what is
@@ -228,7 +225,8 @@ def score_samples(
     """
     import torch
 
-    from selma.pictures.pixels import decode_png, preprocess
+    from selma.pictures.png import picture_of
+    from selma.scorers.pixels import preprocess
 
     rows: list[dict[str, Any]] = []
     cut_prompts = 0
@@ -237,22 +235,18 @@ def score_samples(
         for row in batch:
             if row["item_id"] not in sources:
                 raise RecordError(f"{judge}: item {row['item_id']!r} is not in the benchmark")
-        pixels = preprocess([decode_png(row["image"]["bytes"]) for row in batch], scorer.settings)
+        pixels = preprocess([picture_of(row) for row in batch], scorer.settings)
         tokens = scorer.tokenize([row["prompt"] for row in batch])
         with torch.inference_mode():
             scores = scorer.score(torch.from_numpy(pixels), tokens)
         if not bool(torch.isfinite(scores).all()):
             raise RecordError(f"{judge}: a score of items {batch[0]['item_id']!r} … is not finite")
         for row, value, cut in zip(batch, scores.tolist(), tokens.truncated, strict=True):
+            known = {name: row[name] for name in ("item_id", "sample")}
+            details = json.dumps({"truncated": cut})
+            source = sources[row["item_id"]]
             rows.append(
-                {
-                    "item_id": row["item_id"],
-                    "sample": row["sample"],
-                    "source": sources[row["item_id"]],
-                    "score": value,
-                    "weight": 1.0,
-                    "details": json.dumps({"truncated": cut}),
-                }
+                {**known, "source": source, "score": value, "weight": 1.0, "details": details}
             )
         cut_prompts += sum(tokens.truncated)
         advance(len(batch))
@@ -271,7 +265,7 @@ def score_samples(
 
 def _settings_and_origin(directory: Path, metric: str) -> tuple["ImageSettings", Origin | None]:
     """Read how pictures are prepared and what the folder was made from."""
-    from selma.pictures.pixels import read_image_settings
+    from selma.scorers.pixels import read_image_settings
 
     settings, origin = read_image_settings(directory), read_origin(directory, metric)
     return settings if origin is None else replace(settings, resize=origin.resize), origin

@@ -50,14 +50,14 @@ def test_answers_of_a_model_on_disk_are_kept_with_all_that_decides_them(folder, 
     tiny.write_blip_vqa(folder / "blip")
     result = score(
         capsys, "dsg", "--judge", "blip-vqa", "--judge-path", str(folder / "blip"),
-        "--answers", "answers.parquet", "--max-new-tokens", "4", "--beams", "2",
+        "--answers", "answers.parquet", "--max-new-tokens", "4", "--beams", "2", "--no-answer-max", "1",
     )  # fmt: skip
-    assert (result["judge"], result["judge_settings"]["path"]) == ("blip-vqa", "blip")
+    assert (result["judge"], result["judge_settings"]["path"]) == ("blip-vqa blip", "blip")
     assert result["revision"].startswith("sha256:") and str(folder) not in json.dumps(result)
     assert result["preprocessing"] != "unknown: the answers were given"
     assert {"torch", "transformers"} <= set(result["libraries"])
     rows = read_table(folder / "answers.parquet", "answers")
-    assert len(rows) == 6 and {row["judge"] for row in rows} == {"blip-vqa"}
+    assert len(rows) == 6 and {row["judge"] for row in rows} == {"blip-vqa blip"}
 
 
 def test_a_chat_models_probability_of_yes_is_a_score(folder, capsys):

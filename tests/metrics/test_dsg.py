@@ -1,11 +1,15 @@
 """DSG is arithmetic: every expected number here is computed by hand."""
 
 import json
+from functools import partial
 
 import pytest
 
 from selma.core.errors import ConfigError, MissingDataError, RecordError
-from selma.metrics.dsg import DSG_POLICIES, score_dsg
+from selma.metrics import dsg
+from selma.metrics.dsg import DSG_POLICIES
+
+score_dsg = partial(dsg.score_dsg, no_answer_max=0.5)
 
 
 def question(question_id, dependency="0", category="whole"):
@@ -127,11 +131,14 @@ def test_details_tell_raw_and_filtered_scores_and_the_table_how_they_were_made()
         "n_items": 1,
         "n_pictures": 1,
         "n_wanted": 1,
+        "factor": 100.0,
+        "n_no_answer": 0,
+        "no_answer": 0.0,
         "policy": "official, question mean",
         "preprocessing": "squashed",
         "revision": "1",
         "unanswered_count_0": [],
-        "unit": "share of questions",
+        "unit": "percent",
         "version": "arXiv 2310.18235",
     }
 

@@ -1,11 +1,15 @@
 """TIFA is the share of answers that equal their keys."""
 
 import json
+from functools import partial
 
 import pytest
 
 from selma.core.errors import ConfigError, MissingDataError, RecordError
-from selma.metrics.tifa import ChoiceMapping, load_mapping, score_tifa
+from selma.metrics import tifa
+from selma.metrics.tifa import ChoiceMapping, load_mapping
+
+score_tifa = partial(tifa.score_tifa, no_answer_max=0.5)
 
 ITEM = {
     "item_id": "count_1",

@@ -9,7 +9,7 @@ from PIL import Image
 from selma.core.errors import MissingDataError, RecordError
 from selma.pictures.checks import check_table
 from selma.pictures.folder import read_pictures
-from selma.pictures.pixels import decode_png
+from selma.pictures.png import decode_png, encode_png, picture_of
 
 BENCHMARK = [
     {"item_id": item_id, "prompt": f"prompt {item_id}", "source": "set", "questions": []}
@@ -36,7 +36,7 @@ def test_a_whole_folder_is_read_with_prompts_and_pixels(folder):
     found = read_pictures(folder, BENCHMARK)
     assert told(found.rows) == [("set_1", 0), ("set_10", 0), ("set_2", 0)]
     assert found.rows[2]["prompt"] == "prompt set_2"
-    assert np.array_equal(decode_png(found.rows[2]["image"]["bytes"]), noise(1))
+    assert np.array_equal(picture_of(found.rows[2]), noise(1))
     assert found.n_wanted == 3
 
 
@@ -116,7 +116,7 @@ def test_an_array_in_the_unit_range_is_a_picture(folder):
     (folder / "set_2.png").unlink()
     np.save(folder / "set_2.npy", noise(1) / np.float32(255))
     row = read_pictures(folder, BENCHMARK).rows[2]
-    assert np.array_equal(decode_png(row["image"]["bytes"]), noise(1))
+    assert np.array_equal(picture_of(row), noise(1))
 
 
 def test_a_cut_file_is_named_with_the_reason(folder):
@@ -124,6 +124,33 @@ def test_a_cut_file_is_named_with_the_reason(folder):
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(RecordError, match=r"1 unreadable \(set_2.png: "):
         read_pictures(folder, BENCHMARK)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".SVG"])
+def test_a_format_that_is_not_supported_is_named_and_not_called_missing(folder, suffix):
+    (folder / "set_2.png").rename(folder / f"set_2{suffix}")
+    (folder / f"set_1{suffix}").write_bytes(b"beside set_1.png")
+    (folder / f"plot{suffix}").write_bytes(b"of no item")
+    message = rf"picture.*: 1 unreadable \(set_2{suffix}: {suffix} is not a supported format; save"
+    with pytest.raises(RecordError, match=message):
+        read_pictures(folder, BENCHMARK)
+    assert told(read_pictures(folder, BENCHMARK, allow_partial=True).rows) == [
+        ("set_1", 0),
+        ("set_10", 0),
+    ]
+
+
+def test_the_channel_of_transparency_is_dropped():
+    picture = np.random.default_rng(0).integers(0, 256, (5, 5, 4), dtype=np.uint8)
+    assert np.array_equal(decode_png(encode_png(picture), "x"), picture[:, :, :3])
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture", encode_png(noise(0))[:60]])
+def test_bytes_that_are_no_whole_picture_are_named_once(data):
+    broken = {**sample("set_1", noise(1)), "image": {"bytes": data, "path": None}}
+    message = rf"1 unreadable \(set_1/0: {len(data)} bytes are not a whole picture"
+    with pytest.raises(RecordError, match=message):
+        check_table("t.parquet", [broken], BENCHMARK[:1])
 
 
 def test_a_folder_that_is_not_there_is_missing(tmp_path):

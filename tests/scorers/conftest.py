@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from selma.commands.convert import convert_hps
-from selma.pictures.pixels import ImageSettings, write_image_settings
 from selma.scorers import image_reward
+from selma.scorers.layouts.conversion import convert_hps
 from selma.scorers.layouts.open_clip import Heads
+from selma.scorers.pixels import ImageSettings, write_image_settings
 
 SETTINGS = ImageSettings(32, (0.48, 0.46, 0.41), (0.27, 0.26, 0.28))
 MAX_TOKENS = 16

@@ -1,6 +1,7 @@
 """HPS: a version is asked for by name, and its benchmark's numbers are the published kind."""
 
 import json
+from functools import partial
 from statistics import fmean, pstdev
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 import torch
 
 from selma.core.errors import ConfigError, RecordError
-from selma.pictures.pixels import preprocess
+from selma.scorers.clipscore import load_clipscore
 from selma.scorers.hps import STYLES, benchmark_score, picture_path, style_score
+from selma.scorers.pixels import preprocess
 from selma.scorers.preference import load_hps, load_imagereward, load_pickscore
 
 
@@ -28,8 +30,15 @@ def scores():
 def test_a_folder_of_another_version_is_refused(v21):
     with pytest.raises(RecordError, match=r"holds HPS v2.1, expected HPS v2.0.*not comparable"):
         load_hps(v21[0], "v2.0")
-    with pytest.raises(RecordError, match="holds HPS v2.1, expected HPS v2.1, 100"):
-        load_hps(v21[0], "v2.1, 100 * cosine")
+    with pytest.raises(RecordError, match="holds HPS v2.1, expected HPS pocket"):
+        load_hps(v21[0], "pocket")
+
+
+def test_a_version_that_does_not_exist_is_refused(v21, tmp_path, write_clip):
+    write_clip(tmp_path)
+    for folder in (v21[0], tmp_path):
+        with pytest.raises(ConfigError, match="unknown HPS version 'v9'.*pocket, v2.0, v2.1"):
+            load_hps(folder, "v9")
 
 
 def test_a_folder_that_does_not_say_its_version_is_none_that_is_published(tmp_path, write_clip):
@@ -43,6 +52,21 @@ def test_a_folder_that_does_not_say_its_version_is_none_that_is_published(tmp_pa
 def test_a_folder_of_another_metric_is_refused(v21, load):
     with pytest.raises(RecordError, match="the model is of metric 'hps', expected"):
         load(v21[0], "v1.0")
+
+
+def test_a_folder_of_another_kind_of_model_is_refused_in_one_line(
+    tmp_path, write_clip, write_reward_model
+):
+    write_clip(tmp_path / "clip")
+    write_reward_model(tmp_path / "reward")
+    for load in (load_pickscore, partial(load_clipscore, variant="tifa"), load_hps):
+        version = () if isinstance(load, partial) else ("pocket",)
+        with pytest.raises(RecordError, match="reward/config.json: not a CLIP's config") as caught:
+            load(tmp_path / "reward", *version)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(RecordError, match="config.json: not a reward model's config") as caught:
+        load_imagereward(tmp_path / "clip", "v1.0")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_damaged_origin_is_named(tmp_path, write_clip):

@@ -9,9 +9,10 @@ import torch
 from torch.nn import functional
 from transformers import BertTokenizer
 
-from selma.commands.convert import add_parser, convert_imagereward
+from selma.commands.convert import add_parser
 from selma.core.errors import RecordError
 from selma.scorers import image_reward
+from selma.scorers.layouts.conversion import convert_imagereward
 from selma.scorers.layouts.image_reward import to_reward_model
 from selma.scorers.preference import load_imagereward
 

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPConfig, CLIPModel
 
-from selma.commands.convert import add_parser, convert_hps, read_checkpoint
+from selma.commands.convert import add_parser
 from selma.core.errors import ConfigError, MissingDataError, RecordError
+from selma.scorers.layouts.conversion import convert_hps, read_checkpoint
 from selma.scorers.layouts.open_clip import HEADS, to_clip
 from selma.scorers.preference import load_hps
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from selma.core.errors import ConfigError, RecordError
 from selma.core.tables import read_about, read_table, write_table
 from selma.measuring.scoring import score_table, shuffled_prompts
-from selma.pictures.pixels import preprocess
+from selma.scorers.pixels import preprocess
 from selma.scorers.preference import SCORERS, score_samples
 
 PROMPTS = ("a red star", "two blue discs", "a cat", "an owl on a big tree in the rain")
@@ -37,7 +37,7 @@ def samples():
 def scored_with_about(metric, directory, batch_size=3):
     return score_samples(
         samples(),
-        SCORERS[metric](directory, "v"),
+        SCORERS[metric](directory, "pocket" if metric == "hps" else "v"),
         metric=metric,
         judge="tiny",
         sources=SOURCES,
@@ -120,7 +120,7 @@ def test_an_item_without_a_source_is_named(clip):
     with pytest.raises(RecordError, match="item 'i0' is not in the benchmark"):
         score_samples(
             samples(),
-            SCORERS["hps"](clip[0], "v"),
+            SCORERS["hps"](clip[0], "pocket"),
             metric="hps",
             judge="tiny",
             sources={},
@@ -134,7 +134,8 @@ def test_what_is_said_about_scores_is_what_decides_them(clip):
     weights = hashlib.sha256((clip[0] / "model.safetensors").read_bytes()).hexdigest()
     assert {name: about[name] for name in about if name not in ("libraries", "preprocessing")} == {
         "metric": "hps",
-        "version": "v",
+        "version": "pocket",
+        "factor": 1.0,
         "policy": "",
         "judge": "tiny",
         "revision": f"sha256:{weights}",
@@ -200,7 +201,7 @@ def test_a_tower_that_looks_for_another_end_token_is_refused(tmp_path, write_cli
     config["text_config"]["eos_token_id"] = 7
     path.write_text(json.dumps(config))
     with pytest.raises(RecordError, match="end token 7"):
-        SCORERS["hps"](tmp_path, "v")
+        SCORERS["hps"](tmp_path, "pocket")
 
 
 @pytest.fixture
@@ -246,7 +247,7 @@ def test_samples_of_another_benchmark_are_refused(tables, tmp_path, clip):
 
 def test_antialias_is_an_option_of_hps_alone(tables, tmp_path, clip):
     out = tmp_path / "s.parquet"
-    assert score("hps", tables, out, clip[0], version="v", antialias=True)[1]["antialias"] is True
+    assert score("hps", tables, out, clip[0], version="pocket", antialias=True)[1]["antialias"]
     with pytest.raises(ConfigError, match="antialias is an option of hps, not of 'pickscore'"):
         score("pickscore", tables, out, clip[0], version="v", antialias=True)
 

@@ -23,7 +23,7 @@ _SAME = 0.05  # relative; the rounding of bfloat16 is 0.01, another order of til
 
 
 class Memory:
-    """Stands in for an image processor and gives again what it gave before.
+    """Stands in for an image processor and repeats what it gave before.
 
     Attributes:
         given: what the image processor gave; None if it was not asked.
@@ -66,13 +66,7 @@ def without_pixels(given: Any) -> Any:
 
 
 def stack(name: str, rows: "Sequence[torch.Tensor]", padding: int) -> "torch.Tensor":
-    """Put the rows of a batch together.
-
-    Args:
-        name: of the processor's output.
-        rows: (1, …) each; what belongs to tokens is padded at the left.
-        padding: the padding token.
-    """
+    """Put rows, (1, …) each, of a processor's output together; tokens are padded at the left."""
     import torch
     from torch.nn.functional import pad
 
@@ -89,11 +83,7 @@ def read(tower: Any) -> Any:
 
 
 def join(features: Sequence[Any]) -> Any:
-    """Give what a vision tower would give for all pictures together, as a fresh object.
-
-    Args:
-        features: of `read`, one picture each.
-    """
+    """Build what a vision tower would give for all pictures of one `read` each, as a new object."""
     first = features[0]
     joined = {"pooler_output": _concatenate([one["pooler_output"] for one in features])}
     if "deepstack_features" in first:

@@ -2,9 +2,16 @@
 
 from typing import Any
 
-from selma.core.errors import MissingDependencyError, RecordError
+from selma.core.errors import MissingDependencyError, RecordError, one_line
 from selma.judges.protocol import JudgeSettings
-from selma.judges.weights import check_settings, load_image_processor, load_model, load_tokenizer
+from selma.judges.weights import (
+    check_settings,
+    load_image_processor,
+    load_model,
+    load_tokenizer,
+    plain_search,
+    source_of,
+)
 
 Message = dict[str, Any]
 # Of a published generation_config.json only this is kept: greedy search must not draw, and a
@@ -23,12 +30,7 @@ def load_parts(settings: JudgeSettings) -> tuple[Any, Any]:
 
     The tokenizer pads at the left, so that what a model writes stands right behind each prompt.
 
-    Raises:
-        ConfigError: a setting is wrong.
-        MissingDataError: there is no such folder.
-        MissingDependencyError: a Hub model cannot be had, or the processor needs another package.
-        RecordError: a file is missing or damaged, the files are not of one model, or the model has
-            no chat template that shows a picture.
+    Raises: as `load_judge`. A model without a chat template that shows a picture is a RecordError.
     """
     from transformers import AutoModelForImageTextToText
 
@@ -55,7 +57,7 @@ def decoding(model: Any) -> dict[str, Any]:
 
 
 def question(text: str, picture: Any = None) -> Message:
-    """Give the user's message: a picture (or only its place), then the text."""
+    """Write the user's message: a picture (or only its place), then the text."""
     place: Message = {"type": "image"} if picture is None else {"type": "image", "image": picture}
     return {"role": "user", "content": [place, {"type": "text", "text": text}]}
 
@@ -70,26 +72,22 @@ def _load_processor(settings: JudgeSettings, config_class: type, tokenizer: Any)
     from transformers import ProcessorMixin
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-    where: dict[str, Any] = {"local_files_only": True}
-    if settings.revision is not None:
-        where = {"revision": settings.revision}
     made_of = {
         "image_processor": load_image_processor(settings),
         "tokenizer": tokenizer,
         "video_processor": _NoFilms(),
     }
     try:
-        values, _ = ProcessorMixin.get_processor_dict(settings.path, **where)
+        values, _ = ProcessorMixin.get_processor_dict(settings.path, **source_of(settings))
         name = values.get("processor_class") or PROCESSOR_MAPPING[config_class].__name__
         processor_class = _without_films(getattr(transformers, name))
         parts = processor_class.get_attributes()
         return processor_class.from_args_and_dict([made_of[part] for part in parts], values)
     except ImportError as error:
-        problem = " ".join(str(error).split())[:300]
-        raise MissingDependencyError(f"{settings.path}/processor: {problem}") from error
+        raise MissingDependencyError(f"{settings.path}/processor: {one_line(error)}") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        problem = " ".join(str(error).split())[:300]
-        raise RecordError(f"{settings.path}/processor: cannot be loaded: {problem}") from error
+        problem = f"cannot be loaded: {one_line(error)}"
+        raise RecordError(f"{settings.path}/processor: {problem}") from error
 
 
 class _NoFilms(dict[str, Any]):
@@ -100,7 +98,7 @@ class _NoFilms(dict[str, Any]):
 
 
 def _without_films(processor_class: Any) -> Any:
-    """Give a processor class that takes anything as its video processor and is else the same."""
+    """Derive a processor class that takes anything as its video processor."""
 
     def check(self: Any, argument_name: str, argument: Any) -> Any:
         if argument_name == "video_processor":
@@ -122,14 +120,7 @@ def _set_generation(model: Any, tokenizer: Any, settings: JudgeSettings) -> None
     kept["pad_token_id"] = tokenizer.pad_token_id
     if kept["eos_token_id"] is None:
         raise RecordError(f"{settings.path}/generation_config.json: no token ends a reply")
-    model.generation_config = GenerationConfig(
-        **kept,
-        do_sample=False,
-        early_stopping=False,
-        length_penalty=1.0,
-        max_new_tokens=settings.max_new_tokens,
-        num_beams=settings.beams,
-    )
+    model.generation_config = GenerationConfig(**plain_search(settings, **kept))
 
 
 def _check_chat_template(settings: JudgeSettings, processor: Any) -> None:
@@ -147,8 +138,7 @@ def _check_chat_template(settings: JudgeSettings, processor: Any) -> None:
             [question("Is it red?")], add_generation_prompt=True, tokenize=False
         )
     except (TemplateError, ValueError, TypeError) as error:
-        problem = " ".join(str(error).split())[:300]
-        raise RecordError(f"{where}: cannot be filled in: {problem}") from error
+        raise RecordError(f"{where}: cannot be filled in: {one_line(error)}") from error
     token = getattr(processor, "image_token", None)
     pictures = prompt.count(token) if token else 1
     if pictures != 1 or "Is it red?" not in prompt:

@@ -17,12 +17,7 @@ def load_chat(settings: JudgeSettings) -> Judge:
     model's generation_config.json have no effect. `about["encodes_once"]` says whether the vision
     tower ran once for each picture; where it cannot, it runs for each question.
 
-    Raises:
-        ConfigError: a setting is wrong.
-        MissingDataError: there is no such folder.
-        MissingDependencyError: a Hub model cannot be had, or the processor needs another package.
-        RecordError: a file is missing or damaged, the files are not of one model, or the model has
-            no chat template that shows a picture.
+    Raises: as `load_parts`.
     """
     chat = load_chat_model(settings)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selma.core.errors import RecordError
+from selma.core.errors import RecordError, one_line
 from selma.judges.chat.batches import (
     READ,
     UNREAD,
@@ -84,7 +84,7 @@ class ChatModel:
         }
 
     def render(self, messages: Sequence[Message], *, ask: bool) -> str:
-        """Give a conversation as the text that the tokenizer gets; `ask` opens the model's turn."""
+        """Write a conversation as the tokenizer gets it; `ask` opens the model's turn."""
         rendered: str = self.processor.apply_chat_template(
             list(messages), add_generation_prompt=ask, tokenize=False
         )
@@ -143,11 +143,10 @@ class ChatModel:
                 processor_kwargs={"padding": True},
             )
         except (ValueError, TypeError, LookupError) as error:
-            problem = " ".join(str(error).split())[:300]
             size = "×".join(map(str, pictures[0].size))
             raise RecordError(
                 f"{self.path}: {texts[0]!r} and a picture of {size} pixels make no prompt: "
-                f"{problem}"
+                f"{one_line(error)}"
             ) from error
         return made.to(self.model.device, dtype=self.model.dtype)
 
@@ -199,7 +198,7 @@ class ChatModel:
                 given = self._share([self._look(picture) for picture in pictures], texts)
                 features = given.pop("mm_encoder_outputs")["image"]
             except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-                return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                return f"{type(error).__name__}: {one_line(error)}"
         if any(not torch.equal(tensor, wanted[name]) for name, tensor in given.items()):
             return "a batch of prompts is more than its prompts"
         if not alike(features, read(tower)):
@@ -208,17 +207,8 @@ class ChatModel:
 
 
 def load_chat_model(settings: JudgeSettings) -> ChatModel:
-    """Load a chat model with its own chat template.
-
-    Raises:
-        ConfigError: a setting is wrong.
-        MissingDataError: there is no such folder.
-        MissingDependencyError: a Hub model cannot be had, or the processor needs another package.
-        RecordError: a file is missing or damaged, the files are not of one model, or the model has
-            no chat template that shows a picture.
-    """
-    model, processor = load_parts(settings)
-    return ChatModel(model, processor, settings)
+    """Load a chat model with its own chat template; raises as `load_parts`."""
+    return ChatModel(*load_parts(settings), settings)
 
 
 def _probes() -> "list[Image]":

@@ -49,25 +49,21 @@ class Replies:
     no: Reply
 
 
+# Variants: (N, T, V) float32 log-probabilities of each next token while "Yes" is written → (N,).
 def p_yes(steps: "torch.Tensor", replies: Replies) -> "torch.Tensor":
-    """Give the probability that the reply's first token is that of "Yes".
-
-    Args:
-        steps: (N, T, V) float32 log-probabilities of each next token while "Yes" is written.
-        replies: of the model; of a "Yes" of several tokens only the first counts.
-    """
+    """Compute the probability that the reply's first token is that of "Yes"."""
     return steps[:, 0, replies.yes.tokens[0]].exp()
 
 
 def geometric_mean(steps: "torch.Tensor", replies: Replies) -> "torch.Tensor":
-    """Give exp(−mean cross-entropy) over all tokens of "Yes" and the end token, as published."""
+    """Compute exp(−mean cross-entropy) over all tokens of "Yes" and the end, as published."""
     tokens = (*replies.yes.tokens, replies.yes.end)
     of_reply = [steps[:, step, token] for step, token in enumerate(tokens)]
     return sum(of_reply[1:], of_reply[0]).div(len(tokens)).exp()
 
 
 def yes_no(steps: "torch.Tensor", replies: Replies) -> "torch.Tensor":
-    """Give P("Yes") / (P("Yes") + P("No")) for the reply's first token."""
+    """Compute P("Yes") / (P("Yes") + P("No")) for the reply's first token."""
     yes, no = replies.yes.tokens[0], replies.no.tokens[0]
     return (steps[:, 0, yes] - steps[:, 0, no]).sigmoid()
 
@@ -155,8 +151,7 @@ def load_vqascore(settings: JudgeSettings, variant: str) -> VqaScorer:
 
     Raises:
         ConfigError: there is no such variant.
-        RecordError: the chat template does not show which tokens are "Yes"; also, and other errors,
-            as `load_chat`.
+        RecordError: the chat template does not show which tokens are "Yes"; else as `load_parts`.
     """
     choose("VQAScore variant", variant, VARIANTS)
     return VqaScorer(load_chat_model(settings), variant, settings.questions_per_batch)

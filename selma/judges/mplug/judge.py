@@ -21,7 +21,6 @@ Differences from modelscope's pipeline:
 import json
 import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from selma.core.choices import choose
-from selma.core.errors import ConfigError, MissingDependencyError, RecordError
+from selma.core.choices import choose_name
+from selma.core.errors import ConfigError, MissingDependencyError, RecordError, one_line
 from selma.judges.protocol import Judge, JudgeSettings, Question
-from selma.judges.templates import TEMPLATES, Template
+from selma.judges.templates import TEMPLATES
+from selma.judges.weights import DTYPES, library_versions
 
 if TYPE_CHECKING:
     import torch
@@ -73,12 +73,10 @@ TRAINING_ONLY = re.compile(
     r"|visual_encoder\.visual\.proj"
     r"|text_(encoder|decoder\.bert)\.embeddings\.position_ids"
 )
+_HEAD = "text_decoder.cls.predictions"
 TIED = (
-    (
-        "text_decoder.bert.embeddings.word_embeddings.weight",
-        "text_decoder.cls.predictions.decoder.weight",
-    ),
-    ("text_decoder.cls.predictions.bias", "text_decoder.cls.predictions.decoder.bias"),
+    ("text_decoder.bert.embeddings.word_embeddings.weight", f"{_HEAD}.decoder.weight"),
+    (f"{_HEAD}.bias", f"{_HEAD}.decoder.bias"),
 )
 FUSION_LAYER = re.compile(r"fusion_encoder\.encoder\.layer\.(\d+)\..+")
 
@@ -87,6 +85,7 @@ class MplugJudge:
     """A network that is ready to answer; see `load_mplug`.
 
     Attributes:
+        about: what decides the answers.
         truncated_questions: how many of all questions so far were cut at 25 word pieces.
     """
 
@@ -94,7 +93,6 @@ class MplugJudge:
         self,
         network: "Mplug",
         tokenizer: "BertTokenizer",
-        template: Template,
         settings: JudgeSettings,
         *,
         image_size_px: int,
@@ -105,15 +103,10 @@ class MplugJudge:
         self._network = network
         self._tokenizer = tokenizer
         self._settings = settings
-        self._template = template
+        self._template = TEMPLATES[settings.template]
         self._image_size_px = image_size_px
         self._min_new_tokens = min_new_tokens
-
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """Say what decides the answers."""
-        settings = self._settings
-        return {
+        self.about: Mapping[str, Any] = {
             "class": "mplug",
             "path": settings.path,
             "revision": settings.revision,
@@ -125,18 +118,17 @@ class MplugJudge:
             ),
             "decoding": {
                 "beams": settings.beams,
-                "min_new_tokens": self._min_new_tokens,
+                "min_new_tokens": min_new_tokens,
                 "max_new_tokens": settings.max_new_tokens,
                 "search": "modelscope's, length penalty 0.6",
             },
             "preprocessing": {
-                "image_size_px": self._image_size_px,
+                "image_size_px": image_size_px,
                 "resampling": "bicubic (Pillow), squashed to a square, CLIP's mean and deviation",
             },
-            "libraries": {
-                name: version(name)
-                for name in ("numpy", "pillow", "tokenizers", "torch", "transformers")
-            },
+            "libraries": library_versions(
+                ("numpy", "pillow", "tokenizers", "torch", "transformers")
+            ),
         }
 
     def __call__(
@@ -155,15 +147,7 @@ class MplugJudge:
         ]
 
     def search(self, picture: NDArray[np.uint8], asked: Sequence[Question]) -> "list[Answer]":
-        """Give the best answer to each question about one picture, as tokens and with its score.
-
-        Args:
-            picture: (H, W, 3).
-            asked: what is asked about it.
-
-        Raises:
-            BackendError: a score is not a number.
-        """
+        """Search the best answer, as tokens with its score, to each question about one picture."""
         import torch
 
         from selma.judges.mplug.network import answer_tokens
@@ -190,7 +174,7 @@ class MplugJudge:
         return answers
 
     def _tokenize(self, texts: list[str]) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Give (Q, 25) ids and their mask, and count what was cut."""
+        """Make (Q, 25) ids and their mask, and count what was cut."""
         whole = self._tokenizer(texts)["input_ids"]
         self.truncated_questions += sum(len(ids) > MAX_QUESTION_TOKENS for ids in whole)
         fixed = self._tokenizer(
@@ -228,9 +212,8 @@ def load_mplug(settings: JudgeSettings) -> Judge:
 
     from selma.judges.mplug.network import Mplug
 
-    dtypes = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
-    dtype = choose("dtype", settings.dtype, dtypes)
-    template = choose("template", settings.template, TEMPLATES)
+    dtype = getattr(torch, choose_name("dtype", settings.dtype, DTYPES))
+    choose_name("template", settings.template, TEMPLATES)
     if settings.revision is not None:
         raise ConfigError(
             f"judge mplug: revision is {settings.revision!r}, but it is read from a folder that "
@@ -251,12 +234,12 @@ def load_mplug(settings: JudgeSettings) -> Judge:
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        problem = " ".join(str(error).split())[:300]
-        raise RecordError(f"{path}: not the weights of {folder}/config.yaml: {problem}") from error
+        raise RecordError(
+            f"{path}: not the weights of {folder}/config.yaml: {one_line(error)}"
+        ) from error
     return MplugJudge(
         network.to(device=settings.device, dtype=dtype).eval(),
         tokenizer,
-        template,
         settings,
         image_size_px=config.image_size_px,
         min_new_tokens=min_new_tokens,
@@ -264,15 +247,7 @@ def load_mplug(settings: JudgeSettings) -> Judge:
 
 
 def squash(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
-    """Make a picture a square of Pillow's bicubic, whatever its shape, and normalise it as CLIP.
-
-    Args:
-        picture: (H, W, 3).
-        size_px: edge of the square.
-
-    Returns:
-        (3, size_px, size_px).
-    """
+    """Squash a picture, (H, W, 3), by Pillow's bicubic and normalise it as CLIP: (3, S, S)."""
     square = Image.fromarray(picture).resize((size_px, size_px), Image.Resampling.BICUBIC)
     scaled = np.asarray(square, np.float32) / np.float32(255)  # (S, S, 3)
     mean, deviation = np.asarray(CLIP_MEAN, np.float32), np.asarray(CLIP_DEVIATION, np.float32)
@@ -304,8 +279,7 @@ def _read_config(folder: Path) -> "tuple[NetworkConfig, int]":
     try:
         values = {**CONFIG_DEFAULTS, **YAML(typ="safe", pure=True).load(path)}
     except (YAMLError, TypeError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())[:300]
-        raise RecordError(f"{path}: not mPLUG's config: {problem}") from error
+        raise RecordError(f"{path}: not mPLUG's config: {one_line(error)}") from error
     bert_path = _file(folder, str(values["bert_config"]))
     bert = _read_json(bert_path)
     position = bert.get("position_embedding_type", "absolute")
@@ -354,8 +328,7 @@ def _read_weights(path: Path, first_fusion_layer: int) -> "dict[str, torch.Tenso
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        problem = " ".join(str(error).split())[:300]
-        raise RecordError(f"{path}: not a file of weights alone: {problem}") from error
+        raise RecordError(f"{path}: not a file of weights alone: {one_line(error)}") from error
     for wrapper in ("model", "module"):
         if isinstance(saved, dict) and wrapper in saved:
             saved = saved[wrapper]

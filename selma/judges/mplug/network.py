@@ -14,11 +14,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertLMHeadModel, BertModel
 from transformers.activations import QuickGELUActivation
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.models.bert.modeling_bert import (
-    BertAttention,
-    BertIntermediate,
-    BertOutput,
-)
+from transformers.models.bert.modeling_bert import BertAttention, BertIntermediate, BertOutput
 
 from selma.core.errors import BackendError
 
@@ -101,26 +97,13 @@ class Mplug(nn.Module):
             layer.crossattention.self = _SharedCrossAttention(decoder, index)
 
     def encode_pictures(self, pixel_values: Tensor) -> Tensor:
-        """Give each picture's class state and patch states.
-
-        Args:
-            pixel_values: (N, 3, S, S), normalised as CLIP's, of any device and dtype.
-
-        Returns:
-            (N, 1 + P, D), of the network's device and dtype.
-        """
+        """Encode pictures, (N, 3, S, S) normalised as CLIP's, as (N, 1 + P, D): class, patches."""
         pixel_values = pixel_values.to(self.text_decoder.cls.predictions.bias)
         states: Tensor = self.visual_encoder["visual"](pixel_values)  # (N, 1 + P, vision width)
         return self.visn_layer_norm(self.visn_fc(states)) if self.large else states
 
     def read(self, picture: Tensor, input_ids: Tensor, mask: Tensor) -> Fused:
-        """Fuse questions with the one picture that they are about.
-
-        Args:
-            picture: (1, 1 + P, D), of `encode_pictures`; not changed.
-            input_ids: (Q, T).
-            mask: (Q, T), 0 for padding.
-        """
+        """Fuse questions, (Q, T), 0 in `mask` for padding, with their picture, (1, 1 + P, D)."""
         text = self.text_encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
         picture, text = self.fusion_encoder["encoder"](picture, text, mask)
         return Fused(picture, text, mask)
@@ -195,11 +178,9 @@ class _ImageBlock(nn.Module):
         heads = width // CLIP_HEAD_WIDTH
         self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
         self.ln_1 = nn.LayerNorm(width)
-        parts: OrderedDict[str, nn.Module] = OrderedDict()
-        parts["c_fc"] = nn.Linear(width, 4 * width)
-        parts["gelu"] = QuickGELUActivation()
-        parts["c_proj"] = nn.Linear(4 * width, width)
-        self.mlp = nn.Sequential(parts)
+        wide, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        parts = {"c_fc": wide, "gelu": QuickGELUActivation(), "c_proj": narrow}
+        self.mlp = nn.Sequential(OrderedDict(parts))
         self.ln_2 = nn.LayerNorm(width)
 
     def forward(self, states: Tensor) -> Tensor:
@@ -273,8 +254,8 @@ def answer_tokens(
     token in its middle.
 
     Args:
-        decoder: of an `Mplug`; continues tokens, looking at what is fused.
-        fused: one picture and Q questions.
+        decoder: of an `Mplug`.
+        fused: one picture and Q questions, which it looks at.
         beams: kept at each step.
         min_new_tokens: that come before the end token.
         max_new_tokens: with the end token.
@@ -324,7 +305,7 @@ def answer_tokens(
 def _next_log_probs(
     decoder: BertLMHeadModel, tokens: Tensor, fused: Fused, cache: EncoderDecoderCache
 ) -> Tensor:
-    """Give log p of each token of the vocabulary after each row of `tokens`, (N, V)."""
+    """Compute log p of each token of the vocabulary after each row of `tokens`, (N, V)."""
     seen = nn.functional.pad(fused.mask, (fused.picture.shape[1], 0), value=1)  # (Q, 1 + P + T)
     logits: Tensor = decoder(
         input_ids=tokens[:, -1:],

@@ -8,9 +8,9 @@ Source: THUDM/ImageReward 1.5 (BLIP's vision tower and text encoder); read, not 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from selma.core.errors import RecordError
-from selma.scorers.image_reward import RewardConfig
-from selma.scorers.layouts.open_clip import Shape, check_tensors, count_blocks, shape_of
+from selma.core.errors import RecordError, one_line
+from selma.scorers.image_reward import RewardConfig, build
+from selma.scorers.layouts.tensors import check_tensors, count_blocks, shape_of, square_of
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +61,8 @@ def to_reward_model(
         RecordError: a tensor is missing, unexpected or of the wrong shape, or med_config.json
             describes another model.
     """
+    import torch
+
     plain = _without_prefix(weights, where)
     text = _text_settings(med_config, where)
     width, _, patch, _ = shape_of(plain, "visual_encoder.patch_embed.proj.weight", 4, where)
@@ -70,15 +72,8 @@ def to_reward_model(
     head_sizes = tuple(
         shape_of(plain, f"mlp.layers.{place}.weight", 2, where)[0] for place in _HEAD[:-1]
     )
-    expected = (
-        _vision_shapes(width, patch, positions, hidden, layers)
-        | _text_shapes(text, width)
-        | _head_shapes((text["hidden_size"], *head_sizes, 1))
-    )
-    check_tensors(_without_unused(plain, text, where), expected, where)
     heads = vision_heads if vision_heads is not None else VISION_HEADS.get((width, layers))
-    grid = round((positions - 1) ** 0.5)
-    if heads is None or width % heads or grid * grid + 1 != positions:
+    if heads is None or width % heads:
         raise RecordError(
             f"{where}: no known vision tower has width {width}, {layers} layers and {positions} "
             "positions; expected BLIP's base or large"
@@ -88,7 +83,7 @@ def to_reward_model(
         "intermediate_size": hidden,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
-        "image_size": grid * patch,
+        "image_size": square_of(positions, where) * patch,
         "patch_size": patch,
         "hidden_act": "gelu",
         "layer_norm_eps": VISION_NORM_EPS,
@@ -97,11 +92,18 @@ def to_reward_model(
     config = RewardConfig(
         vision, text, head_sizes, HEAD_DROPOUTS, TEXT_MAX_TOKENS, MEAN, STANDARD_DEVIATION
     )
-    return config, {_renamed(name): plain[name].contiguous() for name in expected}
+    try:
+        with torch.device("meta"):
+            needed = build(config).network.state_dict()
+    except ValueError as error:
+        raise RecordError(f"{where}: med_config.json: {one_line(error)}") from error
+    published = {_published(name): name for name in needed}
+    shapes = {theirs: tuple(needed[ours].shape) for theirs, ours in published.items()}
+    check_tensors(_without_unused(plain, text, where), shapes, where)
+    return config, {ours: plain[theirs].contiguous() for theirs, ours in published.items()}
 
 
 def _without_prefix(weights: "Mapping[str, torch.Tensor]", where: str) -> "dict[str, torch.Tensor]":
-    """Take the prefix of BLIP's part away."""
     plain = {name.removeprefix("blip."): tensor for name, tensor in weights.items()}
     if len(plain) < len(weights):
         twice = sorted(name for name in weights if f"blip.{name}" in weights)
@@ -130,7 +132,7 @@ def _text_settings(med_config: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _without_unused(
     plain: "Mapping[str, torch.Tensor]", text: Mapping[str, Any], where: str
 ) -> "dict[str, torch.Tensor]":
-    """Leave out what a score does not use, and the buffer that we compute."""
+    """Leave out what a score does not use, and the buffer that the network computes."""
     import torch
 
     positions = plain.get(_POSITION_IDS)
@@ -145,84 +147,24 @@ def _without_unused(
     }
 
 
-def _linear(name: str, outputs: int, inputs: int) -> dict[str, Shape]:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def _norm(name: str, width: int) -> dict[str, Shape]:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
-
-
-def _vision_shapes(
-    width: int, patch: int, positions: int, hidden: int, layers: int
-) -> dict[str, Shape]:
-    tower = "visual_encoder"
-    shapes: dict[str, Shape] = {
-        f"{tower}.cls_token": (1, 1, width),
-        f"{tower}.pos_embed": (1, positions, width),
-        f"{tower}.patch_embed.proj.weight": (width, 3, patch, patch),
-        f"{tower}.patch_embed.proj.bias": (width,),
-        **_norm(f"{tower}.norm", width),
-    }
-    for layer in range(layers):
-        block = f"{tower}.blocks.{layer}"
-        shapes |= _norm(f"{block}.norm1", width) | _norm(f"{block}.norm2", width)
-        shapes |= _linear(f"{block}.attn.qkv", 3 * width, width)
-        shapes |= _linear(f"{block}.attn.proj", width, width)
-        shapes |= _linear(f"{block}.mlp.fc1", hidden, width)
-        shapes |= _linear(f"{block}.mlp.fc2", width, hidden)
-    return shapes
-
-
-def _text_shapes(text: Mapping[str, Any], vision_width: int) -> dict[str, Shape]:
-    width, hidden = text["hidden_size"], text["intermediate_size"]
-    tower = "text_encoder"
-    shapes: dict[str, Shape] = {
-        f"{tower}.embeddings.word_embeddings.weight": (text["vocab_size"], width),
-        f"{tower}.embeddings.position_embeddings.weight": (text["max_position_embeddings"], width),
-        **_norm(f"{tower}.embeddings.LayerNorm", width),
-    }
-    for layer in range(text["num_hidden_layers"]):
-        block = f"{tower}.encoder.layer.{layer}"
-        for kind, seen in (("attention", width), ("crossattention", vision_width)):
-            attention = f"{block}.{kind}"
-            shapes |= _linear(f"{attention}.self.query", width, width)
-            shapes |= _linear(f"{attention}.self.key", width, seen)
-            shapes |= _linear(f"{attention}.self.value", width, seen)
-            shapes |= _linear(f"{attention}.output.dense", width, width)
-            shapes |= _norm(f"{attention}.output.LayerNorm", width)
-        shapes |= _linear(f"{block}.intermediate.dense", hidden, width)
-        shapes |= _linear(f"{block}.output.dense", width, hidden)
-        shapes |= _norm(f"{block}.output.LayerNorm", width)
-    return shapes
-
-
-def _head_shapes(widths: tuple[int, ...]) -> dict[str, Shape]:
-    shapes: dict[str, Shape] = {}
-    for place, inputs, outputs in zip(_HEAD, widths[:-1], widths[1:], strict=True):
-        shapes |= _linear(f"mlp.layers.{place}", outputs, inputs)
-    return shapes
-
-
-def _renamed(name: str) -> str:
-    """Give our name of a tensor; the text encoder's names are the same below the tower."""
+def _published(name: str) -> str:
+    """Translate our name of a tensor; the text encoder's names are the same below the tower."""
     part, rest = name.split(".", 1)
-    if part == "text_encoder":
-        return f"text.{rest}"
-    if part == "mlp":
-        _, place, kind = rest.split(".")
-        return f"head.{2 * _HEAD.index(int(place))}.{kind}"  # a dropout after each hidden layer
-    for theirs, ours in (
-        ("cls_token", "embeddings.class_embedding"),
-        ("pos_embed", "embeddings.position_embedding"),
-        ("patch_embed.proj.", "embeddings.patch_embedding."),
-        ("blocks.", "encoder.layers."),
-        (".norm1.", ".layer_norm1."),
-        (".norm2.", ".layer_norm2."),
-        (".attn.proj.", ".self_attn.projection."),
-        (".attn.qkv.", ".self_attn.qkv."),
+    if part == "text":
+        return f"text_encoder.{rest}"
+    if part == "head":
+        place, kind = rest.split(".")
+        return f"mlp.layers.{_HEAD[int(place) // 2]}.{kind}"  # a dropout after each hidden layer
+    for ours, theirs in (
+        ("embeddings.class_embedding", "cls_token"),
+        ("embeddings.position_embedding", "pos_embed"),
+        ("embeddings.patch_embedding.", "patch_embed.proj."),
+        ("post_layernorm.", "norm."),
+        ("encoder.layers.", "blocks."),
+        (".layer_norm1.", ".norm1."),
+        (".layer_norm2.", ".norm2."),
+        (".self_attn.projection.", ".attn.proj."),
+        (".self_attn.qkv.", ".attn.qkv."),
     ):
-        rest = rest.replace(theirs, ours)
-    if rest.startswith("norm."):
-        rest = f"post_layernorm.{rest.removeprefix('norm.')}"
-    return f"vision.{rest}"
+        rest = rest.replace(ours, theirs)
+    return f"visual_encoder.{rest}"

@@ -1,6 +1,6 @@
 """Turns the weights of an open_clip vision transformer into those of transformers' CLIPModel.
 
-Nothing is guessed: every tensor must be there with the shape that the others ask for, none may be
+Nothing is guessed: every tensor that the CLIPModel needs must be there with its shape, none may be
 left over, and what shapes do not tell (heads, activation) is looked up or given.
 Source: open_clip, ViT models without layer scale or attentional pooling; read, not copied.
 """
@@ -10,22 +10,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from selma.core.choices import choose
+from selma.core.choices import choose_name
 from selma.core.errors import RecordError
+from selma.scorers.layouts.tensors import Shape, check_tensors, count_blocks, shape_of, square_of
 
 if TYPE_CHECKING:
     import torch
 
-Shape = tuple[int, ...]
-ACTIVATIONS = {"gelu": "gelu", "quick_gelu": "quick_gelu"}  # OpenAI's own weights want the second
-_LISTED = 5  # names in a message
-_PARTS = {  # of a block: open_clip → transformers
-    "ln_1": "layer_norm1",
-    "attn.out_proj": "self_attn.out_proj",
-    "ln_2": "layer_norm2",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
-}
+ACTIVATIONS = ("gelu", "quick_gelu")  # OpenAI's own weights want the second
+_PUBLISHED = (  # parts of names: transformers → open_clip
+    ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
+    ("vision_model.embeddings.class_embedding", "visual.class_embedding"),
+    ("vision_model.embeddings.patch_embedding.", "visual.conv1."),
+    ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding"),
+    ("vision_model.pre_layrnorm.", "visual.ln_pre."),
+    ("vision_model.post_layernorm.", "visual.ln_post."),
+    ("visual_projection.weight", "visual.proj"),
+    ("text_model.encoder.layers.", "transformer.resblocks."),
+    ("text_model.embeddings.token_embedding.", "token_embedding."),
+    ("text_model.embeddings.position_embedding.weight", "positional_embedding"),
+    ("text_model.final_layer_norm.", "ln_final."),
+    ("text_projection.weight", "text_projection"),
+    (".layer_norm1.", ".ln_1."),
+    (".layer_norm2.", ".ln_2."),
+    (".self_attn.out_proj.", ".attn.out_proj."),
+    (".mlp.fc1.", ".mlp.c_fc."),
+    (".mlp.fc2.", ".mlp.c_proj."),
+)
+_TRANSPOSED = ("visual_projection.weight", "text_projection.weight")
+_FUSED = re.compile(r"\.self_attn\.([qkv])_proj\.(weight|bias)")
 
 
 @dataclass(frozen=True)
@@ -48,19 +61,6 @@ HEADS: dict[tuple[int, int, int, int, int], Heads] = {
 }
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    """What the shapes tell; widths and depths are of (vision, text)."""
-
-    width: tuple[int, int]
-    layers: tuple[int, int]
-    hidden: tuple[int, int]
-    patch: int
-    positions: tuple[int, int]
-    vocabulary: int
-    projection: int
-
-
 def to_clip(
     weights: "Mapping[str, torch.Tensor]", *, activation: str, heads: Heads | None, where: str
 ) -> "tuple[dict[str, Any], dict[str, torch.Tensor]]":
@@ -68,7 +68,7 @@ def to_clip(
 
     Args:
         weights: an open_clip model's state dict, of any dtype.
-        activation: a key of `ACTIVATIONS`; "gelu" for LAION's models and HPS.
+        activation: one of `ACTIVATIONS`; "gelu" for LAION's models and HPS.
         heads: of an architecture that `HEADS` does not know; None looks it up.
         where: the file, for the message.
 
@@ -81,199 +81,76 @@ def to_clip(
             unknown.
         ConfigError: there is no such activation.
     """
-    hidden_act = choose("activation", activation, ACTIVATIONS)
-    sizes = _read_sizes(weights, where)
-    check_tensors(weights, _expected(sizes), where)
-    key = (sizes.width[0], sizes.layers[0], sizes.patch, sizes.width[1], sizes.layers[1])
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+
+    settings = _settings(weights, choose_name("activation", activation, ACTIVATIONS), heads, where)
+    with torch.device("meta"):
+        shapes = {
+            name: tuple(tensor.shape)
+            for name, tensor in CLIPModel(CLIPConfig(**settings)).state_dict().items()
+        }
+    check_tensors(weights, dict(_published(name, shape) for name, shape in shapes.items()), where)
+    tensors = {}
+    for name, shape in shapes.items():
+        tensor, fused = weights[_published(name, shape)[0]], _FUSED.search(name)
+        tensor = tensor.chunk(3)["qkv".index(fused[1])] if fused else tensor
+        tensors[name] = (tensor.T if name in _TRANSPOSED else tensor).contiguous()
+    return settings, tensors
+
+
+def _published(name: str, shape: Shape) -> tuple[str, Shape]:
+    """Translate name and shape of CLIPModel's tensor into those of the one that it is made from."""
+    if name in _TRANSPOSED:
+        shape = shape[::-1]
+    if _FUSED.search(name):
+        name, shape = _FUSED.sub(r".attn.in_proj_\2", name), (3 * shape[0], *shape[1:])
+    for ours, theirs in _PUBLISHED:
+        name = name.replace(ours, theirs)
+    return name, shape
+
+
+def _settings(
+    weights: "Mapping[str, torch.Tensor]", activation: str, heads: Heads | None, where: str
+) -> dict[str, Any]:
+    """Read off the shapes what `CLIPConfig` wants."""
+    vision_width, _, patch, _ = shape_of(weights, "visual.conv1.weight", 4, where)
+    vision_positions, _ = shape_of(weights, "visual.positional_embedding", 2, where)
+    vocabulary, text_width = shape_of(weights, "token_embedding.weight", 2, where)
+    text_positions, _ = shape_of(weights, "positional_embedding", 2, where)
+    _, projection = shape_of(weights, "text_projection", 2, where)
+    towers = {"vision": ("visual.transformer", vision_width), "text": ("transformer", text_width)}
+    layers = {name: count_blocks(weights, f"{at}.resblocks") for name, (at, _) in towers.items()}
+    key = (vision_width, layers["vision"], patch, text_width, layers["text"])
     chosen = heads if heads is not None else HEADS.get(key)
     if chosen is None:
         raise RecordError(
             f"{where}: no known architecture has vision width {key[0]}, {key[1]} layers, patches "
             f"of {key[2]} px, text width {key[3]} and {key[4]} layers, so its heads are unknown"
         )
-    for tower, width, number in zip(
-        ("vision", "text"), sizes.width, (chosen.vision, chosen.text), strict=True
-    ):
+    common = {}
+    for name, (at, width) in towers.items():
+        number = getattr(chosen, name)
         if width % number:
-            raise RecordError(f"{where}: {tower} width {width} is no multiple of {number} heads")
-    return _config(sizes, chosen, hidden_act), _converted(weights, sizes)
-
-
-def check_tensors(
-    weights: "Mapping[str, torch.Tensor]", expected: Mapping[str, Shape], where: str
-) -> None:
-    """Check that weights are exactly those expected.
-
-    Args:
-        weights: by name.
-        expected: shapes by name.
-        where: the file, for the message.
-
-    Raises:
-        RecordError: a tensor is missing, unexpected or of another shape; the message names it.
-    """
-    shapes = {
-        name: f"{name} {tuple(weights[name].shape)}, expected {shape}"
-        for name, shape in expected.items()
-        if name in weights and tuple(weights[name].shape) != shape
-    }
-    problems = {
-        "missing": sorted(set(expected) - set(weights)),
-        "unexpected": sorted(set(weights) - set(expected)),
-        "of another shape": sorted(shapes.values()),
-    }
-    found = [
-        f"{len(names)} {problem}: {', '.join(names[:_LISTED])}{', …' * (len(names) > _LISTED)}"
-        for problem, names in problems.items()
-        if names
-    ]
-    if found:
-        raise RecordError(
-            f"{where}: tensors {'; '.join(found)}; the file is damaged or of another model"
-        )
-
-
-def shape_of(weights: "Mapping[str, torch.Tensor]", name: str, rank: int, where: str) -> Shape:
-    """Give the shape of a tensor that tells the model's sizes.
-
-    Raises:
-        RecordError: it is missing, or has another number of dimensions.
-    """
-    if name not in weights or weights[name].ndim != rank:
-        seen = f"has shape {tuple(weights[name].shape)}" if name in weights else "is missing"
-        raise RecordError(
-            f"{where}: tensor {name} {seen}, expected one of {rank} dimensions; the file is "
-            "damaged or of another model"
-        )
-    return tuple(weights[name].shape)
-
-
-def count_blocks(weights: "Mapping[str, torch.Tensor]", prefix: str) -> int:
-    """Count the numbered blocks below a prefix: one more than the highest number, 0 without any."""
-    pattern = re.compile(re.escape(prefix) + r"\.(\d+)\.")
-    matches = (pattern.match(name) for name in weights)
-    return max((int(match[1]) + 1 for match in matches if match), default=0)
-
-
-def _read_sizes(weights: "Mapping[str, torch.Tensor]", where: str) -> _Sizes:
-    vision_width, _, patch, _ = shape_of(weights, "visual.conv1.weight", 4, where)
-    vision_positions, _ = shape_of(weights, "visual.positional_embedding", 2, where)
-    vocabulary, text_width = shape_of(weights, "token_embedding.weight", 2, where)
-    text_positions, _ = shape_of(weights, "positional_embedding", 2, where)
-    _, projection = shape_of(weights, "text_projection", 2, where)
-    vision_hidden, text_hidden = (
-        shape_of(weights, f"{tower}.resblocks.0.mlp.c_fc.weight", 2, where)[0]
-        for tower in ("visual.transformer", "transformer")
-    )
-    grid = round((vision_positions - 1) ** 0.5)
-    if grid * grid + 1 != vision_positions:
-        raise RecordError(
-            f"{where}: visual.positional_embedding has {vision_positions} positions, expected a "
-            "square of patches and one more"
-        )
-    return _Sizes(
-        width=(vision_width, text_width),
-        layers=(
-            count_blocks(weights, "visual.transformer.resblocks"),
-            count_blocks(weights, "transformer.resblocks"),
-        ),
-        hidden=(vision_hidden, text_hidden),
-        patch=patch,
-        positions=(vision_positions, text_positions),
-        vocabulary=vocabulary,
-        projection=projection,
-    )
-
-
-def _expected(sizes: _Sizes) -> dict[str, Shape]:
-    """Give the shape of every tensor of such an open_clip model."""
-    vision_width, text_width = sizes.width
-    shapes: dict[str, Shape] = {
-        "logit_scale": (),
-        "visual.class_embedding": (vision_width,),
-        "visual.conv1.weight": (vision_width, 3, sizes.patch, sizes.patch),
-        "visual.positional_embedding": (sizes.positions[0], vision_width),
-        "visual.proj": (vision_width, sizes.projection),
-        "token_embedding.weight": (sizes.vocabulary, text_width),
-        "positional_embedding": (sizes.positions[1], text_width),
-        "text_projection": (text_width, sizes.projection),
-    }
-    norms = {"visual.ln_pre": vision_width, "visual.ln_post": vision_width, "ln_final": text_width}
-    for name, width in norms.items():
-        shapes |= {f"{name}.weight": (width,), f"{name}.bias": (width,)}
-    for tower, width, layers, hidden in zip(
-        ("visual.transformer", "transformer"), sizes.width, sizes.layers, sizes.hidden, strict=True
-    ):
-        for layer in range(layers):
-            block = f"{tower}.resblocks.{layer}"
-            shapes |= {
-                f"{block}.attn.in_proj_weight": (3 * width, width),
-                f"{block}.attn.in_proj_bias": (3 * width,),
-                f"{block}.attn.out_proj.weight": (width, width),
-                f"{block}.mlp.c_fc.weight": (hidden, width),
-                f"{block}.mlp.c_fc.bias": (hidden,),
-                f"{block}.mlp.c_proj.weight": (width, hidden),
-            }
-            for part in ("attn.out_proj.bias", "mlp.c_proj.bias"):
-                shapes[f"{block}.{part}"] = (width,)
-            for norm in ("ln_1", "ln_2"):
-                shapes |= {f"{block}.{norm}.weight": (width,), f"{block}.{norm}.bias": (width,)}
-    return shapes
-
-
-def _config(sizes: _Sizes, heads: Heads, hidden_act: str) -> dict[str, Any]:
-    towers = [
-        {
-            "hidden_size": sizes.width[tower],
-            "intermediate_size": sizes.hidden[tower],
-            "num_hidden_layers": sizes.layers[tower],
-            "num_attention_heads": (heads.vision, heads.text)[tower],
-            "hidden_act": hidden_act,
+            raise RecordError(f"{where}: {name} width {width} is no multiple of {number} heads")
+        hidden, _ = shape_of(weights, f"{at}.resblocks.0.mlp.c_fc.weight", 2, where)
+        common[name] = {
+            "hidden_size": width,
+            "intermediate_size": hidden,
+            "num_hidden_layers": layers[name],
+            "num_attention_heads": number,
+            "hidden_act": activation,
             "layer_norm_eps": 1e-5,
-            "projection_dim": sizes.projection,
+            "projection_dim": projection,
         }
-        for tower in range(2)
-    ]
-    grid = round((sizes.positions[0] - 1) ** 0.5)
-    vision = {**towers[0], "image_size": grid * sizes.patch, "patch_size": sizes.patch}
+    size_px = square_of(vision_positions, where) * patch
     text = {
-        **towers[1],
-        "vocab_size": sizes.vocabulary,
-        "max_position_embeddings": sizes.positions[1],
-        "bos_token_id": sizes.vocabulary - 2,
-        "eos_token_id": sizes.vocabulary - 1,
+        **common["text"],
+        "vocab_size": vocabulary,
+        "max_position_embeddings": text_positions,
+        "bos_token_id": vocabulary - 2,
+        "eos_token_id": vocabulary - 1,
         "pad_token_id": 0,
     }
-    return {"vision_config": vision, "text_config": text, "projection_dim": sizes.projection}
-
-
-def _converted(weights: "Mapping[str, torch.Tensor]", sizes: _Sizes) -> "dict[str, torch.Tensor]":
-    """Rename, transpose the projections and split the fused queries, keys and values."""
-    tensors = {
-        "logit_scale": weights["logit_scale"],
-        "text_model.embeddings.position_embedding.weight": weights["positional_embedding"],
-        "text_model.embeddings.token_embedding.weight": weights["token_embedding.weight"],
-        "text_projection.weight": weights["text_projection"].T,  # (D, text width)
-        "vision_model.embeddings.class_embedding": weights["visual.class_embedding"],
-        "vision_model.embeddings.patch_embedding.weight": weights["visual.conv1.weight"],
-        "vision_model.embeddings.position_embedding.weight": weights["visual.positional_embedding"],
-        "visual_projection.weight": weights["visual.proj"].T,  # (D, vision width)
-    }
-    modules = {
-        "visual.ln_pre": "vision_model.pre_layrnorm",
-        "visual.ln_post": "vision_model.post_layernorm",
-        "ln_final": "text_model.final_layer_norm",
-    }
-    towers = (("visual.transformer", "vision_model"), ("transformer", "text_model"))
-    for (theirs, ours), layers in zip(towers, sizes.layers, strict=True):
-        for layer in range(layers):
-            source, target = f"{theirs}.resblocks.{layer}", f"{ours}.encoder.layers.{layer}"
-            modules |= {f"{source}.{a}": f"{target}.{b}" for a, b in _PARTS.items()}
-            for kind in ("weight", "bias"):
-                fused = weights[f"{source}.attn.in_proj_{kind}"].chunk(3)
-                for part, tensor in zip("qkv", fused, strict=True):
-                    tensors[f"{target}.self_attn.{part}_proj.{kind}"] = tensor
-    for source, target in modules.items():
-        for kind in ("weight", "bias"):
-            tensors[f"{target}.{kind}"] = weights[f"{source}.{kind}"]
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+    vision = {**common["vision"], "image_size": size_px, "patch_size": patch}
+    return {"vision_config": vision, "text_config": text, "projection_dim": projection}

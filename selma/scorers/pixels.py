@@ -3,10 +3,10 @@
 Image processors of transformers give other pixels with and without torchvision; this one does not.
 """
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from PIL import Image
 
 from selma.core.choices import choose
 from selma.core.errors import MissingDataError, RecordError
+from selma.core.files import write_json
 
 IMAGE_SETTINGS_FILE = "preprocessor_config.json"
 PILLOW_BICUBIC = "pillow-bicubic"
@@ -86,11 +87,8 @@ def write_image_settings(settings: ImageSettings, directory: Path) -> None:
     square = {"height": settings.size_px, "width": settings.size_px}
     values = {
         "crop_size": square,
-        "do_center_crop": True,
         "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
+        **dict.fromkeys(_STEPS, True),
         "image_mean": list(settings.mean),
         "image_processor_type": "CLIPImageProcessor",
         "image_std": list(settings.standard_deviation),
@@ -98,21 +96,7 @@ def write_image_settings(settings: ImageSettings, directory: Path) -> None:
         "rescale_factor": 1 / 255,
         "size": {"shortest_edge": settings.size_px},
     }
-    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
-    (directory / IMAGE_SETTINGS_FILE).write_text(text, encoding="utf-8")
-
-
-def decode_png(data: bytes) -> NDArray[np.uint8]:
-    """Read an encoded picture as RGB, (H, W, 3).
-
-    Raises:
-        RecordError: the bytes are no picture.
-    """
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise RecordError(f"a picture of {len(data)} bytes cannot be read: {error}") from error
+    write_json(directory / IMAGE_SETTINGS_FILE, values)
 
 
 def preprocess(
@@ -137,70 +121,40 @@ def preprocess(
     return np.ascontiguousarray(((squares - mean) / deviation).transpose(0, 3, 1, 2))
 
 
+def resized_shape(height: int, width: int, size_px: int) -> tuple[int, int]:
+    """Compute the shape whose shorter side is `size_px`; the longer side is rounded down."""
+    short = min(height, width)
+    return int(height * size_px / short), int(width * size_px / short)
+
+
 @dataclass(frozen=True)
 class Resize:
     """One way from a picture to a square.
 
     Attributes:
         words: what it does, for the record.
-        square: (H, W, 3) uint8 and S → (S, S, 3) float32, of values in [0, 1].
+        scale: (H, W, 3) uint8 and S → float32 in about [0, 1], whose shorter side is S.
+        offset: surplus of a side → how much of it is cut off first.
     """
 
     words: str
-    square: Callable[[NDArray[np.uint8], int], NDArray[np.float32]]
+    scale: Callable[[NDArray[np.uint8], int], NDArray[np.float32]]
+    offset: Callable[[int], int]
+
+    def square(self, picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
+        """Bring a picture to (S, S, 3)."""
+        scaled = self.scale(picture, size_px)
+        top, left = (self.offset(length - size_px) for length in scaled.shape[:2])
+        return scaled[top : top + size_px, left : left + size_px]
 
 
-def _pillow_floor(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
-    """Do as transformers' CLIP processor does without torchvision."""
-    return _unit_range(_centre(_pillow_bicubic(picture, size_px), size_px, _floor_offset))
-
-
-def _pillow_torchvision(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
-    """Do as torchvision does with a Pillow image: OpenAI's CLIP, ImageReward."""
-    return _unit_range(_centre(_pillow_bicubic(picture, size_px), size_px, _torchvision_offset))
-
-
-def _tensor(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
-    """Do as torchvision up to 0.16 does with a float tensor."""
-    return _centre(_tensor_bicubic(picture, size_px, antialias=False), size_px, _torchvision_offset)
-
-
-def _tensor_antialias(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
-    """Do as torchvision from 0.17 on does with a float tensor."""
-    return _centre(_tensor_bicubic(picture, size_px, antialias=True), size_px, _torchvision_offset)
-
-
-RESIZES: dict[str, Resize] = {
-    PILLOW_BICUBIC: Resize("Pillow's bicubic filter, crop offset rounded down", _pillow_floor),
-    "pillow-bicubic-torchvision": Resize(
-        "Pillow's bicubic filter, crop offset rounded half to even", _pillow_torchvision
-    ),
-    "tensor-bicubic": Resize(
-        "torch's bicubic interpolation of float32 values without antialias, not clamped, crop "
-        "offset rounded half to even",
-        _tensor,
-    ),
-    "tensor-bicubic-antialias": Resize(
-        "torch's bicubic interpolation of float32 values with antialias, not clamped, crop offset "
-        "rounded half to even",
-        _tensor_antialias,
-    ),
-}
-
-
-def resized_shape(height: int, width: int, size_px: int) -> tuple[int, int]:
-    """Give the shape whose shorter side is `size_px`; the longer side is rounded down."""
-    short = min(height, width)
-    return int(height * size_px / short), int(width * size_px / short)
-
-
-def _pillow_bicubic(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+def _pillow_bicubic(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
     height, width = picture.shape[:2]
-    if min(height, width) == size_px:
-        return picture
-    new_height, new_width = resized_shape(height, width, size_px)
-    image = Image.fromarray(picture)
-    return np.asarray(image.resize((new_width, new_height), resample=Image.Resampling.BICUBIC))
+    if min(height, width) != size_px:
+        new_height, new_width = resized_shape(height, width, size_px)
+        image = Image.fromarray(picture).resize((new_width, new_height), Image.Resampling.BICUBIC)
+        picture = np.asarray(image)
+    return _unit_range(picture)
 
 
 def _tensor_bicubic(
@@ -228,17 +182,38 @@ def _unit_range(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return picture.astype(np.float32) / np.float32(255)
 
 
-def _floor_offset(surplus: int) -> int:
+def _half_down(surplus: int) -> int:
     return surplus // 2
 
 
-def _torchvision_offset(surplus: int) -> int:
+def _half_to_even(surplus: int) -> int:
     return round(surplus / 2)
 
 
-def _centre(picture: NDArray[Any], size_px: int, offset: Callable[[int], int]) -> NDArray[Any]:
-    top, left = (offset(length - size_px) for length in picture.shape[:2])
-    return picture[top : top + size_px, left : left + size_px]
+RESIZES: dict[str, Resize] = {
+    # transformers' CLIP processor without torchvision
+    PILLOW_BICUBIC: Resize(
+        "Pillow's bicubic filter, crop offset rounded down", _pillow_bicubic, _half_down
+    ),
+    # torchvision with a Pillow image: OpenAI's CLIP, ImageReward
+    "pillow-bicubic-torchvision": Resize(
+        "Pillow's bicubic filter, crop offset rounded half to even", _pillow_bicubic, _half_to_even
+    ),
+    # torchvision up to 0.16 with a float tensor
+    "tensor-bicubic": Resize(
+        "torch's bicubic interpolation of float32 values without antialias, not clamped, crop "
+        "offset rounded half to even",
+        partial(_tensor_bicubic, antialias=False),
+        _half_to_even,
+    ),
+    # torchvision from 0.17 on with a float tensor
+    "tensor-bicubic-antialias": Resize(
+        "torch's bicubic interpolation of float32 values with antialias, not clamped, crop offset "
+        "rounded half to even",
+        partial(_tensor_bicubic, antialias=True),
+        _half_to_even,
+    ),
+}
 
 
 def _other_steps(values: dict[str, Any]) -> list[str]:

@@ -1,19 +1,16 @@
 """Preprocessing is ours, so that no image backend can change a score."""
 
-import io
 import json
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from selma.core.errors import ConfigError, MissingDataError, RecordError
-from selma.pictures.pixels import (
+from selma.scorers.pixels import (
     RESIZES,
     ImageSettings,
-    decode_png,
     preprocess,
     read_image_settings,
     resized_shape,
@@ -168,13 +165,6 @@ def test_antialias_is_close_to_pillow_and_its_absence_is_not():
     smooth = np.abs(squares(picture, "tensor-bicubic-antialias") - pillow).mean() * 255
     rough = np.abs(squares(picture, "tensor-bicubic") - pillow).mean() * 255
     assert smooth < 0.5 < 20 < rough
-
-
-def test_the_channel_of_transparency_is_dropped():
-    picture = np.random.default_rng(0).integers(0, 256, (5, 5, 4), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(picture, "RGBA").save(buffer, "PNG")
-    assert np.array_equal(decode_png(buffer.getvalue()), picture[:, :, :3])
 
 
 def test_an_unknown_way_of_resizing_is_named():
