@@ -121,7 +121,8 @@ class EndpointJudge:
             BackendError: the server refused or failed every try; or a reply is empty, filtered or
                 cut off, none of which is an answer.
         """
-        rows, urls = [], {}
+        rows: list[list[_Asked]] = []
+        urls: dict[_Asked, str] = {}
         for picture, asked in zip(pictures, questions, strict=True):
             sha256 = hashlib.sha256(str(picture.shape).encode() + picture.tobytes()).hexdigest()
             row = [_Asked(sha256, self._template(question)) for question in asked]
