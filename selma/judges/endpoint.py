@@ -45,13 +45,7 @@ _HINTS = {
 
 @dataclass
 class Usage:
-    """What was asked of the server, replies that were kept from before not counted.
-
-    Attributes:
-        requests: that were answered.
-        prompt_tokens: read by the model, the pictures' included, as the server counts them.
-        reply_tokens: written by the model.
-    """
+    """What was answered, and tokens read and written as the server counts them; kept ones apart."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -112,10 +106,6 @@ class EndpointJudge:
 
         Requests go out in parallel. A failure lets those under way finish and sends no more; each
         reply is kept as soon as it is there.
-
-        Args:
-            pictures: N pictures, each (H, W, 3) uint8.
-            questions: for each picture, what is asked about it.
 
         Raises:
             BackendError: the server refused or failed every try; or a reply is empty, filtered or
