@@ -1,10 +1,16 @@
 """`selma clean`: lists or removes what interrupted stages left behind."""
 
 import argparse
+import re
 import time
 from pathlib import Path
 
+from selma.core.errors import ConfigError
+
 STALE_DAYS = 7
+WORK_FOLDER = re.compile(
+    r"[\w.-]+-([0-9a-f]{16})"
+)  # STAGE-FINGERPRINT, see selma.runtime.workspace
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -16,29 +22,40 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run(args: argparse.Namespace) -> None:
-    """List the work folders; with --yes remove those that are stale."""
+    """List the stages' work folders; with --yes remove those that are stale and that no one holds.
+
+    Nothing else below .selma/work is touched: no link is followed, no other name is removed.
+    """
     from selma.runtime.journal import root
 
-    folders = sorted((root() / ".selma" / "work").glob("*"))
-    for folder in folders:
-        files = [path for path in folder.rglob("*") if path.is_file()]
+    if not args.days >= 0:
+        raise ConfigError(f"--days: expected at least 0, got {args.days:g}")
+    home = root() / ".selma"
+    found = sorted((home / "work").glob("*"))
+    for folder in found:
+        match = WORK_FOLDER.fullmatch(folder.name)
+        if match is None or folder.is_symlink() or not folder.is_dir():
+            print(f"not selma's, left alone  {folder}")
+            continue
+        files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
         size = sum(path.stat().st_size for path in files) / 1e6
-        newest = max((path.stat().st_mtime for path in [folder, *files]), default=0.0)
+        newest = max(path.stat().st_mtime for path in [folder, *files])
         days = (time.time() - newest) / 86_400
-        stale = days >= args.days
-        removed = stale and args.yes and _removed(folder)
-        state = "removed" if removed else "stale" if stale else "kept"
+        state = "kept"
+        if days >= args.days:
+            state = "stale, --yes removes it"
+            if args.yes:
+                state = "removed" if _removed(folder, home / "locks" / match[1]) else "in use"
         print(f"{state}  {days:6.1f} days  {size:8.1f} MB  {folder}")
-    if not folders:
+    if not found:
         print("nothing was left behind")
 
 
-def _removed(folder: Path) -> bool:
+def _removed(folder: Path, lock: Path) -> bool:
     """Remove a work folder unless a stage holds its lock."""
     import fcntl
     import shutil
 
-    lock = folder.parent.parent / "locks" / folder.name.rsplit("-", 1)[-1]
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as handle:
         try:

@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+import selma
 from selma.commands import (
     check,
     clean,
@@ -21,31 +23,37 @@ from selma.commands import (
     track,
     votes,
 )
-from selma.core.errors import ConfigError, SelmaError
+from selma.core.errors import ConfigError
 
-PIPELINE = (preset, check, table, track, clean)
-PARTS = (merge, import_benchmark, questions, convert, score, compare, judges, votes)
+PROJECT = (check, table, track, clean)  # work on the project in which they are run
+COMMANDS = (preset, *PROJECT, merge, import_benchmark, questions, convert, score, compare, judges,
+            votes)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code; see `selma.core.errors`."""
+    """Run a command and return its exit code; see `selma.core.errors`."""
     args = build_parser().parse_args(argv)
     try:
+        if args.run in [command.run for command in PROJECT] and (project := project_above()):
+            raise ConfigError(f"this folder is a part of a project; run it in {project}")
         return int(args.run(args) or 0)
     except BrokenPipeError:  # who reads has seen enough; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except (SelmaError, OSError) as error:
-        from selma.runtime.session import report_error
-
-        return report_error(error if isinstance(error, SelmaError) else ConfigError(str(error)))
     except KeyboardInterrupt:
         print("selma: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         from selma.runtime.session import report_error
 
-        return report_error(error)
+        return report_error(ConfigError(str(error)) if isinstance(error, OSError) else error)
+
+
+def project_above() -> Path | None:
+    """Find the selma project of which this folder is only a part; None if it is none, or whole."""
+    if "DVC_ROOT" in os.environ or Path("params.yaml").exists():
+        return None
+    return next((up for up in Path.cwd().parents if (up / "params.yaml").exists()), None)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,8 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="selma",
         description="Teaches a text-to-image model to follow its prompts, as a DVC pipeline.",
     )
+    parser.add_argument("--version", action="version", version=f"selma {selma.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (*PIPELINE, *PARTS):
+    for command in COMMANDS:
         command.add_parser(commands)
     return parser
 

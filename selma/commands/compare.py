@@ -4,31 +4,37 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from selma.commands.text_table import (
+    DIFFERENCE,
     NO_VARIATION,
-    interval,
-    plain,
+    VERDICT,
+    Columns,
+    number_of,
     short_hashes,
-    signed,
+    signed_of,
+    text_of,
     text_table,
 )
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 if TYPE_CHECKING:
-    from selma.comparing.comparison import Bootstrap, ItemScores, Record
+    from selma.comparing.categories import Parts
+    from selma.comparing.comparison import Record
+    from selma.comparing.items import ItemScores
+    from selma.comparing.statistics import Bootstrap
 
 SCORES = Path("data/scores")
 REGRESSION_EXIT_CODE = 5  # 2, 3 and 4 are errors, see selma.core.errors
-BY = ("source", "skill", "none")
+BY = ("skill", "category", "none")
 RULE = """\
-Intervals: {percent} % percentile bootstrap over prompts, {resamples:,} resamples; p: as many sign
+Intervals: {percent:g} % percentile bootstrap over prompts, {resamples:,} resamples; p: as many sign
 flips of the prompts' differences. A verdict needs p ≤ {alpha:g} and an interval {beyond}.
-The row "all" is judged by its own p; the rows below it, of one metric, are one family and judged by
-the p adjusted by Holm's method. detectable: the true difference found with 80 % power."""
+The row "all" is judged by its own p; the rows below it, of one measure, are one family and judged
+by the p adjusted by Holm's method. detectable: the true difference found with 80 % power."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -43,19 +49,19 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("first", metavar="A", help=what)
     parser.add_argument("second", metavar="B", help="the same for the model it is measured against")
     parser.add_argument(
-        "--by", choices=BY, default="source",
-        help="also compare by the prompts' source, or by the skill a question asks for",
+        "--by", choices=BY, default="skill",
+        help="also compare by the prompts' skill (their source), or by the questions' category",
     )  # fmt: skip
     parser.add_argument(
         "--margin", type=float, default=0.0, metavar="X",
-        help="a difference up to this, in the metric's unit, is neither better nor worse",
+        help="a difference up to this, in the measure's unit, is neither better nor worse",
     )  # fmt: skip
     parser.add_argument(
         "--allow-partial", action="store_true", help="leave out prompts that only one has"
     )
     parser.add_argument(
         "--fail-on-regression", action="store_true",
-        help=f"exit with {REGRESSION_EXIT_CODE} if A is worse, over all or on any skill",
+        help=f"exit with {REGRESSION_EXIT_CODE} if A is worse, over all or on any part",
     )  # fmt: skip
     add_bootstrap_options(parser)
     parser.set_defaults(run=run)
@@ -69,77 +75,81 @@ def add_bootstrap_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print all numbers unrounded")
 
 
-def bootstrap_of(args: argparse.Namespace) -> "Bootstrap":
-    """Check and give what `add_bootstrap_options` asked for.
+class Compared(NamedTuple):
+    """One measure of both models: its records, how the numbers were made, what to know besides."""
 
-    Raises:
-        ConfigError: an option is out of range.
-    """
-    from selma.comparing.comparison import Bootstrap
-
-    if not 0.5 < args.confidence < 1 or args.resamples < 100:
-        raise ConfigError(
-            "expected --confidence between 0.5 and 1 and --resamples of at least 100, got "
-            f"{args.confidence} and {args.resamples}"
-        )
-    return Bootstrap(args.resamples, args.confidence, args.seed)
+    records: "list[Record]"
+    making: str
+    notes: list[str]
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparison; exit code 0, or `REGRESSION_EXIT_CODE`."""
-    bootstrap = bootstrap_of(args)
-    first, second = score_files(args.first), score_files(args.second)
-    alone = sorted(set(first) ^ set(second))
-    if alone:
-        where = args.first if alone[0] in first else args.second
-        raise RecordError(
-            f"{args.first} and {args.second}: {alone[0]} is only in {where}; compare the same "
-            "metrics of both"
-        )
-    if not 0 <= args.margin < math.inf or (args.margin and len(first) > 1):
+    from selma.comparing.statistics import Bootstrap
+
+    how = Bootstrap(args.resamples, args.confidence, args.seed)
+    files = paired_files(args.first, args.second)
+    if not 0 <= args.margin < math.inf or (args.margin and len(files) > 1):
         raise ConfigError(
-            f"--margin: expected at least 0, finite, and one metric, for it is in its unit, got "
-            f"{args.margin:g} and {', '.join(sorted(first))}"
+            "--margin: expected at least 0, finite, and one measure, for it is in its unit, got "
+            f"{args.margin:g} and {', '.join(sorted(files))}"
         )
-    records: list[Record] = []
-    making: list[str] = []
-    notes: list[str] = []
-    for metric in sorted(first):
-        found, made, said = _compare(metric, first[metric], second[metric], args, bootstrap)
-        records += found
-        making.append(made)
-        notes += said
-    worse = [f"{r['metric']} {r['skill']}" for r in records if r["verdict"] == "worse"]
+    found = [
+        compare_files(*pair, how, by=args.by, margin=args.margin, allow_partial=args.allow_partial)
+        for _, pair in sorted(files.items())
+    ]
+    records = [record for one in found for record in one.records]
+    notes = [note for one in found for note in one.notes]
+    worse = [f"{r['measure']} {r[_key(args.by)]}" for r in records if r["verdict"] == "worse"]
+    sides = {"first": args.first, "second": args.second}
     if args.json:
-        about = {"first": args.first, "second": args.second, "by": args.by, "seed": args.seed}
-        result = {**about, "comparisons": records, "notes": notes, "worse": worse}
+        result = {**sides, "by": args.by, "seed": args.seed, "comparisons": records}
+        result |= {"notes": notes, "worse": worse}
         print(json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False))
     else:
-        print(_text(records, making, notes, args))
+        print("\n".join([f"A: {args.first}", f"B: {args.second}", *(one.making for one in found)]))
+        print("\n".join(["", _text(records, args.by, args.margin, how), *notes]))
     if args.fail_on_regression and worse:
         print(f"selma: regression: {', '.join(worse)}", file=sys.stderr)
         return REGRESSION_EXIT_CODE
     return 0
 
 
-def score_files(given: str) -> dict[str, Path]:
-    """Find score files by metric.
+def paired_files(first: str, second: str) -> dict[str, tuple[Path, Path]]:
+    """Pair the score files of two models by measure; two single files are a pair in any case.
 
-    Args:
-        given: a file, a folder that is searched with all below it, or NAME, which stands for
-            data/scores/*/NAME.parquet.
+    Raises:
+        MissingDataError: one has no score file.
+        RecordError: a measure is only in one of them.
+    """
+    one, other = score_files(first), score_files(second)
+    if len(one) == len(other) == 1:
+        ((measure, path),) = one.items()
+        return {measure: (path, next(iter(other.values())))}
+    unpaired = sorted(set(one) ^ set(other))
+    if unpaired:
+        raise RecordError(
+            f"{first} and {second}: {unpaired[0]} is only in "
+            f"{first if unpaired[0] in one else second}; compare the same measures of both"
+        )
+    return {measure: (path, other[measure]) for measure, path in one.items()}
+
+
+def score_files(given: str) -> dict[str, Path]:
+    """Find score files by measure: a file, all in and below a folder, or those of a model's NAME.
 
     Raises:
         MissingDataError: there is none.
-        RecordError: two files have one metric, or a file tells none.
+        RecordError: two files have one measure, or a file holds no scores.
     """
+    from selma.comparing.items import measure_of
+    from selma.core.tables import read_about
+
     path = Path(given)
     if path.is_dir():
-        files = [file for file in sorted(path.rglob("*.parquet")) if _holds_scores(file)]
-    elif path.suffix == ".parquet":
-        files = [path]
+        files = [f for f in sorted(path.rglob("*.parquet")) if measure_of(read_about(f))]
     else:
-        files = sorted(SCORES.glob(f"*/{given}.parquet"))
+        files = [path] if path.suffix == ".parquet" else sorted(SCORES.glob(f"*/{given}.parquet"))
     if not files:
         raise MissingDataError(
             f"{given}: expected a score file, a folder with score files, or a name such that "
@@ -147,188 +157,114 @@ def score_files(given: str) -> dict[str, Path]:
         )
     found: dict[str, Path] = {}
     for file in files:
-        metric = metric_of(file)
-        if metric in found:
+        measure = str(measure_of(about_scores(file)))
+        if measure in found:
             raise RecordError(
-                f"{given}: {found[metric]} and {file} both hold scores of {metric}; name one"
+                f"{given}: {found[measure]} and {file} both hold scores of {measure}; name one"
             )
-        found[metric] = file
+        found[measure] = file
     return found
 
 
-def metric_of(path: Path) -> str:
-    """Give the metric that a scores table says it holds.
-
-    Raises:
-        MissingDataError: there is no such file.
-        RecordError: it does not say.
-    """
+def about_scores(path: Path) -> dict[str, Any]:
+    """Read what a score file says about itself; one that names no metric is refused."""
     from selma.core.tables import read_about
 
-    metric = read_about(path).get("metric")
-    if not isinstance(metric, str):
-        raise RecordError(
-            f"{path}: does not tell its metric, so it holds no scores; score it again"
-        )
-    return metric
+    about = read_about(path)
+    if not isinstance(about.get("metric"), str):
+        raise RecordError(f"{path}: names no metric, so it holds no scores; score it again")
+    return about
 
 
-def _holds_scores(path: Path) -> bool:
-    from selma.core.tables import read_about
+def compare_files(
+    first: Path, second: Path, how: "Bootstrap", *, by: str, margin: float, allow_partial: bool
+) -> Compared:
+    """Compare two score files as the compare stage does; a model's name is its file's."""
+    from selma.comparing.categories import split
+    from selma.comparing.comparison import compare_parts
+    from selma.comparing.items import ALL_SKILLS, item_scores, measure_of, on_common_items
+    from selma.core.tables import read_table
 
-    return "metric" in read_about(path)
+    def parts_of(path: Path) -> "Parts":
+        rows, about = read_table(path, "scores"), about_scores(path)
+        return split(item_scores(str(measure_of(about)), path.stem, rows, about), rows, by)
 
-
-def _compare(
-    metric: str, first: Path, second: Path, args: argparse.Namespace, bootstrap: "Bootstrap"
-) -> "tuple[list[Record], str, list[str]]":
-    """Compare two score files; also say how they were made, and what a reader should know."""
-    from selma.comparing.comparison import (
-        ALL_SKILLS,
-        check_same_making,
-        difference,
-        on_common_items,
+    mine, theirs = parts_of(first), parts_of(second)
+    records = compare_parts(mine, theirs, how, margin=margin, allow_partial=allow_partial)
+    one, other, unpaired = on_common_items(
+        mine[ALL_SKILLS], theirs[ALL_SKILLS], allow_partial=allow_partial
     )
-    from selma.comparing.verdicts import add_verdicts
-
-    one, other = _parts(metric, first, args.by), _parts(metric, second, args.by)
-    check_same_making(one[ALL_SKILLS], other[ALL_SKILLS])
-    kept, kept_other, alone = on_common_items(
-        one[ALL_SKILLS], other[ALL_SKILLS], allow_partial=args.allow_partial
-    )
-    notes = _notes(metric, (first, second), (kept, kept_other), alone)
-    if args.by == "skill" and len(one) == 1:
-        notes.append(f"{metric}: asks no questions, so it has no skills; --by source splits it")
-    records = []
-    for part in [name for name in one if name in other]:
-        if set(one[part].item_ids) & set(other[part].item_ids):
-            a, b, _ = on_common_items(one[part], other[part], allow_partial=args.allow_partial)
-            record = difference(a, b, part, bootstrap, args.margin)
-            records.append({**record, "by": args.by, "first": a.mean, "second": b.mean})
-    lost = sorted({*one, *other} - {record["skill"] for record in records})
-    if lost and not args.allow_partial:
-        raise RecordError(f"{first} and {second}: only one has {args.by} {lost[0]!r}; score both "
-                          "on one benchmark, or allow a partial comparison")  # fmt: skip
-    return add_verdicts(records), _making(metric, kept, kept_other), notes
+    notes = list(_notes((first, second), one, other, unpaired))
+    lost = sorted({*mine, *theirs} - {record["skill"] for record in records})
+    notes += [f"left out the {by} {part}, which only one has" for part in lost]
+    if by == "category" and len(records) == 1:
+        notes.append("asks no questions, so it has no categories; --by skill splits it")
+    for record in records:
+        record["by"] = by
+        record[_key(by)] = record.pop("skill")
+    return Compared(records, _making(one, other), [f"{one.measure}: {note}" for note in notes])
 
 
-def _parts(metric: str, path: Path, by: str) -> "dict[str, ItemScores]":
-    """Give a file's scores over all, and then of each source or skill."""
-    from selma.comparing.categories import category_scores
-    from selma.comparing.comparison import ALL_SKILLS, item_scores
-    from selma.core.tables import read_about, read_table
+def _making(first: "ItemScores", second: "ItemScores") -> str:
+    """Say in one line what the numbers of a measure are; one benchmark may have two names."""
+    from selma.comparing.items import judge_label
 
-    rows = read_table(path, "scores")
-    whole = item_scores(metric, path.stem, rows, read_about(path))
-    parts = {ALL_SKILLS: whole}
-    if by == "source":
-        parts |= {skill: whole.of_skill(skill) for skill in sorted(set(whole.skills))}
-    elif by == "skill":
-        parts |= category_scores(whole, rows)
-    return parts
-
-
-def _making(metric: str, first: "ItemScores", second: "ItemScores") -> str:
-    """Say in one line what the numbers of a metric are."""
     about = first.about
-    judge = "@".join(str(about[key]) for key in ("judge", "revision") if about.get(key))
-    told = {
+    benchmarks = [scores.about.get("benchmark") for scores in (first, second)]
+    facts = {
         "version": about["version"],
         "policy": about["policy"],
-        "judge": short_hashes(judge),
-        "benchmark": _benchmarks(first.about, second.about),
+        "judge": short_hashes(judge_label(about)),
+        "benchmark": " = ".join(dict.fromkeys(filter(None, benchmarks))) or "unknown",
     }
-    parts = [f"{name} {value}" for name, value in told.items() if value]
-    for side, scores in (("A", first), ("B", second)):
-        coverage = scores.about.get("coverage", 1.0)
-        if coverage < 1:
-            parts.append(f"coverage of {side} {100 * coverage:.2f} %")
-    return f"{metric}: {'; '.join(parts)}"
-
-
-def _benchmarks(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """Name the benchmark; the same content may have two names."""
-    names = [str(about["benchmark"]) for about in (first, second) if about.get("benchmark")]
-    return " = ".join(dict.fromkeys(names)) or "not told"
+    return f"{first.measure}: " + "; ".join(f"{k} {v}" for k, v in facts.items() if v)
 
 
 def _notes(
-    metric: str,
-    paths: tuple[Path, Path],
-    kept: "tuple[ItemScores, ItemScores]",
-    alone: Sequence[str],
-) -> list[str]:
-    notes = []
-    if alone:
-        shown = ", ".join(alone[:3]) + (", …" if len(alone) > 3 else "")
-        notes.append(f"{metric}: left out {len(alone)} prompts that only one has: {shown}")
-    for path, scores in zip(paths, kept, strict=True):
+    paths: tuple[Path, Path], first: "ItemScores", second: "ItemScores", unpaired: Sequence[str]
+) -> Iterator[str]:
+    from selma.comparing.items import shortened
+
+    if unpaired:
+        yield f"left out {len(unpaired)} prompts that only one has: {shortened(unpaired)}"
+    for path, scores in zip(paths, (first, second), strict=True):
         coverage = scores.about.get("coverage", 1.0)
         if coverage < 1:
-            notes.append(f"{metric}: {path} covers {100 * coverage:.2f} % of what was to be scored")
-    if kept[0].pictures != kept[1].pictures:
-        notes.append(
-            f"{metric}: different numbers of pictures per prompt, on average "
-            f"{_mean(kept[0].pictures):g} and {_mean(kept[1].pictures):g}"
-        )
-    return notes + _library_notes(metric, *(scores.about.get("libraries", {}) for scores in kept))
-
-
-def _library_notes(metric: str, first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
-    odd = [
-        f"{name} {first.get(name, 'not told')} and {second.get(name, 'not told')}"
-        for name in sorted({*first, *second})
-        if first.get(name) != second.get(name)
+            yield f"{path} covers {100 * coverage:.2f} % of what was to be scored"
+    pictures = first.items["pictures"], second.items["pictures"]
+    if not pictures[0].equals(pictures[1]):
+        means = " and ".join(f"{one.mean():g}" for one in pictures)
+        yield f"different numbers of pictures per prompt, on average {means}"
+    one, other = (scores.about.get("libraries", {}) for scores in (first, second))
+    differ = [
+        f"{name} {one.get(name, 'unknown')} and {other.get(name, 'unknown')}"
+        for name in sorted({*one, *other})
+        if one.get(name) != other.get(name)
     ]
-    return [f"{metric}: scored with different libraries: {', '.join(odd)}"] if odd else []
+    if differ:
+        yield f"scored with different libraries: {', '.join(differ)}"
 
 
-def _text(
-    records: "Sequence[Record]",
-    making: Sequence[str],
-    notes: Sequence[str],
-    args: argparse.Namespace,
-) -> str:
-    header = ["metric", "skill" if args.by == "none" else args.by, "A", "B", "A − B", "interval",
-              "p", "Holm p", "wins/ties/losses", "prompts", "detectable", "verdict"]  # fmt: skip
-    beyond = f"beyond ±{args.margin:g}" if args.margin else "that leaves 0 out"
+def _key(by: str) -> str:
+    return "category" if by == "category" else "skill"
+
+
+def _text(records: "Sequence[Record]", by: str, margin: float, how: "Bootstrap") -> str:
+    columns: Columns = {
+        "measure": lambda r, _: r["measure"] + (", %" if r["unit"] == "percent" else ""),
+        _key(by): text_of(_key(by)),
+        "A": number_of("first"),
+        "B": number_of("second"),
+        "A − B": signed_of("difference"),
+        **DIFFERENCE,
+        "Holm p": number_of("p_value_holm", 4),
+        **VERDICT,
+    }
     rule = RULE.format(
-        percent=f"{100 * args.confidence:g}",
-        resamples=args.resamples,
-        alpha=round(1 - args.confidence, 9),
-        beyond=beyond,
+        percent=100 * how.confidence,
+        resamples=how.resamples,
+        alpha=round(1 - how.confidence, 9),
+        beyond=f"beyond ±{margin:g}" if margin else "that leaves 0 out",
     )
-    table = text_table(header, [_cells(record) for record in records])
-    sides = [f"A: {args.first}", f"B: {args.second}"]
     still = [NO_VARIATION] if any(r["minimum_detectable_effect"] is None for r in records) else []
-    return "\n".join([*sides, *making, "", table, "", rule, *still, *notes])
-
-
-def _cells(record: "Record") -> list[str]:
-    digits = 2 if record["unit"] == "percent" else 4
-    return [
-        record["metric"] + (", %" if record["unit"] == "percent" else ""),
-        record["skill"],
-        plain(record["first"], digits),
-        plain(record["second"], digits),
-        signed(record["difference"], digits),
-        interval(record["low"], record["high"], digits, sign=True),
-        plain(record["p_value"], 4),
-        plain(record["p_value_holm"], 4),
-        f"{record['wins']}/{record['ties']}/{record['losses']}",
-        str(record["n_items"]),
-        plain(record["minimum_detectable_effect"], digits),
-        record["verdict"],
-    ]
-
-
-def _mean(numbers: Sequence[int]) -> float:
-    return sum(numbers) / len(numbers)
-
-
-def read_scores(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Read a score file: its rows, and what it says about itself."""
-    from selma.core.tables import read_about, read_table
-
-    metric_of(path)
-    return read_table(path, "scores"), read_about(path)
+    return "\n".join([text_table(columns, records), "", rule, *still])

@@ -4,6 +4,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+from selma.commands.outputs import check_place
 from selma.core.errors import ConfigError
 
 FOLDER = Path("data/benchmarks")
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> None:
 
     read = choose("benchmark", args.name, IMPORTERS)
     out = args.out or FOLDER / f"{args.name}.parquet"
+    check_place(out)
     if out.exists() and not args.force:
         raise ConfigError(f"{out}: is there already; --force overwrites it")
     imported = read(args.path, partial=args.partial)

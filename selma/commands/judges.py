@@ -5,14 +5,18 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.commands.compare import add_bootstrap_options, bootstrap_of, metric_of, read_scores
+from selma.commands.compare import about_scores, add_bootstrap_options
 from selma.commands.text_table import (
+    DIFFERENCE,
     NO_VARIATION,
     NO_WIDTH,
+    VERDICT,
+    Columns,
     interval,
+    number_of,
     plain,
-    short_hashes,
-    signed,
+    signed_of,
+    text_of,
     text_table,
 )
 from selma.core.errors import ConfigError
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from selma.comparing.agreement import Judged
-    from selma.comparing.comparison import Record
 
 CONCLUSIONS = {
     "none decides": "No judge decides.",
@@ -30,6 +33,32 @@ CONCLUSIONS = {
     "not all decided": "Not all judges find the difference; none contradicts another. Whether they "
     "see different ones is what the shifts test.",
 }
+MEANS: Columns = {
+    "model": text_of("model"),
+    "judge": text_of("judge"),
+    "mean": number_of("score"),
+    "interval": lambda r, digits: interval(r["low"], r["high"], digits),
+    "standard error": number_of("standard_error"),
+}
+TWO_JUDGES: Columns = {"first": text_of("first"), "second": text_of("second")}
+PAIRS: Columns = {
+    **TWO_JUDGES,
+    "first − second": signed_of("difference"),
+    **DIFFERENCE,
+    "Pearson": number_of("pearson", 3),
+    "Spearman": number_of("spearman", 3),
+    "equal questions, %": lambda r, _: plain(
+        None if r["equal_questions"] is None else 100 * r["equal_questions"], 2
+    ),
+    "kappa": number_of("kappa", 3),
+}
+DIFFERENCES: Columns = {
+    "judge": text_of("judge"),
+    "A − B": signed_of("difference"),
+    **DIFFERENCE,
+    **VERDICT,
+}
+SHIFTS: Columns = {**TWO_JUDGES, "shift": signed_of("difference"), **DIFFERENCE}
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -58,22 +87,20 @@ def run(args: argparse.Namespace) -> int:
         judge_shifts,
         model_differences,
     )
+    from selma.comparing.statistics import Bootstrap
 
-    bootstrap = bootstrap_of(args)
+    how = Bootstrap(args.resamples, args.confidence, args.seed)
     if len(args.scores) < 2:
         raise ConfigError("judges: expected score files of at least two judges, got one")
     first = _judged("A", args.scores)
-    result: dict[str, Any] = {
-        "judges": judge_means(first, bootstrap),
-        "pairs": judge_pairs(first, bootstrap),
-    }
+    result: dict[str, Any] = {"judges": judge_means(first, how), "pairs": judge_pairs(first, how)}
     if args.against:
         second = _judged("B", args.against)
-        differences = model_differences(first, second, bootstrap)
+        differences = model_differences(first, second, how)
         result |= {
-            "judges_against": judge_means(second, bootstrap),
+            "judges_against": judge_means(second, how),
             "differences": differences,
-            "shifts": judge_shifts(first, second, bootstrap),
+            "shifts": judge_shifts(first, second, how),
             "conclusion": conclusion(differences),
         }
     if args.json:
@@ -85,99 +112,32 @@ def run(args: argparse.Namespace) -> int:
 
 def _judged(model: str, paths: "Sequence[Path]") -> "list[Judged]":
     from selma.comparing.agreement import judged_tables
+    from selma.core.tables import read_table
 
-    metrics = {metric_of(path): path for path in paths}
-    if len(metrics) > 1:
-        told = ", ".join(f"{path} holds {metric}" for metric, path in sorted(metrics.items()))
-        raise ConfigError(f"judges: expected one metric, but {told}")
-    return judged_tables(model, [read_scores(path) for path in paths])
+    abouts = {path: about_scores(path) for path in paths}
+    if len({about["metric"] for about in abouts.values()}) > 1:
+        held = ", ".join(f"{path} holds {about['metric']}" for path, about in abouts.items())
+        raise ConfigError(f"judges: expected one metric, but {held}")
+    return judged_tables(model, [(read_table(path, "scores"), abouts[path]) for path in paths])
 
 
 def _text(result: "dict[str, Any]") -> str:
     means = result["judges"]
-    digits = 2 if means[0]["unit"] == "percent" else 4
     blocks = [
-        f"{means[0]['metric']}, {means[0]['unit']}: {means[0]['n_items']} prompts, "
+        f"{means[0]['measure']}, {means[0]['unit']}: {means[0]['n_items']} prompts, "
         f"{means[0]['n_pictures']} pictures, {means[0]['n_questions']} questions, each judge",
-        _means(means + result.get("judges_against", []), digits),
-        _pairs(result["pairs"], digits),
+        text_table(MEANS, means + result.get("judges_against", [])),
+        f"How far two judges agree on A's pictures\n{text_table(PAIRS, result['pairs'])}",
     ]
     if "differences" in result:
         blocks += [
-            _differences(result["differences"], digits),
-            _shifts(result["shifts"], digits),
+            "The difference of the models under each judge\n"
+            + text_table(DIFFERENCES, result["differences"]),
+            "How far the difference shifts with the judge: A − B under first, less that under "
+            f"second\n{text_table(SHIFTS, result['shifts'])}",
             CONCLUSIONS[result["conclusion"]],
         ]
     rows = [row for rows in result.values() if isinstance(rows, list) for row in rows]
     if any(row["high"] - row["low"] < NO_WIDTH for row in rows):
         blocks.append(NO_VARIATION)
     return "\n\n".join(blocks)
-
-
-def _means(records: "Sequence[Record]", digits: int) -> str:
-    header = ["model", "judge", "mean", "interval", "standard error"]
-    rows = [
-        [
-            r["model"],
-            short_hashes(r["judge"]),
-            plain(r["score"], digits),
-            interval(r["low"], r["high"], digits),
-            plain(r["standard_error"], digits),
-        ]
-        for r in records
-    ]
-    return text_table(header, rows)
-
-
-def _pairs(records: "Sequence[Record]", digits: int) -> str:
-    header = ["first", "second", "first − second", "interval", "p",
-              "Pearson", "Spearman", "equal questions, %", "kappa"]  # fmt: skip
-    rows = [
-        [
-            *_change(r, digits),
-            plain(r["pearson"], 3),
-            plain(r["spearman"], 3),
-            plain(None if r["equal_questions"] is None else 100 * r["equal_questions"], 2),
-            plain(r["kappa"], 3),
-        ]
-        for r in records
-    ]
-    return "How far two judges agree on A's pictures\n" + text_table(header, rows)
-
-
-def _differences(records: "Sequence[Record]", digits: int) -> str:
-    header = ["judge", "A − B", "interval", "p", "wins/ties/losses", "prompts", "detectable",
-              "verdict"]  # fmt: skip
-    rows = [
-        [
-            short_hashes(r["judge"]),
-            signed(r["difference"], digits),
-            interval(r["low"], r["high"], digits, sign=True),
-            plain(r["p_value"], 4),
-            f"{r['wins']}/{r['ties']}/{r['losses']}",
-            str(r["n_items"]),
-            plain(r["minimum_detectable_effect"], digits),
-            r["verdict"],
-        ]
-        for r in records
-    ]
-    return "The difference of the models under each judge\n" + text_table(header, rows)
-
-
-def _shifts(records: "Sequence[Record]", digits: int) -> str:
-    header = ["first", "second", "shift", "interval", "p"]
-    rows = [_change(record, digits) for record in records]
-    title = (
-        "How far the difference shifts with the judge: A − B under first, less that under second"
-    )
-    return f"{title}\n{text_table(header, rows)}"
-
-
-def _change(record: "Record", digits: int) -> list[str]:
-    return [
-        short_hashes(record["first"]),
-        short_hashes(record["second"]),
-        signed(record["difference"], digits),
-        interval(record["low"], record["high"], digits, sign=True),
-        plain(record["p_value"], 4),
-    ]

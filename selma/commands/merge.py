@@ -11,7 +11,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     command = commands.add_parser("merge", help="merge LoRA files into one")
     command.add_argument("experts", type=Path, nargs="+", metavar="LORA.safetensors")
     command.add_argument("-o", "--out", type=Path, required=True)
-    command.add_argument("--weights", type=float, nargs="+", help="one per file; default: all 1")
+    command.add_argument(
+        "--weights", type=float, nargs="+", help="one per file, 0 leaves it out; default: all 1"
+    )
     command.add_argument("--scale", type=float, default=1.0, help="1 is the weighted mean")
     command.add_argument("--method", default="delta_mean")
     command.set_defaults(run=run)
@@ -19,27 +21,22 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> None:
     """Merge, read the result back and say how exact it is."""
-    from selma.core.choices import choose
-    from selma.merging.certificate import certify
-    from selma.merging.files import read_adapter, read_provenance, write_adapter
-    from selma.merging.methods import MERGE_METHODS, absolute_weights, merge_adapters
+    from selma.merging.methods import merge_files
 
-    merge_layer = choose("merge method", args.method, MERGE_METHODS)
-    names = [path.stem for path in args.experts]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in args.experts]
-    given = args.weights if args.weights is not None else [1.0] * len(names)
-    if len(given) != len(names) or len(set(names)) < len(names):
+    paths: list[Path] = args.experts
+    stems = [path.stem for path in paths]
+    names = stems if len(set(stems)) == len(paths) else [str(path) for path in paths]
+    weights = args.weights if args.weights is not None else [1.0] * len(paths)
+    if len(weights) != len(paths) or len(set(names)) < len(paths):
         raise ConfigError(
-            f"--weights: expected one for each of {len(names)} different files, got {len(given)}"
+            f"--weights: expected one for each of {len(set(names))} different files, got "
+            f"{len(weights)} for {len(paths)}"
         )
-    relative = dict(zip(names, given, strict=True))
-    weights = absolute_weights(relative, args.scale)
-    files = dict(zip(names, args.experts, strict=True))
-    experts = {name: read_adapter(path) for name, path in files.items()}
-    merged = merge_adapters(experts, merge_layer, weights)
-    origins = {name: read_provenance(path) for name, path in files.items()}
-    settings = {"method": args.method, "scale": args.scale, "weights": relative}
-    write_adapter(args.out, merged, {"merge": settings, "experts": origins})
-    facts = certify(read_adapter(args.out), experts, weights)
+    facts = merge_files(
+        dict(zip(names, paths, strict=True)),
+        args.out,
+        method=args.method,
+        weights=dict(zip(names, weights, strict=True)),
+        scale=args.scale,
+    )
     print(f"{args.out}: rank {facts['rank']}, relative error {facts['relative_error']:.1e}")

@@ -19,9 +19,18 @@ def check_table_out(path: Path | None, kind: str) -> None:
 
     if path is None:
         return
-    if path.suffix != ".parquet":
-        raise ConfigError(f"{path}: expected a name that ends in .parquet")
+    check_place(path)
     if path.exists() and not is_table(path, kind):
         raise ConfigError(f"{path}: is there and is no {kind} table; choose another name")
+
+
+def check_place(path: Path) -> None:
+    """Check that a table may have this name, and that its folder is none or a folder.
+
+    Raises:
+        ConfigError: it may not.
+    """
+    if path.suffix != ".parquet":
+        raise ConfigError(f"{path}: expected a name that ends in .parquet")
     if any(parent.exists() and not parent.is_dir() for parent in path.parents):
         raise ConfigError(f"{path}: its folder is a file; choose another name")

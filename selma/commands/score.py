@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.commands.compare import bootstrap_of
 from selma.commands.outputs import check_table_out
 from selma.commands.score_options import (
     add_answers,
@@ -18,7 +17,7 @@ from selma.core.choices import choose
 from selma.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from selma.comparing.comparison import Bootstrap
+    from selma.comparing.statistics import Bootstrap
     from selma.judges.protocol import JudgeSettings
 
 PREFERENCE = {
@@ -96,11 +95,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run_answers(args: argparse.Namespace) -> None:
     """Score answers by DSG or TIFA; with --images, have them given first."""
     from selma.benchmarks.answer_files import read_answers
+    from selma.comparing.statistics import Bootstrap
     from selma.core.tables import read_about
     from selma.measuring.inputs import benchmark_aliases, read_benchmark
 
     settings = _measure_settings(args)
-    how = bootstrap_of(args)
+    how = Bootstrap(args.resamples, args.confidence, args.seed)
     _check_answer_options(args)
     path = args.benchmark or args.annotations
     benchmark = read_benchmark(path, args.source)
@@ -172,12 +172,13 @@ def _score_answers(
 
 def run_preference(args: argparse.Namespace) -> None:
     """Score pictures by a preference model; with --shuffled also against other items' prompts."""
+    from selma.comparing.statistics import Bootstrap
     from selma.core.devices import prepare_device
     from selma.measuring.details import hps_numbers
     from selma.measuring.scoring import TITLES, load_scorer, score_pictures
     from selma.runtime.progress import progress
 
-    how = bootstrap_of(args)
+    how = Bootstrap(args.resamples, args.confidence, args.seed)
     benchmark, pictures, name = _pictures(args)
     scorer = load_scorer(
         args.metric,
@@ -206,10 +207,11 @@ def run_preference(args: argparse.Namespace) -> None:
 
 def run_vqascore(args: argparse.Namespace) -> None:
     """Score pictures by a chat model's probability of "Yes"."""
+    from selma.comparing.statistics import Bootstrap
     from selma.measuring.scoring import score_by_probability
     from selma.runtime.progress import progress
 
-    how = bootstrap_of(args)
+    how = Bootstrap(args.resamples, args.confidence, args.seed)
     benchmark, pictures, name = _pictures(args)
     with progress(len(pictures.rows), "vqascore") as advance:
         rows, about = score_by_probability(

@@ -1,29 +1,36 @@
 """Lines up cells in columns for a terminal."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+Record = Mapping[str, Any]
+Show = Callable[[Record, int], str]  # a record's cell, given the decimals of its unit
+Columns = Mapping[str, Show]
 TEXT_COLUMNS = (
-    "metric", "model", "skill", "source", "judge", "first", "second", "name", "verdict",
+    "measure", "model", "skill", "category", "judge", "first", "second", "name", "verdict",
 )  # fmt: skip
 
 NO_WIDTH = 1e-9  # narrower intervals are rounding
-NO_VARIATION = "–: no variation; all prompts say the same, so nothing tells how sure that is."
+NO_VARIATION = "–: no variation; all prompts say the same, so nothing shows how sure that is."
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Give a header and rows with columns of equal width; numbers to the right.
+def text_table(columns: Columns, records: Sequence[Record]) -> str:
+    """Line up records in columns of equal width below their names.
 
     Args:
-        header: names of the columns; those in `TEXT_COLUMNS` are set to the left.
-        rows: as many cells each.
+        columns: name of a column → what a record shows there; `TEXT_COLUMNS` are set to the left.
+        records: one a line; a value in percent has two decimals, others have four.
     """
-    lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    lines = [
+        list(columns),
+        *([show(record, _digits(record)) for show in columns.values()] for record in records),
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if name in TEXT_COLUMNS else cell.rjust(width)
-            for name, cell, width in zip(header, line, widths, strict=True)
+            for name, cell, width in zip(columns, line, widths, strict=True)
         ).rstrip()
         for line in lines
     )
@@ -50,3 +57,31 @@ def interval(low: float | None, high: float | None, digits: int, *, sign: bool =
 def short_hashes(text: str) -> str:
     """Cut commits and SHA-256 sums within a text to 12 characters."""
     return re.sub(r"\b([0-9a-f]{12})(?:[0-9a-f]{28}|[0-9a-f]{52})\b", r"\1", text)
+
+
+def text_of(key: str) -> Show:
+    return lambda record, digits: short_hashes(str(record[key]))
+
+
+def number_of(key: str, decimals: int | None = None) -> Show:
+    return lambda record, digits: plain(record[key], digits if decimals is None else decimals)
+
+
+def signed_of(key: str) -> Show:
+    return lambda record, digits: signed(record[key], digits)
+
+
+DIFFERENCE: Columns = {
+    "interval": lambda r, digits: interval(r["low"], r["high"], digits, sign=True),
+    "p": number_of("p_value", 4),
+}
+VERDICT: Columns = {
+    "wins/ties/losses": lambda r, digits: f"{r['wins']}/{r['ties']}/{r['losses']}",
+    "prompts": text_of("n_items"),
+    "detectable": number_of("minimum_detectable_effect"),
+    "verdict": text_of("verdict"),
+}
+
+
+def _digits(record: Record) -> int:
+    return 2 if record.get("unit") == "percent" else 4

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selma.commands.text_table import interval, plain, text_table
+from selma.commands.text_table import Record, Show, interval, plain, text_of, text_table
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from selma.comparing.votes import VoteResult, Votes
+    from selma.comparing.votes import Votes
 
 COLUMNS = ("win", "lose", "tie")
 NAMES = ("skill", "name")
@@ -46,21 +46,19 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Print shares, intervals and p-values."""
-    from selma.comparing.votes import as_record, judge_votes
+    from selma.comparing.votes import Votes, judge_votes
 
-    if not 0.5 < args.confidence < 1:
-        raise ConfigError(f"expected --confidence between 0.5 and 1, got {args.confidence}")
-    results = judge_votes(
-        _votes(args), confidence=args.confidence, votes_per_prompt=args.votes_per_prompt
-    )
+    counts = [args.win, args.lose, args.tie]
+    if (args.file is None) == (counts == [None] * 3) or (args.file is None and None in counts):
+        raise ConfigError("votes: give either a CSV file, or all of --win, --lose and --tie")
+    rows = [Votes("votes", *counts)] if args.file is None else read_votes(args.file)
+    about = {"confidence": args.confidence, "votes_per_prompt": args.votes_per_prompt}
+    records = judge_votes(rows, **about)
     if args.json:
-        about = {"confidence": args.confidence, "votes_per_prompt": args.votes_per_prompt}
-        records = [as_record(result) for result in results]
-        print(
-            json.dumps({**about, "votes": records}, indent=2, ensure_ascii=False, allow_nan=False)
-        )
+        value = {**about, "votes": records}
+        print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        print(_text(results, args))
+        print(_text(records, **about))
     return 0
 
 
@@ -113,47 +111,34 @@ def _row(where: str, fields: "Sequence[str]", label: str, cells: "Sequence[str]"
     return Votes(name, *counts)
 
 
-def _votes(args: argparse.Namespace) -> "list[Votes]":
-    from selma.comparing.votes import Votes
-
-    counts = [getattr(args, name) for name in COLUMNS]
-    if (args.file is None) == (counts == [None] * 3) or (args.file is None and None in counts):
-        raise ConfigError("votes: give either a CSV file, or all of --win, --lose and --tie")
-    if args.file is not None:
-        return read_votes(args.file)
-    return [Votes("votes", *counts)]
-
-
-def _text(results: "Sequence[VoteResult]", args: argparse.Namespace) -> str:
-    wide = args.votes_per_prompt is not None
-    header = ["name", "win", "lose", "tie", "wins", "interval", "ties ½", "interval", "p", "Holm p"]
-    if wide:
-        header[6:6] = ["wins (1 a prompt)"]
-        header[9:9] = ["ties ½ (1 a prompt)"]
-    table = text_table(header, [_cells(result, wide) for result in results])
-    notes = INDEPENDENT.format(percent=100 * args.confidence)
-    more = DEPENDENT.format(votes=args.votes_per_prompt) if wide else UNKNOWN
-    return "\n".join([table, "", notes, more])
+def _text(records: "Sequence[Record]", confidence: float, votes_per_prompt: int | None) -> str:
+    columns = {name: text_of(name) for name in ("name", *COLUMNS)}
+    for title, name in (("wins", "win_share"), ("ties ½", "half_tie_share")):
+        columns |= {title: _percent(name), f"{title} interval": _interval(name)}
+        if votes_per_prompt is not None:
+            columns[f"{title} (1 a prompt)"] = _interval(name, "_dependent")
+    columns |= {"p": _p_value("p_value"), "Holm p": _p_value("p_value_holm")}
+    notes = INDEPENDENT.format(percent=100 * confidence)
+    more = UNKNOWN if votes_per_prompt is None else DEPENDENT.format(votes=votes_per_prompt)
+    return "\n".join([text_table(columns, records), "", notes, more])
 
 
-def _cells(result: "VoteResult", wide: bool) -> list[str]:
-    votes = result.votes
-    cells = [votes.name, str(votes.win), str(votes.lose), str(votes.tie)]
-    for share in (result.decided, result.half_ties):
-        if share is None:
-            cells += ["–"] * (3 if wide else 2)
-            continue
-        cells += [plain(100 * share.value, 2), _percent(share.independent)]
-        if share.dependent is not None:
-            cells.append(_percent(share.dependent))
-    return [*cells, _p_value(result.p_value), _p_value(result.p_value_holm)]
+def _percent(name: str) -> Show:
+    return lambda record, _: plain(None if record[name] is None else 100 * record[name], 2)
 
 
-def _percent(ends: tuple[float, float]) -> str:
-    return interval(100 * ends[0], 100 * ends[1], 2)
+def _interval(name: str, kind: str = "") -> Show:
+    def show(record: Record, _: int) -> str:
+        low, high = record[f"{name}_low{kind}"], record[f"{name}_high{kind}"]
+        return interval(100 * low, 100 * high, 2) if low is not None else "–"
+
+    return show
 
 
-def _p_value(value: float) -> str:
-    if value == 0:
-        return "<1e-300"  # less than a float can hold
-    return f"{value:.4f}" if value >= 1e-4 else f"{value:.1e}"
+def _p_value(name: str) -> Show:
+    def show(record: Record, _: int) -> str:
+        if record[name] == 0:
+            return "<1e-300"  # less than a float can hold
+        return f"{record[name]:.4f}" if record[name] >= 1e-4 else f"{record[name]:.1e}"
+
+    return show

@@ -4,20 +4,16 @@ Prompts are what is drawn again for an interval, in cells of questions too: the 
 prompt and the pictures of one prompt stay together.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from selma.comparing.categories import question_scores
-from selma.comparing.comparison import Bootstrap
-from selma.comparing.power import PowerNote, power_note
-from selma.comparing.statistics import estimate_mean, standard_error
-from selma.core.seeds import derive_seed
-
-Row = Mapping[str, Any]
-Totals = dict[str, list[float]]  # item_id → [weighted sum, weight]
+from selma.comparing.categories import question_scores, question_table
+from selma.comparing.items import Row
+from selma.comparing.power import PowerNote, describe_power
+from selma.comparing.statistics import Bootstrap, estimate_mean, standard_error
 
 
 @dataclass(frozen=True)
@@ -25,11 +21,8 @@ class Cell:
     """A mean with its interval.
 
     Attributes:
-        name: of the cell, e.g. a skill.
-        value: the mean, in the unit that was asked for.
-        low: end of the interval; None if all its prompts are alike, for then the bootstrap has
-            nothing to draw from.
-        high: likewise.
+        low: end of the interval, like high; None if all its prompts are alike, for then the
+            bootstrap has nothing to draw from.
         n_prompts: prompts with a part in the cell.
         n_questions: questions in the cell, each picture's counted; 0 where none are asked.
     """
@@ -43,32 +36,24 @@ class Cell:
 
 
 def overall(rows: Sequence[Row], factor: float, how: Bootstrap) -> Cell:
-    """Give the weighted mean of all rows, times `factor`; `rows` are those of a scores table."""
+    """Average all rows of a scores table by weight, times `factor`."""
     return prompt_cells(rows, lambda row: "all", factor, how)[0]
 
 
 def prompt_cells(
     rows: Sequence[Row], label: Callable[[Row], str], factor: float, how: Bootstrap
 ) -> list[Cell]:
-    """Give the weighted mean of the prompts of each label, sorted by label.
+    """Average the prompts of each label by weight, sorted by label.
 
     A prompt's value is the mean over its pictures, its weight its rows' `weight`.
     """
-    values: dict[str, dict[str, list[float]]] = {}
-    weights: dict[str, float] = {}
-    questions: dict[str, int] = {}
-    for row in rows:
-        name = label(row)
-        values.setdefault(name, {}).setdefault(row["item_id"], []).append(row["score"])
-        weights[row["item_id"]] = row["weight"]
-        questions[name] = questions.get(name, 0) + len(question_scores(row))
+    table = pd.DataFrame(rows, columns=["item_id", "score", "weight"]).assign(
+        label=[label(row) for row in rows],
+        questions=[len(question_scores(row)) for row in rows],
+    )
     cells = []
-    for name in sorted(values):
-        totals = {
-            item_id: [weights[item_id] * float(np.mean(found)), weights[item_id]]
-            for item_id, found in values[name].items()
-        }
-        cells.append(_cell(name, totals, questions[name], factor, how))
+    for name, part in table.groupby("label"):
+        cells.append(_cell(str(name), _items(part), int(part["questions"].sum()), factor, how))
     return cells
 
 
@@ -78,7 +63,7 @@ def question_cells(
     factor: float,
     how: Bootstrap,
 ) -> list[Cell]:
-    """Give the mean over all questions of each label, pooled over prompts, sorted by label.
+    """Average all questions of each label, pooled over prompts, sorted by label.
 
     Args:
         rows: of a scores table whose details have questions.
@@ -86,63 +71,55 @@ def question_cells(
         factor: what the mean is multiplied by.
         how: the bootstrap over prompts.
     """
-    totals: dict[str, Totals] = {}
-    for row in rows:
-        for question_id, category, point in question_scores(row):
-            name = label(row["item_id"], question_id, category)
-            if name is not None:
-                total = totals.setdefault(name, {}).setdefault(row["item_id"], [0.0, 0.0])
-                total[0] += point
-                total[1] += 1.0
+    table = question_table(rows)
+    asked = zip(table["item_id"], table["question_id"], table["category"], strict=True)
+    table["label"] = [label(*one) for one in asked]
     return [
-        _cell(name, found, int(sum(count for _, count in found.values())), factor, how)
-        for name, found in sorted(totals.items())
+        _cell(
+            str(name),
+            part.groupby("item_id").agg(value=("score", "mean"), weight=("score", "size")),
+            len(part),
+            factor,
+            how,
+        )
+        for name, part in table.dropna(subset="label").groupby("label")
     ]
 
 
 def prompt_scores(rows: Sequence[Row]) -> dict[str, float]:
-    """Give each prompt's score, the mean over its pictures, in the table's own unit."""
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        values.setdefault(row["item_id"], []).append(row["score"])
-    return {item_id: float(np.mean(found)) for item_id, found in sorted(values.items())}
+    """Average each prompt's score over its pictures, in the table's own unit, sorted by item."""
+    return {str(item_id): float(score) for item_id, score in _items(rows)["value"].items()}
 
 
-def what_it_tells_apart(rows: Sequence[Row], factor: float, how: Bootstrap) -> PowerNote | None:
-    """Say what the mean of all rows can be told apart from; None below two prompts."""
-    weight = {row["item_id"]: row["weight"] for row in rows}
-    scores = prompt_scores(rows)
-    if len(scores) < 2:
+def power_note(rows: Sequence[Row], factor: float, how: Bootstrap) -> PowerNote | None:
+    """Say what the mean of all rows can be distinguished from; None below two prompts."""
+    items = _items(rows)
+    error = standard_error(factor * items["value"].to_numpy(), items["weight"].to_numpy())
+    if error is None:
         return None
-    values = factor * np.array(list(scores.values()))
-    error = standard_error(values, np.array([weight[item_id] for item_id in scores]))
-    spread = error * len(scores) ** 0.5
-    return power_note(spread, len(scores), alpha=1 - how.confidence)
+    return describe_power(error * len(items) ** 0.5, len(items), alpha=1 - how.confidence)
 
 
 def weighted_mean(rows: Sequence[Row]) -> float:
-    """Give the weighted mean over prompts in the table's own unit, without an interval."""
-    weights = {row["item_id"]: row["weight"] for row in rows}
-    scores = prompt_scores(rows)
-    values = list(scores.values())
-    return float(np.average(values, weights=[weights[item_id] for item_id in scores]))
+    """Average over prompts by weight, in the table's own unit, without an interval."""
+    items = _items(rows)
+    return float(np.average(items["value"], weights=items["weight"]))
 
 
 def sample_deviation(rows: Sequence[Row]) -> float | None:
-    """Give the sample deviation (n − 1) over prompts, as TIFA prints it; None below two prompts."""
-    values = list(prompt_scores(rows).values())
+    """Compute the deviation (n − 1) over prompts, as TIFA prints it; None below two prompts."""
+    values = _items(rows)["value"]
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _cell(name: str, totals: Totals, n_questions: int, factor: float, how: Bootstrap) -> Cell:
-    array = np.array([totals[item_id] for item_id in sorted(totals)])  # (N, 2)
-    estimate = estimate_mean(
-        array[:, 0] / array[:, 1],
-        array[:, 1],
-        resamples=how.resamples,
-        confidence=how.confidence,
-        seed=derive_seed(how.seed, "cell", name),
-    )
-    alike = bool(np.ptp(array[:, 0] / array[:, 1]) == 0)
+def _items(rows: Sequence[Row] | pd.DataFrame) -> pd.DataFrame:
+    by_item = pd.DataFrame(rows, columns=["item_id", "score", "weight"]).groupby("item_id")
+    return by_item.agg(value=("score", "mean"), weight=("weight", "first"))
+
+
+def _cell(name: str, items: pd.DataFrame, n_questions: int, factor: float, how: Bootstrap) -> Cell:
+    values, weights = items["value"].to_numpy(), items["weight"].to_numpy(np.float64)
+    estimate = estimate_mean(values, weights, how.named("cell", name))
+    alike = bool(np.ptp(values) == 0)
     low, high = (None, None) if alike else (factor * estimate.low, factor * estimate.high)
-    return Cell(name, factor * estimate.mean, low, high, len(totals), n_questions)
+    return Cell(name, factor * estimate.mean, low, high, len(items), n_questions)

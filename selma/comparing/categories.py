@@ -1,17 +1,20 @@
-"""Scores split by what the questions ask about, such as colour or count."""
+"""Scores split into parts: by the items' skill, or by what the questions ask about."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
+import pandas as pd
 
-from selma.comparing.comparison import ItemScores, Row
+from selma.comparing.items import ALL_SKILLS, ItemScores, Row
+from selma.core.choices import choose
 from selma.core.errors import RecordError
+
+Parts = Mapping[str, ItemScores]  # `ALL_SKILLS` first
 
 
 def question_scores(row: Row) -> list[tuple[int, str, float]]:
-    """Give id, category and score of each question of a scores row; none if it asks no questions.
+    """Read id, category and score of each question of a scores row; none if it asks no questions.
 
     DSG's score is the one after the filter.
 
@@ -19,14 +22,9 @@ def question_scores(row: Row) -> list[tuple[int, str, float]]:
         RecordError: the details are not what the scorers write.
     """
     try:
-        questions = json.loads(row["details"]).get("questions", [])
         return [
-            (
-                q["question_id"],
-                q["category"],
-                float(q["filtered"] if "filtered" in q else q["score"]),
-            )
-            for q in questions
+            (q["question_id"], q["category"], float(q["filtered" if "filtered" in q else "score"]))
+            for q in json.loads(row["details"]).get("questions", [])
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(
@@ -35,32 +33,53 @@ def question_scores(row: Row) -> list[tuple[int, str, float]]:
         ) from error
 
 
+def question_table(rows: Sequence[Row]) -> pd.DataFrame:
+    """List item_id, sample, question_id, category and score of all questions of all pictures."""
+    listed = [
+        (row["item_id"], row["sample"], *asked) for row in rows for asked in question_scores(row)
+    ]
+    return pd.DataFrame(
+        listed, columns=["item_id", "sample", "question_id", "category", "score"]
+    ).sort_values(["item_id", "sample", "question_id"], ignore_index=True)
+
+
 def category_scores(whole: ItemScores, rows: Sequence[Row]) -> dict[str, ItemScores]:
     """Split a model's scores by the category of the questions, sorted by name.
 
     An item's value is the mean over its questions of the category, pooled over its pictures; its
     weight is the number of those questions. Items without such questions are left out.
 
-    Args:
-        whole: what `item_scores` makes of the rows.
-        rows: of the scores table.
-
     Returns:
         Nothing if the metric asks no questions.
     """
-    found: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for row in sorted(rows, key=lambda row: (str(row["item_id"]), int(row["sample"]))):
-        for question_id, category, score in question_scores(row):
-            items = found.setdefault(category, {})
-            items.setdefault(row["item_id"], []).append((question_id, score))
-    return {
-        category: replace(
-            whole.of_items(items),
-            skills=(category,) * len(items),
-            values=np.array(
-                [whole.factor * np.mean([s for _, s in items[i]]) for i in sorted(items)]
-            ),
-            weights=np.array([float(len({q for q, _ in items[i]})) for i in sorted(items)]),
+    parts = {}
+    for category, asked in question_table(rows).groupby("category"):
+        found = asked.groupby("item_id").agg(
+            value=("score", "mean"), weight=("question_id", "nunique")
         )
-        for category, items in sorted(found.items())
-    }
+        kept = whole.of_items(found.index)
+        items = kept.items.assign(
+            skill=category,
+            value=whole.about["factor"] * found["value"],
+            weight=found["weight"].astype(float),
+        )
+        parts[str(category)] = replace(kept, items=items)
+    return parts
+
+
+SPLITS: dict[str, Callable[[ItemScores, Sequence[Row]], dict[str, ItemScores]]] = {
+    "skill": lambda whole, rows: {skill: whole.of_skill(skill) for skill in whole.skills},
+    "category": category_scores,
+    "none": lambda whole, rows: {},
+}
+
+
+def split(whole: ItemScores, rows: Sequence[Row] = (), by: str = "skill") -> Parts:
+    """List a model's scores over all items, and then over each part of them.
+
+    Args:
+        whole: what `item_scores` makes of the rows.
+        rows: of the scores table; only needed for categories.
+        by: one of `SPLITS`; the skill is the item's source, the category that of its questions.
+    """
+    return {ALL_SKILLS: whole, **choose("split", by, SPLITS)(whole, rows)}

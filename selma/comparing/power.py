@@ -2,7 +2,8 @@
 
 All by the normal approximation of the mean over prompts; tests are two-sided. `spread` is the
 standard deviation over prompts of what is tested: of the paired differences of two models, or of
-one model's values. For a weighted mean it is the standard error times √n.
+one model's values. For a weighted mean it is the standard error times √n. A number out of range is
+a ConfigError.
 """
 
 import math
@@ -17,14 +18,12 @@ POWER = 0.8  # the customary chance of finding what is there
 
 @dataclass(frozen=True)
 class PowerNote:
-    """What one model's mean can be told apart from, at a given power.
+    """What one model's mean can be distinguished from, at a given power.
 
     Attributes:
-        standard_error: of the mean.
         half_width: of its interval.
         from_a_number: least distance that is found to a fixed number, such as a printed one.
         from_other_prompts: least distance to a model with the same spread whose prompts are others.
-        power: the chance of finding either.
     """
 
     standard_error: float
@@ -37,24 +36,14 @@ class PowerNote:
         """Say it in words; a comparison on the same prompts needs less, and has its own number."""
         return (
             f"standard error {self.standard_error:.2f} {unit}; with {100 * self.power:g} % power "
-            f"this tells apart {self.from_a_number:.2f} from a fixed number and "
+            f"this finds a distance of {self.from_a_number:.2f} to a fixed number and of "
             f"{self.from_other_prompts:.2f} between two models on different prompts; on the same "
             "prompts compare in pairs"
         )
 
 
 def predicted_power(effect: float, spread: float, number: int, *, alpha: float) -> float:
-    """Give the chance that a test at level alpha finds a true difference.
-
-    Args:
-        effect: the true mean difference, in the unit of `spread`.
-        spread: standard deviation over prompts.
-        number: of prompts.
-        alpha: level of the test, e.g. 0.05.
-
-    Raises:
-        ConfigError: a number is out of range.
-    """
+    """Predict the chance that a test at level alpha finds a true difference."""
     _check(spread, number, alpha)
     if spread == 0:
         return 1.0 if effect else 0.0
@@ -65,24 +54,17 @@ def predicted_power(effect: float, spread: float, number: int, *, alpha: float) 
 def minimum_detectable_effect(
     spread: float, number: int, *, alpha: float, power: float = POWER
 ) -> float:
-    """Give the true difference that a test at level alpha finds with the chance `power`.
+    """Find the true difference that a test at level alpha finds with the chance `power`.
 
     The far tail, a difference found with the wrong sign, is left out: under 1e-6 for a power of 0.8
     and alpha of 0.05.
-
-    Raises:
-        ConfigError: a number is out of range.
     """
     _check(spread, number, alpha, power)
     return (_limit(alpha) + NORMAL.inv_cdf(power)) * spread / math.sqrt(number)
 
 
 def prompts_needed(effect: float, spread: float, *, alpha: float, power: float = POWER) -> int:
-    """Give the number of prompts on which `effect` is the minimum detectable effect.
-
-    Raises:
-        ConfigError: a number is out of range, or the effect is 0.
-    """
+    """Count the prompts on which `effect` is the minimum detectable effect."""
     _check(spread, 1, alpha, power)
     if effect == 0:
         raise ConfigError("power: no number of prompts finds a difference of 0; give the effect")
@@ -90,18 +72,8 @@ def prompts_needed(effect: float, spread: float, *, alpha: float, power: float =
     return max(1, math.ceil(wanted**2))
 
 
-def power_note(spread: float, number: int, *, alpha: float, power: float = POWER) -> PowerNote:
-    """Say what a single mean over prompts can be told apart from.
-
-    Args:
-        spread: standard deviation of the model's values over prompts.
-        number: of prompts.
-        alpha: 1 − the interval's coverage.
-        power: the chance of finding what is there.
-
-    Raises:
-        ConfigError: a number is out of range.
-    """
+def describe_power(spread: float, number: int, *, alpha: float, power: float = POWER) -> PowerNote:
+    """Say what a single mean over prompts can be distinguished from; alpha is 1 − its coverage."""
     found = minimum_detectable_effect(spread, number, alpha=alpha, power=power)
     error = spread / math.sqrt(number)
     return PowerNote(error, _limit(alpha) * error, found, math.sqrt(2) * found, power)

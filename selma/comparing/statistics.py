@@ -1,19 +1,49 @@
 """What a mean over prompts, and a difference of two models on the same prompts, is worth.
 
 Prompts are the unit that is drawn again: a prompt stands for all its pictures and questions,
-however many it has, and they stay together.
+however many it has, and they stay together. Bootstrap and sign flips are written here because
+`scipy.stats.bootstrap` and `permutation_test` are slower and take no weights, and Holm's method
+because SciPy has only the false discovery rate (python bench/significance.py).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from selma.core.errors import ConfigError
+from selma.core.seeds import derive_seed
 
 Floats = NDArray[np.float64]
 
 TIE = 1e-9  # smaller differences of a prompt's means are rounding
 _CHUNK_VALUES = 1 << 17  # drawn at a time, to stay in cache; the stream does not depend on it
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals and p-values are made: number of resamples and sign flips, coverage, seed."""
+
+    resamples: int
+    confidence: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range.
+
+        Raises:
+            ConfigError: fewer than 100 resamples, or a confidence outside (0.5, 1).
+        """
+        if not 0.5 < self.confidence < 1 or self.resamples < 100:
+            raise ConfigError(
+                "expected a confidence between 0.5 and 1 and at least 100 resamples, got "
+                f"{self.confidence} and {self.resamples}"
+            )
+
+    def named(self, *names: str) -> "Bootstrap":
+        """Take another seed for each thing that is estimated, so that none depends on the order."""
+        return replace(self, seed=derive_seed(self.seed, *names))
 
 
 @dataclass(frozen=True)
@@ -27,107 +57,103 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much better the first of two models is.
+    """How much better the first of two models is: the mean difference with its interval.
 
     Attributes:
-        estimate: the mean difference and its interval.
-        standard_error: of the mean difference.
+        standard_error: of the mean difference; None for one prompt.
         p_value: share of random sign flips whose mean is at least as far from 0, two-sided; with a
             margin, as far as the mean difference lies beyond the margin.
-        wins: number of prompts on which the first model's mean is higher.
-        ties: number on which both are equal.
-        losses: number on which it is lower.
+        wins: number of prompts on which the first model's mean is higher; ties, losses likewise.
     """
 
-    estimate: Estimate
-    standard_error: float
+    difference: float
+    low: float
+    high: float
+    standard_error: float | None
     p_value: float
     wins: int
     ties: int
     losses: int
 
 
-def estimate_mean(
-    values: Floats, weights: Floats, *, resamples: int, confidence: float, seed: int
-) -> Estimate:
-    """Give the weighted mean of prompts with a percentile bootstrap interval.
+def estimate_mean(values: Floats, weights: Floats, how: Bootstrap) -> Estimate:
+    """Estimate the weighted mean of prompts with a percentile bootstrap interval.
 
     Args:
-        values: (N,) one value per prompt, the mean over its pictures or over some of its questions,
-            in a fixed order of prompts.
+        values: (N,) one per prompt, in a fixed order of prompts.
         weights: (N,) positive; all 1 for the plain mean.
-        resamples: how often N prompts are drawn with replacement.
-        confidence: the interval's coverage, e.g. 0.95.
-        seed: same seed, same values, same interval.
+        how: number of resamples, coverage and seed.
     """
-    means = _bootstrap_means(values, weights, resamples, seed)
-    tail = (1 - confidence) / 2
+    means = _bootstrap_means(values, weights, how)
+    tail = (1 - how.confidence) / 2
     low, high = np.quantile(means, (tail, 1 - tail))
     return Estimate(_weighted_mean(values, weights), float(low), float(high))
 
 
-def standard_error(values: Floats, weights: Floats) -> float:
-    """Give the standard error of a weighted mean of prompts, linearised; NaN for one prompt.
+def standard_error(values: Floats, weights: Floats) -> float | None:
+    """Estimate the standard error of a weighted mean of prompts, linearised; None for one prompt.
 
     It is √(n/(n−1) · Σ wᵢ²(xᵢ − x̄)²) / Σ wᵢ; for equal weights the deviation over √n.
     """
     number = len(values)
     if number < 2:
-        return float("nan")
+        return None
     parts = weights * (values - _weighted_mean(values, weights))
     return float(np.sqrt(number / (number - 1) * (parts**2).sum()) / weights.sum())
 
 
 def compare_paired(
-    first: Floats,
-    second: Floats,
-    weights: Floats,
-    *,
-    resamples: int,
-    confidence: float,
-    seed: int,
-    margin: float = 0.0,
+    first: Floats, second: Floats, weights: Floats, how: Bootstrap, *, margin: float = 0.0
 ) -> PairedDifference:
     """Compare two models on the same prompts: first − second.
 
     Args:
-        first: (N,) one value per prompt, the mean over its pictures.
+        first: (N,) one value per prompt.
         second: (N,) of the same prompts in the same order.
         weights: (N,) positive.
-        resamples: number of bootstrap resamples and of sign flips.
-        confidence: the interval's coverage.
-        seed: of both.
+        how: number of bootstrap resamples and of sign flips, coverage, and the seed of both.
         margin: the p-value is for the hypothesis that the mean difference is at most this, either
             way; it moves neither the estimate nor its interval.
     """
     differences = first - second
     differences[np.abs(differences) < TIE] = 0.0
-    estimate = estimate_mean(
-        differences, weights, resamples=resamples, confidence=confidence, seed=seed
-    )
+    estimate = estimate_mean(differences, weights, how)
     return PairedDifference(
-        estimate,
+        estimate.mean,
+        estimate.low,
+        estimate.high,
         standard_error(differences, weights),
-        _sign_flip_p_value(_beyond(differences, estimate.mean, margin), weights, resamples, seed),
+        _sign_flip_p_value(_beyond(differences, estimate.mean, margin), weights, how),
         wins=int((differences > 0).sum()),
         ties=int((differences == 0).sum()),
         losses=int((differences < 0).sum()),
     )
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of one family of hypotheses by Holm's step-down method.
+
+    Rejecting what is at most α keeps the chance of any false rejection among them at α or below,
+    however the tests depend on each other. The order given is kept.
+    """
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
+        largest = max(largest, (len(p_values) - rank) * p_values[index])
+        adjusted[index] = min(1.0, largest)
+    return adjusted
+
+
 def _beyond(differences: Floats, mean: float, margin: float) -> Floats:
     """Move differences towards 0 by the margin, or by their mean if that is less."""
-    if margin == 0:
-        return differences
-    moved: Floats = differences - np.copysign(min(margin, abs(mean)), mean)
-    return moved
+    return np.asarray(differences - np.copysign(min(margin, abs(mean)), mean))
 
 
 def _weighted_mean(values: Floats, weights: Floats) -> float:
     return float((values * weights).sum() / weights.sum())
 
 
-def _bootstrap_means(values: Floats, weights: Floats, resamples: int, seed: int) -> Floats:
+def _bootstrap_means(values: Floats, weights: Floats, how: Bootstrap) -> Floats:
     number = len(values)
     weighted = values * weights
     plain = bool((weights == 1).all())
@@ -137,32 +163,30 @@ def _bootstrap_means(values: Floats, weights: Floats, resamples: int, seed: int)
         totals: Floats = _take(weighted, drawn).sum(axis=1)  # (R,)
         return np.divide(totals, number if plain else _take(weights, drawn).sum(axis=1))
 
-    return _in_chunks(means, number, resamples, seed)
+    return _in_chunks(means, number, how)
 
 
 def _take(values: Floats, drawn: NDArray[np.int32]) -> Floats:
-    taken: Floats = np.take(values, drawn, mode="clip")  # no index is clipped: it skips the check
-    return taken
+    return np.asarray(np.take(values, drawn, mode="clip"))  # clips none; that skips the check
 
 
-def _sign_flip_p_value(differences: Floats, weights: Floats, resamples: int, seed: int) -> float:
-    """Give (1 + number of flips as extreme) / (1 + resamples), so that it is never 0."""
+def _sign_flip_p_value(differences: Floats, weights: Floats, how: Bootstrap) -> float:
+    """Compute (1 + number of flips as extreme) / (1 + resamples), so that it is never 0."""
     weighted = differences * weights / weights.sum()
 
     def means(generator: np.random.Generator, rows: int) -> Floats:
         flips = generator.integers(0, 2, size=(rows, len(weighted)), dtype=np.int32)  # (R, N)
-        result: Floats = (weighted * (2 * flips - 1)).sum(axis=1)
-        return result
+        return np.asarray((weighted * (2 * flips - 1)).sum(axis=1))
 
-    flipped = np.abs(_in_chunks(means, len(weighted), resamples, seed))
+    flipped = np.abs(_in_chunks(means, len(weighted), how))
     extreme = int((flipped >= abs(weighted.sum()) - TIE).sum())
-    return (1 + extreme) / (1 + resamples)
+    return (1 + extreme) / (1 + how.resamples)
 
 
 def _in_chunks(
-    means: Callable[[np.random.Generator, int], Floats], number: int, resamples: int, seed: int
+    means: Callable[[np.random.Generator, int], Floats], number: int, how: Bootstrap
 ) -> Floats:
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(how.seed)
     rows = max(1, _CHUNK_VALUES // number)
-    sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
+    sizes = [min(rows, how.resamples - start) for start in range(0, how.resamples, rows)]
     return np.concatenate([means(generator, size) for size in sizes])  # (resamples,)

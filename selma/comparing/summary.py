@@ -1,88 +1,151 @@
-"""The numbers people look at first: headline metrics, skill table, comparisons, plot rows."""
+"""What the compare stage writes: all scores and comparisons, and the numbers looked at first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from selma.comparing.comparison import ALL_SKILLS, METRICS, Bootstrap, ItemScores, summarise_model
-from selma.comparing.verdicts import compare_skills
+import pandas as pd
 
-MODELS = ("base", "mixture", "merged")
-TAUGHT = "merged"  # the model whose values carry the bare metric's name
-BASELINES = ("base", "mixture")
-PLOT_COLUMNS = ("metric", "model", "skill", "score", "low", "high")
-DIGITS = 4
+from selma.comparing.categories import split
+from selma.comparing.comparison import Record, compare_parts, summarise_model
+from selma.comparing.items import ALL_SKILLS, ItemScores, judge_label
+from selma.comparing.statistics import Bootstrap
+from selma.core.choices import choose
+from selma.core.errors import ConfigError, RecordError
 
-Table = Mapping[tuple[str, str], ItemScores]  # (metric, model) → scores
-Record = dict[str, Any]
+PLOT_COLUMNS = ["measure", "model", "skill", "score", "low", "high"]
+DIGITS = 6  # of the numbers in metrics/comparison.json
+HEADLINE_DIGITS = 4
 
-
-def skills_of(scores: ItemScores) -> tuple[str, ...]:
-    """Give `ALL_SKILLS` and then each skill of a benchmark, sorted."""
-    return (ALL_SKILLS, *sorted(set(scores.skills)))
-
-
-def summarise(table: Table, bootstrap: Bootstrap) -> list[Record]:
-    """Give each model's mean for each metric and skill, with intervals."""
-    return [
-        summarise_model(table[metric, model], skill, bootstrap)
-        for metric in METRICS
-        for model in MODELS
-        for skill in skills_of(table[metric, model])
-    ]
+Table = Mapping[tuple[str, str], ItemScores]  # (measure, model) → scores, in the order of the rows
+Summary = Mapping[str, Any]
 
 
-def compare(table: Table, bootstrap: Bootstrap) -> list[Record]:
-    """Compare the taught model with each baseline for each metric and skill, with verdicts."""
-    return [
-        record
-        for metric in METRICS
-        for baseline in BASELINES
-        for record in compare_skills(
-            table[metric, TAUGHT],
-            table[metric, baseline],
-            skills_of(table[metric, TAUGHT]),
-            bootstrap,
-        )
-    ]
+def summarise(
+    table: Table, *, subject: str, reference: str, against: Sequence[str], bootstrap: Bootstrap
+) -> dict[str, Any]:
+    """Score every model and compare the pairs that matter, by measure and skill.
 
+    Compared are the subject with the reference and with each rival, and every other model with the
+    reference. Each pair on each measure is a family of its own for Holm's adjustment.
 
-def headline(scores: Sequence[Record], comparisons: Sequence[Record]) -> dict[str, float]:
-    """Give flat metrics for `dvc metrics`, over all skills.
+    Args:
+        table: scores of every model on every measure.
+        subject: the model that the run is about.
+        reference: what gains are measured from; may be the subject, then only rivals are compared.
+        against: rivals of the subject.
+        bootstrap: how intervals are made.
 
-    ``dsg`` is the taught model's value, ``dsg_base`` and ``dsg_mixture`` the baselines',
-    ``dsg_gain`` and ``dsg_over_mixture`` the differences to them; likewise for each metric.
+    Returns:
+        What metrics/comparison.json holds: subject, reference, against, models, measures, scores
+        and comparisons, fractions rounded to `DIGITS`.
+
+    Raises:
+        ConfigError: a name is no model of the table.
+        RecordError: two models were not scored on the same pictures' prompts in the same way.
     """
-    flat = {
-        row["metric"] + ("" if row["model"] == TAUGHT else f"_{row['model']}"): row["score"]
-        for row in scores
-        if row["skill"] == ALL_SKILLS
-    }
-    names = {"base": "gain", "mixture": "over_mixture"}
-    flat |= {
-        f"{row['metric']}_{names[row['baseline']]}": row["difference"]
-        for row in comparisons
-        if row["skill"] == ALL_SKILLS
-    }
-    return {name: round(value, DIGITS) + 0.0 for name, value in flat.items()}  # no -0.0
-
-
-def by_skill(scores: Sequence[Record]) -> dict[str, dict[str, float]]:
-    """Give the taught model's values as metric → skill → value."""
-    taught = [row for row in scores if row["model"] == TAUGHT and row["skill"] != ALL_SKILLS]
+    measures = list(dict.fromkeys(measure for measure, _ in table))
+    models = list(dict.fromkeys(model for _, model in table))
+    for name in (subject, reference, *against):
+        choose("model to compare", name, dict.fromkeys(models))
+    scores = [
+        summarise_model(table[measure, model], skill, bootstrap)
+        for measure in measures
+        for model in models
+        for skill in (ALL_SKILLS, *table[measure, model].skills)
+    ]
+    comparisons = [
+        record
+        for measure in measures
+        for model, baseline in _pairs(models, subject, reference, against)
+        for record in _compared(table[measure, model], table[measure, baseline], bootstrap)
+    ]
     return {
-        metric: {
-            row["skill"]: round(row["score"], DIGITS) for row in taught if row["metric"] == metric
-        }
-        for metric in METRICS
+        "subject": subject,
+        "reference": reference,
+        "against": list(against),
+        "models": models,
+        "measures": [_described(table[measure, subject]) for measure in measures],
+        "scores": [_rounded(record) for record in scores],
+        "comparisons": [_rounded(record) for record in comparisons],
     }
 
 
-def plot_csv(scores: Sequence[Record]) -> str:
+def headline(summary: Summary) -> dict[str, float]:
+    """List flat metrics over all skills for `dvc metrics`.
+
+    ``dsg`` is the subject's value on the measure of that name, ``dsg_MODEL`` another model's;
+    ``dsg_gain`` is subject − reference, ``dsg_over_RIVAL`` subject − rival, and ``dsg_MODEL_gain``
+    another model − reference.
+
+    Raises:
+        ConfigError: two numbers would have one name.
+    """
+    subject, reference = summary["subject"], summary["reference"]
+    named = []
+    for row in _over_all(summary["scores"]):
+        other = "" if row["model"] == subject else f"_{row['model']}"
+        named.append((row["measure"] + other, row["score"]))
+    for row in _over_all(summary["comparisons"]):
+        if row["model"] != subject:
+            name = f"{row['model']}_gain"
+        else:
+            name = "gain" if row["baseline"] == reference else f"over_{row['baseline']}"
+        named.append((f"{row['measure']}_{name}", row["difference"]))
+    flat = {name: round(value, HEADLINE_DIGITS) + 0.0 for name, value in named}  # no -0.0
+    if len(flat) < len(named):
+        names = [name for name, _ in named]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"metrics: two numbers are called {twice!r}; rename a model or a measure")
+    return flat
+
+
+def by_skill(summary: Summary) -> dict[str, dict[str, float]]:
+    """List the subject's values as measure → skill → value; empty for one without skills."""
+    found: dict[str, dict[str, float]] = {one["name"]: {} for one in summary["measures"]}
+    for row in summary["scores"]:
+        if row["model"] == summary["subject"] and row["skill"] != ALL_SKILLS:
+            found[row["measure"]][row["skill"]] = round(row["score"], HEADLINE_DIGITS)
+    return found
+
+
+def plot_csv(summary: Summary) -> str:
     """Write the scores as CSV with the columns `PLOT_COLUMNS`, for `dvc plots`."""
-    lines = [",".join(PLOT_COLUMNS)]
-    lines += [",".join(_cell(row[column]) for column in PLOT_COLUMNS) for row in scores]
-    return "\n".join(lines) + "\n"
+    table = pd.DataFrame(summary["scores"], columns=PLOT_COLUMNS)
+    return str(table.to_csv(index=False, float_format=f"%.{HEADLINE_DIGITS}f", lineterminator="\n"))
 
 
-def _cell(value: object) -> str:
-    return f"{value:.{DIGITS}f}" if isinstance(value, float) else str(value)
+def _pairs(
+    models: Sequence[str], subject: str, reference: str, against: Sequence[str]
+) -> list[tuple[str, str]]:
+    pairs = [(subject, other) for other in (reference, *against)]
+    pairs += [(model, reference) for model in models if model != subject]
+    return [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1]]
+
+
+def _compared(first: ItemScores, second: ItemScores, bootstrap: Bootstrap) -> list[Record]:
+    records = compare_parts(split(first), split(second), bootstrap)
+    if not first.items["pictures"].equals(second.items["pictures"]):
+        raise RecordError(
+            f"{first.measure}: {first.model} and {second.model} have different numbers of pictures;"
+            " score as many of both"
+        )
+    return records
+
+
+def _described(scores: ItemScores) -> Record:
+    about = scores.about
+    return {
+        "name": scores.measure,
+        "title": about.get("title", scores.measure),
+        "judge": judge_label(about),
+        "benchmark": about.get("benchmark", ""),
+        **{key: about[key] for key in ("metric", "unit", "policy", "version")},
+    }
+
+
+def _over_all(records: Sequence[Record]) -> Iterator[Record]:
+    return (record for record in records if record["skill"] == ALL_SKILLS)
+
+
+def _rounded(record: Record) -> Record:
+    return {k: round(v, DIGITS) if isinstance(v, float) else v for k, v in record.items()}

@@ -6,12 +6,13 @@ votes are worth n / votes_per_prompt. Where they agree in part, the truth lies b
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import Any
 
-from selma.comparing.multiple import holm
+from selma.comparing.statistics import holm
 from selma.core.errors import ConfigError
 
 Interval = tuple[float, float]
@@ -28,120 +29,75 @@ class Votes:
     tie: int
 
 
-@dataclass(frozen=True)
-class Share:
-    """A share of votes in [0, 1].
-
-    Attributes:
-        value: the share.
-        independent: its interval if all votes are independent.
-        dependent: its interval if the votes of one prompt always agree; None if nobody said how
-            many votes a prompt has.
-    """
-
-    value: float
-    independent: Interval
-    dependent: Interval | None
-
-
-@dataclass(frozen=True)
-class VoteResult:
-    """What votes say.
-
-    Attributes:
-        votes: the counts.
-        decided: share of wins among wins and losses, with Wilson's interval; None if all tied.
-        half_ties: share of wins if a tie counts half, with the interval of `half_tie_share`.
-        p_value: of the exact two-sided sign test of wins and losses, votes being independent.
-        p_value_holm: the same, adjusted for the number of rows.
-    """
-
-    votes: Votes
-    decided: Share | None
-    half_ties: Share
-    p_value: float
-    p_value_holm: float
-
-
 def judge_votes(
     rows: Sequence[Votes], *, confidence: float, votes_per_prompt: int | None
-) -> list[VoteResult]:
-    """Give shares, intervals and sign tests of each row of counts.
-
-    Holm's adjustment is over all rows but the one named `ALL_VOTES`, which holds their sum or more.
+) -> list[dict[str, Any]]:
+    """Estimate shares, intervals and sign tests of each row of counts.
 
     Args:
         rows: with different names.
         confidence: coverage of the intervals, e.g. 0.95.
         votes_per_prompt: by as many persons; None leaves the wider interval out.
 
+    Returns:
+        Per row its counts; ``win_share`` among wins and losses, with Wilson's interval, None if all
+        tied; ``half_tie_share`` where a tie counts half, with the interval of `half_tie_interval`;
+        each with ``_low`` and ``_high`` if votes are independent, and ``_low_dependent`` and
+        ``_high_dependent`` if those of a prompt always agree; ``p_value`` of the sign test, and
+        ``p_value_holm``, adjusted for all rows but the one named `ALL_VOTES`, which holds their sum
+        or more.
+
     Raises:
-        ConfigError: a count is negative, a row has no votes, or a name occurs twice.
+        ConfigError: a count is negative, a row has no votes, a name occurs twice, or a number is
+            out of range.
     """
-    for row in rows:
-        if min(row.win, row.lose, row.tie) < 0 or row.win + row.lose + row.tie == 0:
-            raise ConfigError(
-                f"votes of {row.name!r}: expected counts of at least 0 and one vote, got "
-                f"win {row.win}, lose {row.lose}, tie {row.tie}"
-            )
-    if len({row.name for row in rows}) < len(rows):
-        raise ConfigError(f"votes: a name occurs twice: {', '.join(row.name for row in rows)}")
-    if votes_per_prompt is not None and votes_per_prompt < 1:
-        raise ConfigError(f"votes per prompt: expected at least 1, got {votes_per_prompt}")
+    _check(rows, confidence, votes_per_prompt)
     p_values = {row.name: sign_test(row.win, row.lose) for row in rows}
     family = [row.name for row in rows if row.name.casefold() != ALL_VOTES]
     adjusted = dict(zip(family, holm([p_values[name] for name in family]), strict=True))
-    return [
-        VoteResult(
-            row,
-            decided_share(row, confidence, votes_per_prompt) if row.win + row.lose else None,
-            half_tie_share(row, confidence, votes_per_prompt),
-            p_values[row.name],
-            adjusted.get(row.name, p_values[row.name]),
+    records = []
+    for row in rows:
+        decided, number = row.win + row.lose, row.win + row.lose + row.tie
+        wins, half = row.win / (decided or 1), (row.win + row.tie / 2) / number
+        of_wins = partial(wilson_interval, wins, confidence=confidence)
+        of_halves = partial(half_tie_interval, row, confidence=confidence)
+        p_value = p_values[row.name]
+        records.append(
+            {
+                **asdict(row),
+                **_share("win_share", wins, decided, votes_per_prompt, of_wins),
+                **_share("half_tie_share", half, number, votes_per_prompt, of_halves),
+                "p_value": p_value,
+                "p_value_holm": adjusted.get(row.name, p_value),
+            }
         )
-        for row in rows
-    ]
+    return records
 
 
-def decided_share(votes: Votes, confidence: float, votes_per_prompt: int | None) -> Share:
-    """Give the share of wins among the votes that are no ties, with Wilson's interval."""
-    number = votes.win + votes.lose
-    share = votes.win / number
+def half_tie_interval(votes: Votes, number: float, confidence: float) -> Interval:
+    """Compute the interval of the share of wins where a tie counts half.
 
-    def interval(independent_votes: float) -> Interval:
-        return wilson_interval(share, independent_votes, confidence)
+    It is the normal one with the multinomial variance of a vote that is worth 1, ½ or 0, cut to
+    [0, 1]; where all votes are alike that variance is 0, and Wilson's interval is taken.
 
-    dependent = interval(number / votes_per_prompt) if votes_per_prompt else None
-    return Share(share, interval(number), dependent)
-
-
-def half_tie_share(votes: Votes, confidence: float, votes_per_prompt: int | None) -> Share:
-    """Give the share of wins where a tie counts half.
-
-    The interval is the normal one with the multinomial variance of a vote that is worth 1, ½ or 0,
-    cut to [0, 1]; where all votes are alike that variance is 0, and Wilson's interval is given.
+    Args:
+        votes: the counts.
+        number: of independent votes; may be a fraction.
+        confidence: coverage, e.g. 0.95.
     """
-    number = votes.win + votes.lose + votes.tie
-    share = (votes.win + votes.tie / 2) / number
-    variance = (votes.win + votes.tie / 4) / number - share**2
-
-    def interval(independent_votes: float) -> Interval:
-        if max(votes.win, votes.lose, votes.tie) == number:
-            return wilson_interval(share, independent_votes, confidence)
-        half = _quantile(confidence) * math.sqrt(variance / independent_votes)
-        return max(0.0, share - half), min(1.0, share + half)
-
-    dependent = interval(number / votes_per_prompt) if votes_per_prompt else None
-    return Share(share, interval(number), dependent)
+    counted = votes.win + votes.lose + votes.tie
+    share = (votes.win + votes.tie / 2) / counted
+    if max(votes.win, votes.lose, votes.tie) == counted:
+        return wilson_interval(share, number, confidence)
+    variance = (votes.win + votes.tie / 4) / counted - share**2
+    half = _quantile(confidence) * math.sqrt(variance / number)
+    return max(0.0, share - half), min(1.0, share + half)
 
 
 def wilson_interval(share: float, number: float, confidence: float) -> Interval:
-    """Give Wilson's score interval of a share.
+    """Compute Wilson's score interval of a share of independent votes, whose number may be broken.
 
-    Args:
-        share: in [0, 1].
-        number: of independent votes; may be a fraction.
-        confidence: coverage, e.g. 0.95.
+    Written here because `scipy.stats.binomtest` takes whole numbers of votes only.
     """
     z2 = _quantile(confidence) ** 2
     middle = share + z2 / (2 * number)
@@ -151,41 +107,45 @@ def wilson_interval(share: float, number: float, confidence: float) -> Interval:
 
 
 def sign_test(win: int, lose: int) -> float:
-    """Give the exact two-sided p-value that wins and losses are equally likely; 1 if none is."""
-    from scipy.special import betainc
+    """Compute the exact two-sided p-value that wins and losses are equally likely; 1 of none."""
+    from scipy.stats import binomtest
 
-    least, most = min(win, lose), max(win, lose)
-    if most == 0:
-        return 1.0
-    tail = float(betainc(most, least + 1, 0.5))  # P(X >= most), X ~ binomial(win + lose, 1/2)
-    return min(1.0, 2 * tail)
+    return float(binomtest(win, win + lose).pvalue) if win + lose else 1.0
 
 
-def as_record(result: VoteResult) -> dict[str, Any]:
-    """Give a result as flat JSON, unrounded."""
-    votes, decided, half = result.votes, result.decided, result.half_ties
-
-    def ends(share: Share | None, name: str) -> dict[str, float | None]:
-        low, high = share.independent if share else (None, None)
-        wide_low, wide_high = share.dependent if share and share.dependent else (None, None)
-        return {
-            name: share.value if share else None,
-            f"{name}_low": low,
-            f"{name}_high": high,
-            f"{name}_low_dependent": wide_low,
-            f"{name}_high_dependent": wide_high,
-        }
-
+def _share(
+    name: str,
+    value: float,
+    number: int,
+    votes_per_prompt: int | None,
+    interval: Callable[[float], Interval],
+) -> dict[str, float | None]:
+    low, high = interval(number) if number else (None, None)
+    wide_low, wide_high = (
+        interval(number / votes_per_prompt) if number and votes_per_prompt else (None, None)
+    )
     return {
-        "name": votes.name,
-        "win": votes.win,
-        "lose": votes.lose,
-        "tie": votes.tie,
-        **ends(decided, "win_share"),
-        **ends(half, "half_tie_share"),
-        "p_value": result.p_value,
-        "p_value_holm": result.p_value_holm,
+        name: value if number else None,
+        f"{name}_low": low,
+        f"{name}_high": high,
+        f"{name}_low_dependent": wide_low,
+        f"{name}_high_dependent": wide_high,
     }
+
+
+def _check(rows: Sequence[Votes], confidence: float, votes_per_prompt: int | None) -> None:
+    if not 0.5 < confidence < 1:
+        raise ConfigError(f"expected a confidence between 0.5 and 1, got {confidence}")
+    if votes_per_prompt is not None and votes_per_prompt < 1:
+        raise ConfigError(f"votes per prompt: expected at least 1, got {votes_per_prompt}")
+    for row in rows:
+        if min(row.win, row.lose, row.tie) < 0 or row.win + row.lose + row.tie == 0:
+            raise ConfigError(
+                f"votes of {row.name!r}: expected counts of at least 0 and one vote, got "
+                f"win {row.win}, lose {row.lose}, tie {row.tie}"
+            )
+    if len({row.name for row in rows}) < len(rows):
+        raise ConfigError(f"votes: a name occurs twice: {', '.join(row.name for row in rows)}")
 
 
 def _quantile(confidence: float) -> float:

@@ -1,4 +1,4 @@
-"""Looks a name up in a table of choices and says what there is when it is not there."""
+"""Tables of choices: an unknown name is answered with all that there are."""
 
 import difflib
 from collections.abc import Collection, Mapping

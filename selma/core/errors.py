@@ -2,7 +2,7 @@
 
 
 class SelmaError(Exception):
-    """A problem that is told in one line; `exit_code` is the process's exit status."""
+    """A problem that one line explains; `exit_code` is the process's exit status."""
 
     exit_code = 2
 

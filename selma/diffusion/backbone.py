@@ -118,8 +118,7 @@ def load_backbone(path: str, dtype: str, device: str) -> Backbone:
 
 def _damaged(path: str, part: str, reason: str) -> RecordError:
     return RecordError(
-        f"{path}/{part}: cannot be loaded ({reason}); expected a whole model in diffusers' layout; "
-        "`dvc pull --force` brings a released one anew"
+        f"{path}/{part}: cannot be loaded ({reason}); fetch it anew, e.g. by `dvc pull --force`"
     )
 
 

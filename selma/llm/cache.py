@@ -10,20 +10,17 @@ from selma.llm.generators import TextGenerator
 
 
 class CachedGenerator:
-    """A generator that remembers its replies in a file of JSON lines.
+    """A generator that keeps its replies in a file of JSON lines.
 
-    A line is written whole and to the disk before the reply is used. A last line that a killed
-    process left unfinished is cut off when the file is opened.
+    A line is on the disk before the reply is used. A last line that a killed process left
+    unfinished is cut off when the file is opened.
     """
 
     def __init__(self, generator: TextGenerator, path: Path, identity: dict[str, object]) -> None:
-        """Open the file or start it.
+        """Open the file, which one process at a time writes, or start it.
 
-        Args:
-            generator: is asked for what the file does not hold.
-            path: a file that one process at a time writes.
-            identity: all that decides a reply beside request and seed (backend, model, revision,
-                temperature).
+        `identity` is all that decides a reply beside request and seed: backend, model, revision,
+        temperature.
 
         Raises:
             RecordError: a line of the file is not a reply.
@@ -34,20 +31,17 @@ class CachedGenerator:
         self._replies = _read(path)
 
     def generate(self, request: str, *, seed: int) -> str:
-        """Give the remembered reply, or ask and remember."""
+        """Return the stored reply, or ask and store."""
         value = json.dumps([self._identity, request, seed], sort_keys=True)
         key = hashlib.sha256(value.encode()).hexdigest()
         if key not in self._replies:
             reply = self._generator.generate(request, seed=seed)
-            self._append({"key": key, "reply": reply})
+            with self._path.open("ab") as handle:
+                handle.write(json.dumps({"key": key, "reply": reply}).encode() + b"\n")
+                handle.flush()
+                os.fsync(handle.fileno())
             self._replies[key] = reply
         return self._replies[key]
-
-    def _append(self, entry: dict[str, str]) -> None:
-        with self._path.open("ab") as handle:
-            handle.write(json.dumps(entry).encode() + b"\n")
-            handle.flush()
-            os.fsync(handle.fileno())
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -63,6 +57,7 @@ def _read(path: Path) -> dict[str, str]:
             replies[str(entry["key"])] = str(entry["reply"])
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(
-                f"{path}:{number}: not a stored reply ({type(error).__name__}); delete the file"
+                f"{path}:{number}: not a stored reply ({type(error).__name__}); "
+                "run a stage with SELMA_FRESH=1, or name another file to a command"
             ) from error
     return replies

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from selma.core.errors import BackendError, ConfigError, MissingDependencyError
@@ -13,39 +14,38 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 _SEED_BITS = 31  # what servers take as a seed
 _MESSAGE_MAX_CHARACTERS = 200
+_HINTS = {
+    None: "check OPENAI_BASE_URL and the network",
+    401: "check OPENAI_API_KEY",
+    403: "check OPENAI_API_KEY",
+    404: "check prompts.model and OPENAI_BASE_URL",
+    429: "wait, or check your quota, and run again",
+}
 
 
+@dataclass
 class OpenAIGenerator:
     """Asks a server; the key is ``OPENAI_API_KEY``, another address ``OPENAI_BASE_URL``.
 
     Waits and asks again, with growing pauses or as the server's Retry-After says, when the server
     is busy (408, 409, 429, 5xx), does not answer in time or cannot be reached.
+
+    Raises:
+        ConfigError: there is no key in the environment.
+        MissingDependencyError: the package openai is not installed.
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        temperature: float,
-        reply_tokens_max: int,
-        token_budget: int,
-        timeout_s: float,
-        retries: int,
-    ) -> None:
-        """Make the client; sends nothing yet.
+    model: str  # the server's name for it; choose a dated one, so that it stays the same
+    _: KW_ONLY
+    temperature: float  # 0 to 2
+    reply_tokens_max: int  # a longer reply loses its last, unfinished line
+    token_budget: int  # stop before a request once this many tokens were paid for
+    timeout_s: float  # of one answer
+    retries: int  # after the first try
+    tokens_used: int = field(default=0, init=False)
 
-        Args:
-            model: the server's name for the model; choose a dated one, so that it stays the same.
-            temperature: 0 to 2.
-            reply_tokens_max: longest reply; a longer one loses its last, unfinished line.
-            token_budget: stop before a request once this many tokens were paid for.
-            timeout_s: how long one answer may take.
-            retries: further tries after the first.
-
-        Raises:
-            ConfigError: there is no key in the environment.
-            MissingDependencyError: the package openai is not installed.
-        """
+    def __post_init__(self) -> None:
+        """Make the client; sends nothing yet."""
         try:
             from openai import OpenAI
         except ImportError as error:
@@ -58,12 +58,7 @@ class OpenAIGenerator:
                 "OPENAI_API_KEY is not set; export your key (any word for a server without keys), "
                 "or set prompts.backend to pocket"
             )
-        self._client = OpenAI(api_key=self._key, timeout=timeout_s, max_retries=retries)
-        self._model = model
-        self._temperature = temperature
-        self._reply_tokens_max = reply_tokens_max
-        self._token_budget = token_budget
-        self.tokens_used = 0
+        self._client = OpenAI(api_key=self._key, timeout=self.timeout_s, max_retries=self.retries)
 
     def generate(self, request: str, *, seed: int) -> str:
         """Ask the server; an empty answer comes back as an empty text.
@@ -73,18 +68,18 @@ class OpenAIGenerator:
         """
         from openai import OpenAIError
 
-        if self.tokens_used >= self._token_budget:
+        if self.tokens_used >= self.token_budget:
             raise BackendError(
-                f"{self._model}: {self.tokens_used} tokens used, the budget is "
-                f"{self._token_budget}; run again to go on from the stored replies"
+                f"{self.model}: {self.tokens_used} tokens used, the budget is "
+                f"{self.token_budget}; run again to go on from the stored replies"
             )
         try:
             completion = self._client.chat.completions.create(
-                model=self._model,
+                model=self.model,
                 messages=[{"role": "user", "content": request}],
-                temperature=self._temperature,
+                temperature=self.temperature,
                 seed=seed % (1 << _SEED_BITS),
-                max_completion_tokens=self._reply_tokens_max,
+                max_completion_tokens=self.reply_tokens_max,
             )
         except OpenAIError as error:
             raise BackendError(self._describe(error)) from error
@@ -94,11 +89,11 @@ class OpenAIGenerator:
         if completion.usage is not None:
             self.tokens_used += completion.usage.total_tokens
         if not completion.choices:
-            raise BackendError(f"{self._address()}: {self._model} answered with no choices")
+            raise BackendError(f"{self._address()}: {self.model} answered with no choices")
         choice = completion.choices[0]
         text = choice.message.content or ""
         if choice.finish_reason == "length":
-            logger.warning("%s: reply cut off at %d tokens", self._model, self._reply_tokens_max)
+            logger.warning("%s: reply cut off at %d tokens", self.model, self.reply_tokens_max)
             text = text[: text.rfind("\n") + 1]
         return text
 
@@ -106,15 +101,8 @@ class OpenAIGenerator:
         return str(self._client.base_url).split("?")[0]
 
     def _describe(self, error: "OpenAIError") -> str:
-        """Tell an error in one line that never holds the key."""
+        """Describe an error in one line that never holds the key."""
         status: Any = getattr(error, "status_code", None)
-        hints = {
-            401: "check OPENAI_API_KEY",
-            403: "check OPENAI_API_KEY",
-            404: "check prompts.model and OPENAI_BASE_URL",
-            429: "wait, or check your quota, and run again",
-        }
-        unknown = "check OPENAI_BASE_URL and the network" if status is None else "run again"
-        hint = hints.get(status, unknown)
+        hint = _HINTS.get(status, "run again")
         reason = " ".join(str(error).replace(self._key, "***").split())[:_MESSAGE_MAX_CHARACTERS]
-        return f"{self._address()}: {self._model}: {type(error).__name__}: {reason}; {hint}"
+        return f"{self._address()}: {self.model}: {type(error).__name__}: {reason}; {hint}"

@@ -11,7 +11,7 @@ from selma.comparing.breakdown import (
     sample_deviation,
 )
 from selma.comparing.categories import question_scores
-from selma.comparing.comparison import Bootstrap
+from selma.comparing.statistics import Bootstrap
 from selma.core.errors import RecordError
 
 Row = Mapping[str, Any]

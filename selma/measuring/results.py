@@ -8,12 +8,12 @@ from typing import Any
 from selma.comparing.breakdown import (
     Cell,
     overall,
+    power_note,
     prompt_scores,
     sample_deviation,
     weighted_mean,
-    what_it_tells_apart,
 )
-from selma.comparing.comparison import Bootstrap
+from selma.comparing.statistics import Bootstrap
 
 Row = Mapping[str, Any]
 
@@ -42,7 +42,7 @@ def result_of(scored: Scored, how: Bootstrap) -> dict[str, Any]:
     factor = float(scored.about["factor"])
     whole = overall(scored.rows, factor, how)
     deviation = sample_deviation(scored.rows)
-    note = what_it_tells_apart(scored.rows, factor, how)
+    note = power_note(scored.rows, factor, how)
     unit = scored.about["unit"]
     return {
         **scored.about,

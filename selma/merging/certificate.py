@@ -1,37 +1,36 @@
-"""Certifies a merged adapter against the dense weighted sum, and tells how experts relate."""
+"""Certifies a merged adapter against the dense weighted sum, and measures how experts relate."""
 
-import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
 
+from selma.merging.factors import Adapter
 from selma.merging.lowrank import inner_product
-from selma.merging.methods import Adapter
 
 
 def relative_error(
     merged: Adapter, experts: Mapping[str, Adapter], merge_weights: Mapping[str, float]
 ) -> float:
-    """Give ‖merged − Σ wₜ ΔWₜ‖ / ‖Σ wₜ ΔWₜ‖ (Frobenius, all layers), computed densely in float64.
+    """Compute ‖merged − Σ wₜ ΔWₜ‖ / ‖Σ wₜ ΔWₜ‖ (Frobenius, all layers), densely in float64.
 
     Where the weighted sum is zero (untrained experts, or such that cancel out), the absolute error.
     """
     error, size = 0.0, 0.0
     for layer, factors in merged.items():
-        deltas = [merge_weights[skill] * experts[skill][layer].delta() for skill in sorted(experts)]
-        dense = sum(deltas[1:], start=deltas[0])
+        first, *others = (merge_weights[s] * experts[s][layer].delta() for s in sorted(experts))
+        dense = sum(others, start=first)
         error += float((factors.delta() - dense).square().sum())
         size += float(dense.square().sum())
     return math.sqrt(error / (size or 1.0))
 
 
 def adapter_product(left: Adapter, right: Adapter) -> float:
-    """Give ⟨left, right⟩ summed over all layers."""
+    """Compute ⟨left, right⟩ summed over all layers."""
     return sum(inner_product(left[layer], right[layer]) for layer in sorted(left))
 
 
 def adapter_norm(adapter: Adapter) -> float:
-    """Give the Frobenius norm over all layers; rounding may put a square of zero below zero."""
+    """Compute the Frobenius norm over all layers; rounding may put a square of zero below zero."""
     return math.sqrt(max(0.0, adapter_product(adapter, adapter)))
 
 
@@ -52,15 +51,15 @@ def certify(
         cosine: between whole adapters, expert → expert; 0 where a norm is 0.
     """
     norms = {skill: adapter_norm(expert) for skill, expert in experts.items()}
-    cosine: dict[str, dict[str, float]] = {skill: {} for skill in experts}
-    for left, right in itertools.product(sorted(experts), repeat=2):
+
+    def cosine(left: str, right: str) -> float:
         size = norms[left] * norms[right]
-        product = adapter_product(experts[left], experts[right])
-        cosine[left][right] = round(product / size, 4) if size else 0.0
+        return round(adapter_product(experts[left], experts[right]) / size, 4) if size else 0.0
+
     return {
         "relative_error": float(f"{relative_error(merged, experts, merge_weights):.1e}"),
         "rank": max(factors.rank for factors in merged.values()),
         "norm": {skill: round(norm, 4) for skill, norm in norms.items()},
         "merged_norm": round(adapter_norm(merged), 4),
-        "cosine": cosine,
+        "cosine": {left: {right: cosine(left, right) for right in experts} for left in experts},
     }

@@ -1,5 +1,6 @@
-"""One layer's LoRA factors."""
+"""One layer's LoRA factors, and an adapter of many layers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,14 +32,17 @@ class LoraFactors:
 
     @property
     def rank(self) -> int:
-        """Give r, the number of rows of A."""
+        """r, the number of rows of A."""
         return int(self.lora_a.shape[0])
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Give the shape of ΔW: (out, in)."""
+        """The shape of ΔW: (out, in)."""
         return int(self.lora_b.shape[0]), int(self.lora_a.shape[1])
 
     def delta(self) -> "torch.Tensor":
-        """Give the dense update ΔW (out, in), in float64."""
+        """Multiply out the dense update ΔW (out, in), in float64."""
         return self.scale * (self.lora_b.double() @ self.lora_a.double())
+
+
+Adapter = Mapping[str, LoraFactors]  # per module name

@@ -9,11 +9,12 @@ whose ``selma`` entry, which diffusers skips, says how the adapter was made.
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.core.errors import AdapterMismatchError, ConfigError, MissingDataError, RecordError
+from selma.core.errors import AdapterMismatchError, MissingDataError, RecordError
 from selma.core.files import write_bytes_atomic
 from selma.merging.factors import LoraFactors
 
@@ -31,7 +32,7 @@ def write_adapter(
     """Write an adapter, whole or not at all; the bytes depend on the arguments alone.
 
     Args:
-        path: the safetensors file.
+        path: the file.
         factors: per module name (without ``unet.``); the scale is folded into B.
         provenance: JSON values: skill, seed, base model, params …; no times, no paths of a machine.
     """
@@ -45,19 +46,6 @@ def write_adapter(
     header = {**_lora_config(factors), "selma": {"format": FORMAT_VERSION, **provenance}}
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
     write_bytes_atomic(path, save(tensors, metadata={METADATA_KEY: text}))
-
-
-def _lora_config(factors: Mapping[str, LoraFactors]) -> dict[str, Any]:
-    ranks = {layer: layer_factors.rank for layer, layer_factors in sorted(factors.items())}
-    usual = Counter(ranks.values()).most_common(1)[0][0]
-    others = {f"^{layer}": rank for layer, rank in ranks.items() if rank != usual}
-    return {
-        "unet.r": usual,
-        "unet.lora_alpha": usual,
-        "unet.rank_pattern": others,
-        "unet.alpha_pattern": others,
-        "unet.target_modules": list(ranks),
-    }
 
 
 def read_adapter(path: Path) -> dict[str, LoraFactors]:
@@ -86,18 +74,17 @@ def read_adapter(path: Path) -> dict[str, LoraFactors]:
     return {layer: _layer_factors(path, layer, found, header) for layer, found in parts.items()}
 
 
-def read_adapters(paths: Sequence[Path]) -> dict[str, dict[str, LoraFactors]]:
-    """Read several adapters, each named as its file without the suffix.
-
-    Raises:
-        ConfigError: two files have one name.
-        SelmaError: as `read_adapter`.
-    """
-    names = Counter(path.stem for path in paths)
-    twice = sorted(name for name, number in names.items() if number > 1)
-    if twice:
-        raise ConfigError(f"more than one adapter file is named {', '.join(twice)}; give one each")
-    return {path.stem: read_adapter(path) for path in sorted(paths)}
+def _lora_config(factors: Mapping[str, LoraFactors]) -> dict[str, Any]:
+    ranks = {layer: layer_factors.rank for layer, layer_factors in sorted(factors.items())}
+    usual = Counter(ranks.values()).most_common(1)[0][0]
+    others = {f"^{layer}": rank for layer, rank in ranks.items() if rank != usual}
+    return {
+        "unet.r": usual,
+        "unet.lora_alpha": usual,
+        "unet.rank_pattern": others,
+        "unet.alpha_pattern": others,
+        "unet.target_modules": list(ranks),
+    }
 
 
 def _layer_factors(
@@ -108,14 +95,13 @@ def _layer_factors(
             raise AdapterMismatchError(
                 f"{path}: {layer}: {part} is missing, its other half is there; export it again"
             )
-    lora_a, lora_b = found["lora_A.weight"].float(), found["lora_B.weight"].float()
     try:
-        factors = LoraFactors(lora_a, lora_b)
+        factors = LoraFactors(found["lora_A.weight"].float(), found["lora_B.weight"].float())
     except AdapterMismatchError as error:
         raise AdapterMismatchError(f"{path}: {layer}: {error}") from error
     alpha = float(found["alpha"]) if "alpha" in found else _alpha(layer, factors.rank, header)
     rank = factors.rank**0.5 if header.get("unet.use_rslora") else factors.rank
-    return LoraFactors(lora_a, lora_b, scale=alpha / rank)
+    return replace(factors, scale=alpha / rank)
 
 
 def _alpha(layer: str, rank: int, header: Mapping[str, Any]) -> float:
@@ -126,12 +112,7 @@ def _alpha(layer: str, rank: int, header: Mapping[str, Any]) -> float:
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """Read how an adapter was made; empty for a file that selma did not write.
-
-    Raises:
-        MissingDataError: there is no such file.
-        RecordError: it is not a whole safetensors file.
-    """
+    """Read how an adapter was made; empty for a file that selma did not write."""
     return dict(_read(path)[1].get("selma", {}))
 
 
@@ -146,7 +127,8 @@ def _read(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
             header = json.loads((handle.metadata() or {}).get(METADATA_KEY, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise RecordError(
-            f"{path}: not a whole safetensors file ({error}); delete it and run `dvc pull`"
+            f"{path}: not a whole safetensors file ({error}); what the pipeline made, `dvc pull` "
+            "or `dvc repro` make anew"
         ) from error
     if not isinstance(header, dict):
         raise RecordError(f"{path}: metadata {METADATA_KEY} must be a JSON object")

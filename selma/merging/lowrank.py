@@ -19,12 +19,9 @@ class LowRankSvd:
     vt: "torch.Tensor"  # (k, in)
 
     def truncate(self, rank: int) -> tuple[LoraFactors, float]:
-        """Give the best update of a rank (Eckart–Young) and its Frobenius distance to ΔW.
+        """Find the best update of at most a rank (Eckart–Young) and its Frobenius distance to ΔW.
 
         The singular values are shared evenly between the factors, which are float32, scale 1.
-
-        Args:
-            rank: at most this many singular values are kept.
         """
         root = self.s[:rank].sqrt()
         factors = LoraFactors(
@@ -35,7 +32,7 @@ class LowRankSvd:
 
 
 def weighted_sum(layers: Sequence[LoraFactors], weights: Sequence[float]) -> LoraFactors:
-    """Give Σ wᵢ · ΔWᵢ exactly, by concatenation; the rank is Σ rᵢ and the scale is 1.
+    """Sum Σ wᵢ · ΔWᵢ exactly, by concatenation; the rank is Σ rᵢ and the scale is 1.
 
     Args:
         layers: updates of equal shape, at least one.
@@ -44,12 +41,10 @@ def weighted_sum(layers: Sequence[LoraFactors], weights: Sequence[float]) -> Lor
     import torch
 
     pairs = list(zip(layers, weights, strict=True))
+    scaled = [(weight * layer.scale * layer.lora_b.double()).float() for layer, weight in pairs]
     return LoraFactors(
-        lora_a=torch.cat([layer.lora_a.float() for layer, _ in pairs]),  # (Σ r, in)
-        lora_b=torch.cat(
-            [(weight * layer.scale * layer.lora_b.double()).float() for layer, weight in pairs],
-            dim=1,
-        ),  # (out, Σ r)
+        lora_a=torch.cat([layer.lora_a.float() for layer in layers]),  # (Σ r, in)
+        lora_b=torch.cat(scaled, dim=1),  # (out, Σ r)
     )
 
 
@@ -73,13 +68,13 @@ def factor_svd(layer: LoraFactors) -> LowRankSvd:
 
 
 def compact(layer: LoraFactors) -> LoraFactors:
-    """Give the same update with a rank of at most min(out, in); unchanged if it is so already."""
+    """Write the same update with a rank of at most min(out, in); unchanged if it is so already."""
     limit = min(layer.shape)
     return layer if layer.rank <= limit else factor_svd(layer).truncate(limit)[0]
 
 
 def inner_product(left: LoraFactors, right: LoraFactors) -> float:
-    """Give ⟨ΔW₁, ΔW₂⟩ = tr((B₁ᵀ B₂)(A₂ A₁ᵀ)) · scale₁ · scale₂ in O((out + in) r₁ r₂)."""
+    """Compute ⟨ΔW₁, ΔW₂⟩ = tr((B₁ᵀ B₂)(A₂ A₁ᵀ)) · scale₁ · scale₂ in O((out + in) r₁ r₂)."""
     b = left.lora_b.double().T @ right.lora_b.double()  # (r₁, r₂)
     a = left.lora_a.double() @ right.lora_a.double().T  # (r₁, r₂)
     return left.scale * right.scale * float((a * b).sum())

@@ -1,12 +1,16 @@
-"""Merge methods, named by their formula, and the walk over an adapter's layers."""
+"""Merge methods, named by their formula, and the one act that merges whole adapters."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
+from selma.core.choices import choose
 from selma.core.errors import AdapterMismatchError, ConfigError
-from selma.merging.factors import LoraFactors
+from selma.merging.certificate import certify
+from selma.merging.factors import Adapter, LoraFactors
+from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.lowrank import compact, weighted_sum
 
-Adapter = Mapping[str, LoraFactors]
 MergeLayer = Callable[[Mapping[str, LoraFactors], Mapping[str, float]], LoraFactors]
 
 
@@ -15,7 +19,7 @@ def delta_mean(
 ) -> LoraFactors:
     """Merge one layer's experts so that ΔW = Σₜ wₜ · scaleₜ · Bₜ Aₜ, exactly.
 
-    The rank grows to min(Σ rₜ, out, in). Experts of weight 0 are left out.
+    The rank grows to min(Σ rₜ, out, in).
 
     Args:
         experts: per skill, all of one shape.
@@ -24,20 +28,75 @@ def delta_mean(
     Source: SELMA, arXiv 2403.06952, section 3.4. (peft's combination type "linear" is another
     formula: it has cross terms Bᵢ Aⱼ and depends on how ΔW is split into factors.)
     """
-    skills = [skill for skill in sorted(experts) if merge_weights[skill] != 0]
-    layers = [experts[skill] for skill in skills]
-    return compact(weighted_sum(layers, [merge_weights[skill] for skill in skills]))
+    skills = sorted(experts)
+    return compact(weighted_sum([experts[s] for s in skills], [merge_weights[s] for s in skills]))
 
 
 MERGE_METHODS: dict[str, MergeLayer] = {"delta_mean": delta_mean}
 
 
-def absolute_weights(weights: Mapping[str, float], scale: float) -> dict[str, float]:
-    """Turn relative weights into the factors scale · wₜ / Σ w.
+def merge(
+    experts: Mapping[str, Adapter], *, method: str, weights: Mapping[str, float], scale: float
+) -> tuple[dict[str, LoraFactors], dict[str, float]]:
+    """Merge whole adapters, layer by layer.
 
     Args:
-        weights: per expert, 0 leaves it out; only their ratios matter.
+        experts: per skill, its layers; those without a weight, or of weight 0, are left out.
+        method: one of `MERGE_METHODS`.
+        weights: per skill, relative; only their ratios matter.
         scale: the strength of the merged adapter, 1 is the mean.
+
+    Returns:
+        The merged adapter, and the factors scale · wₜ / Σ w of the experts that are in it.
+
+    Raises:
+        ConfigError: a weight names no expert, or weights and scale leave nothing to merge.
+        AdapterMismatchError: experts differ in their layers or in a layer's shape.
+    """
+    merge_layer = choose("merge method", method, MERGE_METHODS)
+    used = absolute_weights(weights, scale)
+    without_expert = sorted(set(used) - set(experts))
+    if without_expert:
+        raise ConfigError(
+            f"merge.weights: no expert was given for {', '.join(without_expert)}; give its file, "
+            "or leave it out of the weights"
+        )
+    merged = {skill: experts[skill] for skill in sorted(used)}
+    check_layers(merged)
+    layers = sorted(next(iter(merged.values())))
+    adapter = {
+        layer: merge_layer({skill: expert[layer] for skill, expert in merged.items()}, used)
+        for layer in layers
+    }
+    return adapter, used
+
+
+def merge_files(
+    files: Mapping[str, Path], out: Path, *, method: str, weights: Mapping[str, float], scale: float
+) -> dict[str, Any]:
+    """Merge adapter files as `merge` does, read the result back and certify it, see `certify`.
+
+    Args:
+        files: per skill, its adapter; those without a weight, or of weight 0, are not read.
+        out: the merged adapter; its provenance holds the settings and the experts' own.
+        method: as of `merge`.
+        weights: likewise.
+        scale: likewise.
+
+    Raises:
+        SelmaError: as `merge` and `read_adapter`; nothing is written then.
+    """
+    paths = {name: path for name, path in sorted(files.items()) if weights.get(name)}
+    experts = {name: read_adapter(path) for name, path in paths.items()}
+    merged, used = merge(experts, method=method, weights=weights, scale=scale)
+    settings = {"method": method, "scale": scale, "weights": dict(weights)}
+    origins = {name: read_provenance(path) for name, path in paths.items()}
+    write_adapter(out, merged, {"merge": settings, "experts": origins})
+    return certify(read_adapter(out), experts, used)
+
+
+def absolute_weights(weights: Mapping[str, float], scale: float) -> dict[str, float]:
+    """Turn relative weights into the factors scale · wₜ / Σ w of those that are not 0.
 
     Raises:
         ConfigError: a weight is negative, all are 0, or the scale is 0.
@@ -54,49 +113,7 @@ def absolute_weights(weights: Mapping[str, float], scale: float) -> dict[str, fl
         raise ConfigError(
             "merge.weights: all are 0, so nothing is left to merge; raise one of them"
         )
-    return {skill: scale * weight / total for skill, weight in weights.items()}
-
-
-def merge_adapters(
-    experts: Mapping[str, Adapter], merge_layer: MergeLayer, merge_weights: Mapping[str, float]
-) -> dict[str, LoraFactors]:
-    """Merge whole adapters, layer by layer.
-
-    Args:
-        experts: per skill, its layers.
-        merge_layer: one of `MERGE_METHODS`.
-        merge_weights: per skill, used as given.
-
-    Raises:
-        ConfigError: experts and weights do not name the same skills.
-        AdapterMismatchError: experts differ in their layers or in a layer's shape.
-    """
-    check_names(experts, merge_weights)
-    check_layers(experts)
-    layers = sorted(next(iter(experts.values())))
-    return {
-        layer: merge_layer({skill: experts[skill][layer] for skill in experts}, merge_weights)
-        for layer in layers
-    }
-
-
-def check_names(experts: Mapping[str, Adapter], merge_weights: Mapping[str, float]) -> None:
-    """Check that there is a weight for each expert and an expert for each weight.
-
-    Raises:
-        ConfigError: names what is missing on either side, or that there are no experts.
-    """
-    without_weight = sorted(set(experts) - set(merge_weights))
-    without_expert = sorted(set(merge_weights) - set(experts))
-    if without_weight:
-        raise ConfigError(f"merge.weights: no weight for the expert {', '.join(without_weight)}")
-    if without_expert:
-        raise ConfigError(
-            f"merge.weights: no expert was given for {', '.join(without_expert)}; "
-            "give its file, also if its weight is 0"
-        )
-    if not experts:
-        raise ConfigError("merge: there are no experts; give at least one file")
+    return {skill: scale * weight / total for skill, weight in weights.items() if weight}
 
 
 def check_layers(experts: Mapping[str, Adapter]) -> None:
@@ -107,18 +124,16 @@ def check_layers(experts: Mapping[str, Adapter]) -> None:
     """
     first, *others = sorted(experts)
     for other in others:
-        different = sorted(set(experts[first]) ^ set(experts[other]))
-        if different:
-            lacking = other if different[0] in experts[first] else first
-            raise AdapterMismatchError(
-                f"{different[0]}: expert {lacking!r} has no such layer, but "
-                f"{first if lacking == other else other!r} has; "
-                "train both with the same target modules"
-            )
-        for layer in sorted(experts[first]):
-            want, got = experts[first][layer].shape, experts[other][layer].shape
-            if got != want:
+        for layer in sorted({*experts[first], *experts[other]}):
+            want, got = (experts[skill].get(layer) for skill in (first, other))
+            if want is None or got is None:
+                has, lacks = (first, other) if got is None else (other, first)
                 raise AdapterMismatchError(
-                    f"{layer}: update is {got} in expert {other!r}, {want} in {first!r}; "
-                    "train both on one base model"
+                    f"{layer}: expert {lacks!r} has no such layer, but {has!r} has; train both "
+                    "with the same target modules"
+                )
+            if got.shape != want.shape:
+                raise AdapterMismatchError(
+                    f"{layer}: update is {got.shape} in expert {other!r}, {want.shape} in "
+                    f"{first!r}; train both on one base model"
                 )

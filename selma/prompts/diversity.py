@@ -1,12 +1,11 @@
 """ROUGE-L between one prompt and all earlier ones, exact and at once."""
 
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from rouge_score import tokenize
 
-_WORD = re.compile(r"[a-z0-9]+")
 _BITS_IN_BYTE = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 _PROMPTS_PER_BLOCK = 256  # larger: longer integers in rare words' masks; smaller: more Python steps
 
@@ -20,8 +19,8 @@ class Near:
 
 
 def words(text: str) -> list[str]:
-    """Split a text as rouge-score does without stemming: lower case, runs of ASCII a-z and 0-9."""
-    return _WORD.findall(text.lower())
+    """Split a text into words as rouge-score does without stemming."""
+    return list(tokenize.tokenize(text, stemmer=None))
 
 
 @dataclass
@@ -46,9 +45,9 @@ class _Block:
         self.prompts += 1
 
     def matched(self, tokens: list[str]) -> bytes:
-        """Give the lanes; the number of ones in a lane is its prompt's LCS length with `tokens`.
+        """Compare in all lanes at once; the ones in a lane count its prompt's LCS with `tokens`.
 
-        The bit-parallel LCS of Hyyrö (2004), run in all lanes by the same few operations.
+        The bit-parallel LCS of Hyyrö (2004).
         """
         state, used, places = self.used, self.used, self.places
         for token in tokens:
@@ -63,9 +62,8 @@ class PromptIndex:
     """Prompts that a new text is compared with; finds the nearest by ROUGE-L F.
 
     F = 2·LCS / (a + b) for texts of a and b words, which is rouge-score's ``rougeL`` without
-    stemming (Lin 2004, https://aclanthology.org/W04-1013). It is rounded once, so that a text
-    exactly at a limit does not come out above it. Nothing is skipped: each query
-    compares with every stored prompt.
+    stemming (Lin 2004, https://aclanthology.org/W04-1013), for all stored prompts at once. It is
+    rounded once, so that a text exactly at a limit does not come out above it.
     """
 
     def __init__(self) -> None:
@@ -77,7 +75,7 @@ class PromptIndex:
         self._arrays: tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
-        """Count the stored prompts."""
+        """Number of stored prompts."""
         return len(self._ids)
 
     def add(self, prompt_id: str, text: str) -> None:
@@ -92,7 +90,7 @@ class PromptIndex:
         self._arrays = None
 
     def scores(self, text: str) -> npt.NDArray[np.float64]:
-        """Give ROUGE-L F of `text` with each stored prompt, in the order of adding: (N,)."""
+        """ROUGE-L F of `text` with each stored prompt, in the order of adding: (N,)."""
         tokens = words(text)
         if not self._ids or not tokens:
             return np.zeros(len(self._ids))

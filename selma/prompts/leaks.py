@@ -36,7 +36,7 @@ class BenchmarkGate:
             self._known.setdefault(normalise(prompt), item_id)
 
     def leaked(self, prompt: str) -> str | None:
-        """Give the id of the benchmark prompt that this prompt equals, if there is one."""
+        """Find the id of the benchmark prompt that this prompt equals, if there is one."""
         return self._known.get(normalise(prompt))
 
     def nearest(self, prompt: str) -> Near:

@@ -1,15 +1,13 @@
 """Reads the numbered list of prompts out of an LLM's reply, whatever stands around it."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from selma.core.errors import ReplyError
+from selma.llm.replies import Line, read_lines
 
 PROMPT_MAX_CHARACTERS = 1000
-_NUMBER = re.compile(
-    r"(?:[Pp]rompt\s*)?[#(\[]?(?P<number>\d{1,4})(?:\s*[.):\]]+|\s+[-–—])(?!\d)\s*(?P<text>.*)"
-)
-_BULLET = re.compile(r"[-*•–+]\s+(?P<text>\S.*)")
 _HEADING = re.compile(r"(?:\*\*|__)[^*_]{1,60}(?::(?:\*\*|__)|(?:\*\*|__):)\s+(?=\S)")
 _CHATTER = re.compile(
     r"(?:sure|certainly|of course|absolutely|okay|ok|here (?:are|is)(?! an? )|here's|hope"
@@ -38,23 +36,12 @@ class Parsed:
     rejected: tuple[Rejected, ...]
 
 
-@dataclass
-class _Item:
-    """A list item or an unmarked line: `number` is None for all but numbered items."""
-
-    text: str
-    number: int | None
-    marked: bool
-    indent: int
-
-
 def parse_reply(reply: str, expected: int) -> Parsed:
     """Read the prompts of a reply.
 
-    Understood are ``1.``, ``1)``, ``(1)``, ``1:``, ``1 -``, ``Prompt 1:`` and bullets, also in
-    bold; quotes and bold around a prompt or as its heading; blank lines; items wrapped over
-    lines. A line without a number counts as an item only where the numbering leaves a gap for
-    it. Talk around the list is no prompt.
+    Understood are the lists of `selma.llm.replies`; quotes and bold around a prompt or as its
+    heading; items wrapped over lines. A line without a number counts as an item only where the
+    numbering leaves a gap for it. Talk around the list is no prompt.
 
     Args:
         reply: raw text.
@@ -81,52 +68,29 @@ def parse_reply(reply: str, expected: int) -> Parsed:
     return Parsed(tuple(prompts.values()), tuple(rejected))
 
 
-def _items(reply: str) -> list[_Item]:
+def _items(reply: str) -> list[Line]:
     """Split into items; continuation lines are joined to theirs."""
-    items: list[_Item] = []
-    after_blank = True
-    for raw in reply.expandtabs(4).splitlines():
-        line = raw.strip()
-        if not line:
-            after_blank = True
-            continue
-        item = _item(line, len(raw) - len(raw.lstrip()))
-        if items and (not after_blank or not items[-1].text) and _continues(items[-1], item):
-            items[-1].text += " " + line
+    items: list[Line] = []
+    for line in read_lines(reply):
+        if items and _continues(items[-1], line):
+            items[-1] = replace(items[-1], text=f"{items[-1].text} {line.text}".strip())
         else:
-            items.append(item)
-        after_blank = False
+            items.append(line)
     return items
 
 
-def _item(line: str, indent: int) -> _Item:
-    bare = line
-    for mark in ("**", "__"):
-        opened = line.removeprefix(mark)
-        if opened != line and re.match(r"[^*_]*\d{1,4}\s*[.):\]]*" + re.escape(mark), opened):
-            bare = opened.replace(mark, "", 1)  # "**1.** text"
-        elif opened != line and _NUMBER.fullmatch(opened):
-            bare = opened.removesuffix(mark)  # "**1. text**"
-    bullet = _BULLET.fullmatch(line)
-    numbered = _NUMBER.fullmatch(bullet["text"] if bullet else bare)
-    if numbered:
-        return _Item(numbered["text"], int(numbered["number"]), True, indent)
-    if bullet:
-        return _Item(bullet["text"], None, True, indent)
-    return _Item(line, None, False, indent)
-
-
-def _continues(before: _Item, item: _Item) -> bool:
-    if item.marked or not before.marked:
+def _continues(before: Line, line: Line) -> bool:
+    if line.marked or not before.marked:
         return False
     if not before.text:
-        return True  # a number alone on its line
-    deeper = item.indent > before.indent
-    return deeper or (item.text[0].islower() and bool(_OPEN_END.fullmatch(before.text)))
+        return True  # a number on a line of its own
+    deeper = line.indent > before.indent
+    wrapped = deeper or (line.text[0].islower() and bool(_OPEN_END.fullmatch(before.text)))
+    return wrapped and not line.after_blank
 
 
-def _places(items: list[_Item], expected: int) -> list[str]:
-    """Tell for each item why it is not part of the list; "" if it is."""
+def _places(items: Sequence[Line], expected: int) -> list[str]:
+    """Say for each item why it is not part of the list; "" if it is."""
     reasons = ["" if item.marked else "talk" for item in items]
     plain = {
         at for at, item in enumerate(items) if not item.marked and not _CHATTER.match(item.text)
@@ -137,16 +101,18 @@ def _places(items: list[_Item], expected: int) -> list[str]:
                 reasons[at] = ""
         return reasons
     before, waiting = 0, list[int]()
-    for at, item in enumerate([*items, _Item("", expected + 1, True, 0)]):
-        if item.number is not None:
-            room = max(0, item.number - before - 1)
+    for at, (number, marked) in enumerate(
+        [*((item.number, item.marked) for item in items), (expected + 1, True)]
+    ):
+        if number is not None:
+            room = max(0, number - before - 1)
             nearest = waiting[-room:] if before == 0 else waiting[:room]
             for place in nearest if room else ():
                 reasons[place] = ""
-            before, waiting = item.number, []
+            before, waiting = number, []
         elif at in plain:
             waiting.append(at)
-        elif item.marked:
+        elif marked:
             before += 1
     return reasons
 

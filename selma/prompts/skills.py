@@ -1,4 +1,4 @@
-"""Reads data/skills/{skill}.yaml: what the LLM is told about a skill."""
+"""Reads data/skills/{skill}.yaml: a skill's instructions and first examples."""
 
 from pathlib import Path
 from typing import Annotated

@@ -78,7 +78,7 @@ class _Notebook:
             setattr(self.counts, verdict, getattr(self.counts, verdict) + 1)
 
     def _judge(self, prompt: str, request_id: int) -> str:
-        """Keep the prompt if it is new; give the count it belongs to."""
+        """Keep the prompt if it is new; returns the count it belongs to."""
         if normalise(prompt) in self.known:
             return "duplicate"
         if self.gate.leaked(prompt) is not None:
@@ -135,7 +135,7 @@ def write_prompts(
         max_requests: when to give up.
         seed: root seed; each request's seed follows from it, the skill and the request's number.
         benchmark_prompts: by item id; none of them is kept.
-        on_kept: called with the number of prompts kept after each reply.
+        on_kept: called after each reply with the number of prompts kept from it.
 
     Raises:
         SelmaError: not enough prompts after `max_requests`.
@@ -158,16 +158,10 @@ def write_prompts(
             book.take(parse_reply(reply, per_request), request_id)
         except ReplyError as error:
             book.counts.unreadable += 1
-            logger.warning("%s, request %d: %s", spec.skill, request_id, error)
+            logger.warning("request %d: %s", request_id, error)
         on_kept(len(book.rows) - before)
     counts = book.counts
-    logger.info(
-        "%s: kept %d of %d lines in %d requests",
-        spec.skill,
-        counts.kept,
-        counts.lines,
-        counts.requests,
-    )
+    logger.info("kept %d of %d lines, %d requests", counts.kept, counts.lines, counts.requests)
     return Written(book.rows, counts)
 
 

@@ -9,11 +9,13 @@ Source: Davidsonian Scene Graph, arXiv 2310.18235, section 3. Where we differ fr
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from selma.core.errors import ReplyError
 from selma.questions.interview import Interview, Questions
-from selma.questions.replies import numbered_texts, read_lines, without_repeats
+from selma.questions.replies import joined_lines, numbered_texts, without_repeats
 from selma.questions.requests import dependencies_request, questions_request, tuples_request
 
 BROAD_TYPES = ("entity", "attribute", "relation", "other", "global")
@@ -36,27 +38,24 @@ def dsg_questions(interview: Interview) -> Questions:
 
     Returns:
         Questions of a benchmark row; "yes" is always right. The category is the detailed type, but
-        "-" for whatever is global, as DSG-1k has it; the element is the tuple. Dropped are tuples
-        that repeat an earlier one.
+        "-" for whatever is global, as in DSG-1k; the element is the tuple. Repeated tuples are
+        dropped.
 
     Raises:
         ReplyError: a step had no usable reply in all its tries.
         BackendError: the generator failed.
     """
-    prompt = interview.prompt
-    tuples, repeated = interview.ask(
-        "tuples", lambda refused: tuples_request(prompt, refused), parse_tuples
-    )
-    parents = interview.ask(
+    prompt, ask = interview.prompt, interview.ask
+    tuples, repeated = ask("tuples", partial(tuples_request, prompt), parse_tuples)
+    parents = ask(
         "dependencies",
-        lambda refused: dependencies_request(prompt, tuples, refused),
-        lambda reply: parse_dependencies(reply, len(tuples)),
+        partial(dependencies_request, prompt, tuples),
+        partial(parse_dependencies, count=len(tuples)),
     )
-    texts = interview.ask(
-        "questions",
-        lambda refused: questions_request(prompt, tuples, refused),
-        lambda reply: parse_questions(reply, tuples),
-    )
+    texts = ask(
+        "questions", partial(questions_request, prompt, tuples),
+        partial(parse_questions, tuples=tuples),
+    )  # fmt: skip
     rows = [
         _question(number, text, texts[number], parents[number])
         for number, text in enumerate(tuples, start=1)
@@ -65,17 +64,16 @@ def dsg_questions(interview: Interview) -> Questions:
 
 
 def parse_tuples(reply: str) -> tuple[list[str], int]:
-    """Read the tuples of a reply, whatever their numbers are; place decides their ids.
+    """Read a reply's tuples, whatever their numbers; their order decides their ids.
 
     Returns:
-        The tuples, as "attribute - color (cube, purple)", each once, and how many repeats there
-        were.
+        The tuples, as "attribute - color (cube, purple)", each once, and the number of repeats.
 
     Raises:
         ReplyError: there is none, or a numbered line is none; keeps the raw reply.
     """
     found: list[str] = []
-    lines = read_lines(reply)
+    lines = joined_lines(reply)
     bars = any(line.bar for line in lines)
     for line in lines:
         text = _normal_tuple(line.text)
@@ -118,7 +116,7 @@ def parse_questions(reply: str, tuples: Sequence[str]) -> dict[int, str]:
         ReplyError: an id is missing or does not exist, or a text is no yes/no question; keeps the
             raw reply.
     """
-    lines = read_lines(reply)
+    lines = joined_lines(reply)
     asked = [line.text for line in lines if line.text.endswith("?")]
     if not any(line.number is not None for line in lines) and len(asked) == len(tuples):
         texts: Mapping[int, str] = dict(enumerate(asked, start=1))
@@ -156,15 +154,12 @@ def _parents(number: int, cell: str, count: int, reply: str) -> tuple[int, ...]:
 
 
 def _circle(parents: Mapping[int, Sequence[int]]) -> list[int]:
-    """Give the ids that stand in circles or between them; none if there is no circle."""
-    left = dict(parents)
-    while True:
-        wanted = {needed for number in left for needed in left[number]}
-        free = [n for n in left if n not in wanted or not set(left[n]) & set(left)]
-        if not free:
-            return sorted(left)
-        for number in free:
-            del left[number]
+    """Find a circle of ids that need each other; empty if there is none."""
+    try:
+        TopologicalSorter(parents).prepare()
+    except CycleError as error:
+        return sorted(set(error.args[1]))
+    return []
 
 
 def _yes_no_question(number: int, text: str, tuple_text: str, reply: str) -> str:
@@ -179,12 +174,7 @@ def _yes_no_question(number: int, text: str, tuple_text: str, reply: str) -> str
 
 def _question(number: int, element: str, text: str, parents: Sequence[int]) -> dict[str, Any]:
     broad, detailed = element.split(" (", 1)[0].split(" - ", 1)
-    return {
-        "question_id": number,
-        "question": text,
-        "choices": [],
-        "answer": "yes",
-        "dependency": ",".join(map(str, parents)) or "0",
-        "category": "-" if broad == "global" else detailed,
-        "element": element,
-    }
+    asked = {"question_id": number, "question": text, "choices": [], "answer": "yes"}
+    category = "-" if broad == "global" else detailed
+    dependency = ",".join(map(str, parents)) or "0"
+    return asked | {"dependency": dependency, "category": category, "element": element}

@@ -1,4 +1,4 @@
-"""Has the questions of many prompts written; a prompt that stays without them is told."""
+"""Has the questions of many prompts written; prompts that stay without them are listed."""
 
 import logging
 from collections import Counter
@@ -27,7 +27,7 @@ class Method:
     source: str
 
     def request_versions(self) -> dict[str, int]:
-        """Give the version of each request's text."""
+        """The version of each request's text."""
         return {step: REQUEST_VERSIONS[step] for step in self.steps}
 
 
@@ -78,7 +78,7 @@ def write_questions(
 ) -> Written:
     """Have an LLM write the questions of each prompt.
 
-    What is asked about a prompt depends on its text and the seed alone, not on the other prompts.
+    What is asked about a prompt depends on its text and the seed, not on the other prompts.
 
     Args:
         method: a key of `METHODS`.
@@ -86,7 +86,7 @@ def write_questions(
         generator: answers the requests.
         retries: how often a step whose reply cannot be used is asked for again.
         seed: root seed.
-        advance: told how many prompts are done.
+        advance: called with the number of prompts done since the last call.
 
     Raises:
         ConfigError: there is no such method.
@@ -110,5 +110,5 @@ def write_questions(
         counts.unreadable += len(interview.bad_replies)
         advance(1)
     counts.failed = len(failures)
-    counts.dropped = {defect: number for defect, number in sorted(dropped.items()) if number}
+    counts.dropped = dict(sorted((+dropped).items()))
     return Written(rows, failures, counts)

@@ -30,22 +30,13 @@ class BadReply:
 
 @dataclass
 class Interview:
-    """The requests about one prompt and what came of them.
-
-    Attributes:
-        generator: answers.
-        prompt: what the questions are about.
-        retries: further tries for a step after its first.
-        seed: root seed; each request's seed follows from it, the prompt, the step and the try.
-        requests: how many were sent.
-        bad_replies: those that could not be used, in order.
-    """
+    """The requests about one prompt and what came of them."""
 
     generator: TextGenerator
     prompt: str
-    retries: int
-    seed: int
-    requests: int = 0
+    retries: int  # further tries for a step after its first
+    seed: int  # of the run; each request's follows from it, the prompt, the step and the try
+    requests: int = 0  # how many were sent
     bad_replies: list[BadReply] = field(default_factory=list)
 
     def ask(self, step: str, build_request: Callable[[str], str], parse: Callable[[str], T]) -> T:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from selma.core.choices import choose
@@ -19,7 +19,7 @@ class Prompt:
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """Read prompts from a file of one of these kinds, told by its ending.
+    """Read prompts from a file of one of these kinds, by its ending.
 
     ``.txt``: one prompt a line; blank lines do not count. Item ids are the file's name and the
     prompt's number, the source is the file's name. ``.jsonl``: one object a line with ``item_id``,
@@ -52,17 +52,17 @@ def _read_text(path: Path) -> Iterator[tuple[str, Prompt]]:
 
 
 def _read_json_lines(path: Path) -> Iterator[tuple[str, Prompt]]:
-    wanted = ("item_id", "prompt", "source")
     for number, line in enumerate(_text_of(path).splitlines(), start=1):
         where = f"{path}:{number}"
         try:
-            entry = json.loads(line)
+            prompt = Prompt(**json.loads(line))
         except ValueError as error:
             raise RecordError(f"{where}: not JSON: {error}") from error
-        texts = isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in wanted)
-        if not texts or set(entry) != set(wanted):
-            raise RecordError(f"{where}: expected an object with the texts {', '.join(wanted)}")
-        yield where, Prompt(**entry)
+        except TypeError:
+            prompt = None
+        if prompt is None or not all(isinstance(text, str) for text in astuple(prompt)):
+            raise RecordError(f"{where}: expected an object with the texts item_id, prompt, source")
+        yield where, prompt
 
 
 def _read_table(path: Path) -> Iterator[tuple[str, Prompt]]:

@@ -1,69 +1,45 @@
 """Reads numbered lines and labelled fields out of an LLM's reply, whatever stands around them."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from selma.core.errors import ReplyError
+from selma.llm.replies import Line, read_lines
 
-_THOUGHTS = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_BULLET = re.compile(r"^[-*•–+]\s+")
 _MARK = r"[*_`]*"
-_ID = re.compile(
-    rf"(?:(?:id|tuple|statement|dependency|question|q)\s*[:.]?\s*)?{_MARK}[#(\[]?(?P<id>\d{{1,3}})"
-    rf"[)\]]?{_MARK}\s*(?P<separator>\||[:.)\]]|\s[-–—](?=\s)|\t){_MARK}\s*(?P<text>.*)",
-    re.IGNORECASE,
-)
-_FIELD = re.compile(
-    rf"(?:\(?\d{{1,3}}[.):]\s*)?{_MARK}(?P<name>[A-Za-z][A-Za-z ]*?){_MARK}\s*:{_MARK}\s*"
-    rf"(?P<text>.*)"
-)
+_FIELD = re.compile(rf"{_MARK}(?P<name>[A-Za-z][A-Za-z ]*?){_MARK}\s*:{_MARK}\s*(?P<text>.*)")
+_LETTER = re.compile(r"\(?[a-dA-D][.)]\s*")
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of a reply without bullets, emphasis and table bars.
+def joined_lines(reply: str) -> list[Line]:
+    """Read a reply's lines, without emphasis; wrapped ones are joined.
 
-    Attributes:
-        text: what it says, without its number.
-        number: its number; None if it has none.
-        bar: the number is set off by "|", as it was asked for.
-    """
-
-    text: str
-    number: int | None
-    bar: bool
-
-
-def read_lines(reply: str) -> list[Line]:
-    """Split a reply into lines, without blank lines, <think> thoughts and fences.
-
-    Understood are ``1 | text``, ``1. text``, ``1) text``, ``(1) text``, ``1: text``, ``1 - text``,
-    ``#1``, ``id 1``, ``Q1:``, the rows of a Markdown table, bullets, and bold anywhere. A line with
-    no number that begins in lower case, or with a bracket, goes on with the numbered line before.
+    A line with no number that begins in lower case, or with a bracket, goes on with the numbered
+    line before.
     """
     lines: list[Line] = []
-    for text in _plain_lines(reply):
-        line = _line(text)
+    for line in read_lines(reply):
+        line = replace(line, text=_bare(line.text))
         goes_on = line.number is None and re.match(r"[a-z(]", line.text)
         if goes_on and lines and lines[-1].number is not None and lines[-1].text[-1:] not in "?)":
-            lines[-1] = Line(f"{lines[-1].text} {line.text}", lines[-1].number, lines[-1].bar)
+            lines[-1] = replace(lines[-1], text=f"{lines[-1].text} {line.text}")
         else:
             lines.append(line)
     return lines
 
 
 def numbered_texts(reply: str, count: int) -> dict[int, str]:
-    """Read a reply that has to tell something about each of the ids 1 to `count`.
+    """Read a reply that has a line for each of the ids 1 to `count`.
 
-    Where any line sets its number off with "|", the lines that do not are talk. An id told twice in
-    the same words is told once.
+    Where any line sets its number off with "|", the lines that do not are talk. An id may come
+    twice with the same words.
 
     Raises:
-        ReplyError: an id is not told, told twice in different words, or does not exist; keeps the
+        ReplyError: an id is missing, does not exist, or comes twice with different words; keeps the
             raw reply.
     """
-    lines = [line for line in read_lines(reply) if line.number is not None]
+    lines = [line for line in joined_lines(reply) if line.number is not None]
     if any(line.bar for line in lines):
         lines = [line for line in lines if line.bar]
     texts: dict[int, str] = {}
@@ -82,8 +58,8 @@ def numbered_texts(reply: str, count: int) -> dict[int, str]:
 def labelled_records(reply: str, names: Sequence[str]) -> list[dict[str, str]]:
     """Read records of lines such as ``Question: …``; a new one begins where the first name comes.
 
-    A record may lack names. The lines under a name that stands alone are joined with ", ", as a
-    list of choices is. Other lines are talk.
+    A record may lack names. The lines under a name without text are joined with ", ", as a list of
+    choices is. Other lines are talk.
 
     Args:
         reply: raw text.
@@ -91,8 +67,8 @@ def labelled_records(reply: str, names: Sequence[str]) -> list[dict[str, str]]:
     """
     records: list[dict[str, str]] = []
     waiting = ""
-    for text in _plain_lines(reply):
-        field = _FIELD.fullmatch(_BULLET.sub("", text, count=1))
+    for line in read_lines(reply):
+        field = _FIELD.fullmatch(line.text)
         name = field["name"].strip().lower() if field else ""
         if field and name in names:
             if name == names[0] or not records:
@@ -100,9 +76,8 @@ def labelled_records(reply: str, names: Sequence[str]) -> list[dict[str, str]]:
             records[-1].setdefault(name, _bare(field["text"]))
             waiting = "" if field["text"] else name
         elif waiting:
-            item = re.sub(r"^\(?(?:[a-dA-D]|\d)[.)]\s*", "", _BULLET.sub("", text, count=1))
-            known = records[-1][waiting]
-            records[-1][waiting] = ", ".join(part for part in (known, _bare(item)) if part)
+            parts = records[-1][waiting], _bare(_LETTER.sub("", line.text, count=1))
+            records[-1][waiting] = ", ".join(filter(None, parts))
     return records
 
 
@@ -112,23 +87,6 @@ def without_repeats(texts: Iterable[str]) -> list[str]:
     for text in texts:
         first.setdefault(text.casefold(), text)
     return list(first.values())
-
-
-def _plain_lines(reply: str) -> Iterator[str]:
-    for raw in _THOUGHTS.sub("", reply).splitlines():
-        line = raw.strip()
-        if line and not line.startswith(("```", "---", "===")):
-            yield line
-
-
-def _line(text: str) -> Line:
-    text = text.strip("|").strip() if text.startswith("|") else text
-    text = _BULLET.sub("", text, count=1)
-    numbered = _ID.fullmatch(text)
-    if numbered:
-        bar = numbered["separator"] == "|"
-        return Line(_bare(numbered["text"]), int(numbered["id"]), bar)
-    return Line(_bare(text), None, False)
 
 
 def _bare(text: str) -> str:

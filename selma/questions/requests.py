@@ -53,7 +53,18 @@ Tuples:
 9 | relation - action (baker, child, give something to)
 """
 
-_DEPENDENCIES = """\
+_EXAMPLE = """\
+Prompt: two wet otters asleep on a flat gray stone, pencil drawing
+Tuples:
+1 | entity - whole (otters)
+2 | entity - whole (stone)
+3 | other - count (otters, ==2)
+4 | attribute - color (stone, gray)
+5 | relation - spatial (otters, stone, on)
+6 | global - style (pencil drawing)
+"""
+
+_DEPENDENCIES = f"""\
 A prompt was taken apart into statements about its picture. Some of them make no sense unless
 others hold: when there is no lamp, nobody can ask whether the lamp is lit. Tell for each statement
 which others it needs directly.
@@ -64,15 +75,7 @@ id | ids that it needs, with commas between them, or 0 if it needs none
 A statement never needs itself, and two statements never need each other. Statements about the
 picture as a whole need none. Write nothing but the lines.
 
-Prompt: two wet otters asleep on a flat gray stone, pencil drawing
-Tuples:
-1 | entity - whole (otters)
-2 | entity - whole (stone)
-3 | other - count (otters, ==2)
-4 | attribute - color (stone, gray)
-5 | relation - spatial (otters, stone, on)
-6 | global - style (pencil drawing)
-Dependencies:
+{_EXAMPLE}Dependencies:
 1 | 0
 2 | 0
 3 | 1
@@ -81,7 +84,7 @@ Dependencies:
 6 | 0
 """
 
-_QUESTIONS = """\
+_QUESTIONS = f"""\
 A prompt was taken apart into statements about its picture. Turn each statement into one question
 that somebody who sees the picture, but neither the prompt nor the other questions, can answer. The
 answer must be "yes" if the statement holds and "no" if it does not.
@@ -92,15 +95,7 @@ id | question
 Each line holds one question and ends with a question mark. Begin with a verb such as Is, Are or
 Does, never with What, Which or How. Write nothing but the lines.
 
-Prompt: two wet otters asleep on a flat gray stone, pencil drawing
-Tuples:
-1 | entity - whole (otters)
-2 | entity - whole (stone)
-3 | other - count (otters, ==2)
-4 | attribute - color (stone, gray)
-5 | relation - spatial (otters, stone, on)
-6 | global - style (pencil drawing)
-Questions:
+{_EXAMPLE}Questions:
 1 | Are there otters?
 2 | Is there a stone?
 3 | Are there exactly two otters?
@@ -174,14 +169,12 @@ def tuples_request(prompt: str, refused: str) -> str:
 
 def dependencies_request(prompt: str, tuples: Sequence[str], refused: str) -> str:
     """Ask which of the statements, numbered from 1, need which; else as `tuples_request`."""
-    end = [f"Prompt: {_one_line(prompt)}", "Tuples:", *_numbered(tuples), "Dependencies:"]
-    return _put_together(_DEPENDENCIES, refused, end)
+    return _about_tuples(_DEPENDENCIES, "Dependencies:", prompt, tuples, refused)
 
 
 def questions_request(prompt: str, tuples: Sequence[str], refused: str) -> str:
     """Ask for one question for each statement, numbered from 1; else as `tuples_request`."""
-    end = [f"Prompt: {_one_line(prompt)}", "Tuples:", *_numbered(tuples), "Questions:"]
-    return _put_together(_QUESTIONS, refused, end)
+    return _about_tuples(_QUESTIONS, "Questions:", prompt, tuples, refused)
 
 
 def choices_request(prompt: str, refused: str) -> str:
@@ -189,14 +182,18 @@ def choices_request(prompt: str, refused: str) -> str:
     return _put_together(_CHOICES, refused, [f"Caption: {_one_line(prompt)}"])
 
 
+def _about_tuples(
+    instructions: str, wanted: str, prompt: str, tuples: Sequence[str], refused: str
+) -> str:
+    numbered = [f"{number} | {text}" for number, text in enumerate(tuples, start=1)]
+    end = [f"Prompt: {_one_line(prompt)}", "Tuples:", *numbered, wanted]
+    return _put_together(instructions, refused, end)
+
+
 def _put_together(instructions: str, refused: str, end: Sequence[str]) -> str:
-    # A model that decodes greedily repeats its reply for any seed, so it is told what was wrong.
+    # A model that decodes greedily repeats its reply for any seed, unless the request changes.
     warning = f"An earlier reply could not be used: {_one_line(refused)}.\n\n" if refused else ""
     return f"{instructions}\n{warning}" + "\n".join(end) + "\n"
-
-
-def _numbered(tuples: Sequence[str]) -> list[str]:
-    return [f"{number} | {text}" for number, text in enumerate(tuples, start=1)]
 
 
 def _one_line(text: str) -> str:

@@ -14,24 +14,11 @@ from selma.questions.replies import labelled_records, without_repeats
 from selma.questions.requests import choices_request
 
 ELEMENT_TYPES = (
-    "animal/human",
-    "object",
-    "location",
-    "activity",
-    "color",
-    "spatial",
-    "attribute",
-    "food",
-    "counting",
-    "material",
-    "other",
-    "shape",
-)
+    "animal/human", "object", "location", "activity", "color", "spatial", "attribute", "food",
+    "counting", "material", "other", "shape",
+)  # fmt: skip
 _SPELLINGS = {
-    "animal": "animal/human",
-    "human": "animal/human",
-    "person": "animal/human",
-    "human/animal": "animal/human",
+    **dict.fromkeys(("animal", "human", "person", "human/animal"), "animal/human"),
     "colour": "color",
     "count": "counting",
 }
@@ -41,15 +28,7 @@ _YES_NO = ("yes", "no")
 
 
 def tifa_questions(interview: Interview) -> Questions:
-    """Ask for the questions of one caption.
-
-    Returns:
-        Questions of a benchmark row, see `parse_choices`.
-
-    Raises:
-        ReplyError: there was no usable reply in all tries.
-        BackendError: the generator failed.
-    """
+    """Ask for the questions of one caption; else as `dsg_questions` and `parse_choices`."""
     return interview.ask(
         "choices", lambda refused: choices_request(interview.prompt, refused), parse_choices
     )
@@ -93,7 +72,7 @@ def split_choices(text: str) -> list[str]:
 
 
 def _read(record: Mapping[str, str]) -> tuple[dict[str, Any], str]:
-    """Give a question of a benchmark row, or {} and what is wrong with the record."""
+    """Read a question of a benchmark row; {} and what is wrong if the record is unsound."""
     if not all(record.get(name) for name in _FIELDS):
         return {}, "field missing"
     element_type = record["type"].lower().strip(" .")
@@ -106,15 +85,9 @@ def _read(record: Mapping[str, str]) -> tuple[dict[str, Any], str]:
     answer = _choice(record["answer"], choices)
     if answer is None:
         return {}, "answer is no choice"
-    question = {
-        "question": record["question"],
-        "choices": choices,
-        "answer": answer,
-        "dependency": "0",
-        "category": element_type,
-        "element": record["element"],
-    }
-    return question, ""
+    question = {"question": record["question"], "choices": choices, "answer": answer}
+    group = {"dependency": "0", "category": element_type, "element": record["element"]}
+    return question | group, ""
 
 
 def _choice(answer: str, choices: Sequence[str]) -> str | None:

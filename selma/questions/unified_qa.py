@@ -1,4 +1,4 @@
-"""Keeps the TIFA questions that a text model answers right from the caption alone.
+"""Keeps the TIFA questions that a text model answers right from the caption without the picture.
 
 Source: TIFA, arXiv 2303.11897, section 3.2, there with allenai/unifiedqa-v2-t5-large-1363200. Where
 we differ from the code of TIFA's authors: the key is put in lower case and without punctuation for
@@ -17,13 +17,12 @@ F1_ABOVE = 0.6
 _LETTERS = "ABCD"  # the model knows up to four choices; more are not shown
 _MAX_NEW_TOKENS = 30
 _YES_NO = ("yes", "no")
-# fmt: off
 _NUMBER_WORDS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
     "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
     "nineteen", "twenty",
-)
-# fmt: on
+)  # fmt: skip
+_DIGITS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS)}
 
 AnswerText = Callable[[str], str]  # the model's input → its answer
 
@@ -99,22 +98,20 @@ def filter_questions(
         text, key = question["question"], question["answer"]
         if text in asked:
             dropped["repeated question"] += 1
-            continue
-        asked.add(text)
-        if answer(choice_input(text, caption, question["choices"])) != key:
+        elif answer(choice_input(text, caption, question["choices"])) != key:
             dropped["another choice"] += 1
         elif key not in _YES_NO and token_f1(key, answer(f"{text} \n {caption}")) <= F1_ABOVE:
             dropped["another free answer"] += 1
         else:
             kept.append({**question, "question_id": len(kept) + 1})
+        asked.add(text)
     return kept, dropped
 
 
 def choice_input(question: str, caption: str, choices: Sequence[str]) -> str:
     """Write question, caption and up to four lettered choices as UnifiedQA was trained to read."""
-    shown = "".join(
-        f"({letter}) {choice} " for letter, choice in zip(_LETTERS, choices, strict=False)
-    )
+    lettered = zip(_LETTERS, choices, strict=False)
+    shown = "".join(f"({letter}) {choice} " for letter, choice in lettered)
     return f"{question} \n {caption} \n {shown}"
 
 
@@ -125,9 +122,7 @@ def token_f1(key: str, answer: str) -> float:
     """
     wanted, given = _words(key), _words(answer)
     if key.isdecimal():
-        given = [
-            str(_NUMBER_WORDS.index(word)) if word in _NUMBER_WORDS else word for word in given
-        ]
+        given = [_DIGITS.get(word, word) for word in given]
     found = sum(word in given for word in wanted)
     wrong = sum(word not in wanted for word in given)
     if not found:

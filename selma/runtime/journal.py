@@ -10,17 +10,29 @@ from typing import Any
 
 
 def root() -> Path:
-    """Give the folder that holds `.selma`: DVC's root, also in a temporary experiment."""
+    """The folder that holds `.selma`: DVC's root, also in a temporary experiment."""
     return Path(os.environ.get("DVC_ROOT", "."))
+
+
+def stage_name() -> str:
+    """The running stage with its item, e.g. "images@count"; "" outside a stage."""
+    return os.environ.get("DVC_STAGE", "")
+
+
+def experiment() -> dict[str, str | None]:
+    """Which DVC experiment is running, and on which commit; None for a plain `dvc repro`."""
+    return {
+        "experiment": os.environ.get("DVC_EXP_NAME"),
+        "baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
+    }
 
 
 def journal(event: Mapping[str, Any]) -> None:
     """Append an event to this process's journal, which `selma track` brings to MLflow."""
-    run = os.environ.get("DVC_EXP_NAME", "workspace")
-    stage = os.environ.get("DVC_STAGE", "manual").replace("/", ".")
-    folder = root() / ".selma" / "runs" / run
+    folder = root() / ".selma" / "runs" / (experiment()["experiment"] or "workspace")
+    name = stage_name().replace("/", ".") or "manual"
     line = json.dumps({"time": round(time.time(), 3), "pid": os.getpid(), **event})
-    with contextlib.suppress(OSError):  # a read-only checkout must not stop a stage
+    with contextlib.suppress(OSError):  # a full disk or read-only checkout must not stop a stage
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{stage}-{os.getpid()}.jsonl").open("a", encoding="utf-8") as handle:
+        with (folder / f"{name}-{os.getpid()}.jsonl").open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")

@@ -3,19 +3,24 @@
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 
 from selma.core.errors import MissingDataError
 from selma.runtime.journal import journal, root
+from selma.runtime.progress import progress
 
 logger = logging.getLogger(__name__)
 _CODE = Path(__file__).parent.parent
+# Packages whose change cannot change a stage's bytes: words, forms and frames.
+_NOT_DECIDING = ("checking", "commands", "report", "runtime", "studies", "tracking")
 _DECIDING_PACKAGES = (
     "torch",
     "diffusers",
@@ -31,10 +36,15 @@ def fingerprint(stage: str, inputs: Sequence[Path], settings: Mapping[str, objec
     """Hash what decides a stage's bytes: inputs, settings, our code and the libraries' versions."""
     digest = hashlib.sha256(json.dumps([stage, settings], sort_keys=True, default=str).encode())
     digest.update(" ".join(version(package) for package in _DECIDING_PACKAGES).encode())
-    files = [file for path in inputs for file in _files(path)] + sorted(_CODE.rglob("*.py"))
-    for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    for path in [*itertools.chain.from_iterable(map(_files, inputs)), *_deciding_code()]:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def _deciding_code() -> list[Path]:
+    files = sorted(_CODE.rglob("*.py"))
+    return [file for file in files if file.relative_to(_CODE).parts[0] not in _NOT_DECIDING]
 
 
 def _files(path: Path) -> list[Path]:
@@ -45,7 +55,7 @@ def _files(path: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def workspace(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]) -> Iterator[Path]:
-    """Give a folder for a stage's progress that outlives the process until the stage succeeds.
+    """Keep a folder for a stage's progress that outlives the process until the stage succeeds.
 
     The folder is found again by everything that decides the result, so a restart takes up only
     what the same run left. One process at a time holds it. ``SELMA_FRESH=1`` empties it first.
@@ -63,12 +73,29 @@ def workspace(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]
     home = root() / ".selma"
     (home / "locks").mkdir(parents=True, exist_ok=True)
     with (home / "locks" / mark).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _wait_for(lock, stage)
         work = home / "work" / f"{stage}-{mark}"
         if os.environ.get("SELMA_FRESH") == "1":
             shutil.rmtree(work, ignore_errors=True)
         if work.exists():
-            logger.info("resuming %s from %s", stage, work)
+            logger.info("resuming from %s", work)
         work.mkdir(parents=True, exist_ok=True)
         yield work
         shutil.rmtree(work)
+
+
+def _wait_for(lock: IO[str], stage: str) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logger.info("waiting for another process that works on %s with the same inputs", stage)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+@contextlib.contextmanager
+def resumable_work(
+    stage: str, inputs: Sequence[Path], settings: Mapping[str, object], *, total: int, what: str
+) -> Iterator[tuple[Path, Callable[[int], None]]]:
+    """Open `workspace` and `progress` together; yields the folder and ``advance(number)``."""
+    with workspace(stage, inputs, settings) as work, progress(total, what) as advance:
+        yield work, advance

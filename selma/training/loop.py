@@ -1,13 +1,14 @@
 """A training loop whose every step depends on its number alone, so that it resumes exactly."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selma.core.errors import RecordError
+from selma.core.errors import RecordError, SelmaError
+from selma.core.files import written_whole
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,7 @@ class TrainingState:
     def save(self, path: Path) -> None:
         """Write the state to one safetensors file, whole or not at all."""
         import torch
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         tensors = {f"weight/{name}": p.detach() for name, p in self.parameters.items()}
@@ -42,11 +44,12 @@ class TrainingState:
             for key, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value)
         tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
         header = json.dumps({"step": self.step, "losses": self.losses})
-        save_file(tensors, part, metadata={"state": header})
-        os.replace(part, path)
+        with written_whole(path) as part:
+            try:
+                save_file(tensors, part, metadata={"state": header})
+            except SafetensorError as error:
+                raise OSError(f"the checkpoint cannot be written ({error})") from error
 
     def load(self, path: Path) -> None:
         """Take up the state that `save` wrote.
@@ -66,7 +69,8 @@ class TrainingState:
                     parameter.copy_(tensors[f"weight/{name}"])
         except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
             raise RecordError(
-                f"{path}: not a checkpoint of this training; delete it ({error})"
+                f"{path}: not a checkpoint of this training ({error}); "
+                "SELMA_FRESH=1 starts the training anew"
             ) from error
         self.average = {
             name: _as_kept_for(parameter, tensors[f"average/{name}"])
@@ -83,7 +87,7 @@ class TrainingState:
 
 
 def _as_kept_for(parameter: "torch.Tensor", stored: "torch.Tensor") -> "torch.Tensor":
-    """Give a stored tensor the device and memory layout that training gives a parameter's state.
+    """Copy a stored tensor to the device and memory layout of its parameter's state.
 
     A file holds row-major tensors on the CPU, but fused AdamW wants the state beside its parameter
     and pairs their values by their place in memory, without a word when the layouts differ.
@@ -107,6 +111,7 @@ def train(
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
     on_state: Callable[[TrainingState], None] | None = None,
+    describe_step: Callable[[int], str] | None = None,
 ) -> TrainingState:
     """Minimise a loss with AdamW; mutates `parameters`.
 
@@ -125,13 +130,15 @@ def train(
         checkpointing: where to keep the state; an existing one is taken up.
         on_step: called after each step with the number of steps done and the loss.
         on_state: called after each step with the whole state, to look at, not to change.
+        describe_step: names what a step trains on, for the message of a training that fails.
 
     Returns:
         The final state, with one loss per step.
 
     Raises:
         RecordError: the checkpoint cannot be read.
-        FloatingPointError: a loss is not finite.
+        SelmaError: a loss, a gradient or the weights are not finite. Such a step is not applied or,
+            if its result is the problem, not kept: the checkpoint on disk stays the last good one.
     """
     import torch
 
@@ -147,20 +154,22 @@ def train(
         optimiser.param_groups[0]["lr"] = learning_rate_at(state.step)
         loss = loss_at(state.step)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(list(parameters.values()), max_gradient_norm)
+        norm = torch.nn.utils.clip_grad_norm_(list(parameters.values()), max_gradient_norm)
+        value = float(loss.detach())
+        for what, number in (("loss", value), ("norm of the gradient", float(norm))):
+            if not math.isfinite(number):
+                raise _diverged(f"the {what} is {number}", state, describe_step)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        value = float(loss.detach())
-        if value != value or value in (float("inf"), float("-inf")):
-            raise FloatingPointError(f"the loss of step {state.step} is {value}")
         if average_decay is not None:
-            decay = min(average_decay, (1 + state.step) / (10 + state.step))
-            averages = [state.average[name] for name in parameters]
-            with torch.no_grad():
-                torch._foreach_lerp_(averages, [p.detach() for p in parameters.values()], 1 - decay)
+            _average(state, min(average_decay, (1 + state.step) / (10 + state.step)))
+        done = state.step + 1
+        keep = checkpointing is not None and done % checkpointing.every_steps == 0
+        if (keep or done == train_steps) and not _all_finite(parameters.values()):
+            raise _diverged("the weights after it are not finite", state, describe_step)
         state.losses.append(value)
-        state.step += 1
-        if checkpointing is not None and state.step % checkpointing.every_steps == 0:
+        state.step = done
+        if checkpointing is not None and keep:
             state.save(checkpointing.path)
         if on_step is not None:
             on_step(state.step, value)
@@ -169,12 +178,33 @@ def train(
     return state
 
 
+def _average(state: TrainingState, decay: float) -> None:
+    import torch
+
+    averages = [state.average[name] for name in state.parameters]
+    with torch.no_grad():
+        torch._foreach_lerp_(averages, [p.detach() for p in state.parameters.values()], 1 - decay)
+
+
+def _all_finite(parameters: Iterable["torch.nn.Parameter"]) -> bool:
+    return all(bool(parameter.isfinite().all()) for parameter in parameters)
+
+
+def _diverged(
+    what: str, state: TrainingState, describe_step: Callable[[int], str] | None
+) -> SelmaError:
+    trained_on = f" ({describe_step(state.step)})" if describe_step else ""
+    rate = state.optimiser.param_groups[0]["lr"]
+    return SelmaError(
+        f"training step {state.step}{trained_on}: {what}; lower learning_rate (here {rate:g}) or, "
+        "if it is another, set dtype to float32; the last good checkpoint is kept"
+    )
+
+
 def one_cycle(
     peak: float, train_steps: int, *, warmup_share: float = 0.05
 ) -> Callable[[int], float]:
-    """Give a learning-rate schedule: linear warm-up to `peak`, then a cosine to zero."""
-    import math
-
+    """Schedule the learning rate: linear warm-up to `peak`, then a cosine to zero."""
     warmup = max(1, round(train_steps * warmup_share))
 
     def learning_rate_at(step: int) -> float:

@@ -149,7 +149,7 @@ def train_expert(
     Raises:
         ConfigError: the noise scheduler's `prediction_type` is unknown.
         RecordError: the checkpoint cannot be read.
-        FloatingPointError: a loss is not finite.
+        SelmaError: a loss, a gradient or the weights are not finite.
     """
     choose(
         "prediction type of the noise scheduler", noise_scheduler.config.prediction_type, TARGETS

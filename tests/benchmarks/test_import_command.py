@@ -107,6 +107,13 @@ def test_a_table_that_is_there_is_kept_unless_forced(tmp_path, public):
     assert len(read_table(out, "benchmark")) == 553
 
 
+def test_a_name_that_is_no_tables_is_refused_before_any_work(tmp_path):
+    (tmp_path / "file").touch()
+    for out, words in (("x.txt", "ends in .parquet"), ("file/x.parquet", "its folder is a file")):
+        with pytest.raises(ConfigError, match=words):
+            run("geneval", tmp_path / "nowhere", "--out", tmp_path / out)
+
+
 def test_an_unknown_benchmark_lists_the_known_ones(tmp_path):
     with pytest.raises(ConfigError, match="'dsg' .*choose one of: dsg1k, geneval, hps, parti"):
         run("dsg", tmp_path)

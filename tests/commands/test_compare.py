@@ -9,12 +9,15 @@ import sys
 import pytest
 
 from selma.commands import compare
-from selma.comparing.comparison import Bootstrap, compare_models, item_scores, rounded
+from selma.comparing.categories import split
+from selma.comparing.comparison import compare_parts
+from selma.comparing.items import item_scores
+from selma.comparing.statistics import Bootstrap
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 from selma.core.tables import read_about, read_table, write_table
 
 ABOUT = {
-    "metric": "dsg", "version": "v", "policy": "official", "unit": "share of questions",
+    "metric": "dsg", "version": "v", "policy": "official", "unit": "percent", "factor": 100.0,
     "judge": "pocket", "revision": "1", "preprocessing": "none", "coverage": 1.0,
     "libraries": {"torch": "2.13.0"},
 }  # fmt: skip
@@ -70,17 +73,28 @@ def pair(tmp_path):
 def test_the_numbers_are_those_of_the_compare_stage(pair, capsys):
     _, found = result(capsys, *pair)
     models = [
-        item_scores("dsg", name, read_table(path, "scores"), read_about(path))
+        split(item_scores("dsg", name, read_table(path, "scores"), read_about(path)))
         for name, path in zip(("good", "base"), pair, strict=True)
     ]
-    assert [row["skill"] for row in found["comparisons"]] == ["all", "common", "count"]
+    want = compare_parts(*models, Bootstrap(200, 0.95, 0))
+    assert found["comparisons"] == [{**row, "by": "skill"} for row in want]
+    assert [row["skill"] for row in want] == ["all", "common", "count"]
     for row in found["comparisons"]:
-        want = compare_models(*models, row["skill"], Bootstrap(200, 0.95, 0))
-        assert want.items() <= rounded(row).items()
         assert row["first"] - row["second"] == pytest.approx(row["difference"])
 
 
-def test_the_table_has_a_line_a_source_with_a_verdict(pair, capsys):
+def test_every_option_reaches_the_numbers(pair, capsys):
+    def whole(*words):
+        return result(capsys, *pair, *words)[1]["comparisons"][0]
+
+    plain, seeded, sure = whole(), whole("--seed", "1"), whole("--confidence", "0.99")
+    assert seeded["low"] != plain["low"]
+    assert sure["confidence"] == 0.99 and sure["low"] < plain["low"]
+    assert plain["resamples"] == 200
+    assert whole("--margin", "60")["verdict"] == "undecided" != plain["verdict"]
+
+
+def test_the_table_has_a_line_a_skill_with_a_verdict(pair, capsys):
     assert run(*pair) == 0
     out = capsys.readouterr().out
     lines = [line.split() for line in out.splitlines() if line.startswith("dsg, %")]
@@ -98,10 +112,11 @@ def test_a_line_says_what_the_numbers_of_a_metric_are(tmp_path, capsys):
     first = write_scores(tmp_path / "a.parquet", seed=1, **how)
     second = write_scores(tmp_path / "b.parquet", seed=2, coverage=0.975, **how)
     run(first, second)
-    assert capsys.readouterr().out.splitlines()[2] == (
-        "dsg: version v; policy official; judge pocket@0123456789ab; benchmark dsg-1k; "
-        "coverage of B 97.50 %"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == (
+        "dsg: version v; policy official; judge pocket@0123456789ab; benchmark dsg-1k"
     )
+    assert lines[-1] == f"dsg: {second} covers 97.50 % of what was to be scored"
 
 
 def test_one_benchmark_under_two_names_is_compared_and_both_are_named(tmp_path, capsys):
@@ -114,7 +129,7 @@ def test_one_benchmark_under_two_names_is_compared_and_both_are_named(tmp_path, 
 def test_where_no_prompt_differs_no_power_is_claimed(pair, capsys):
     assert run(pair[0], pair[0]) == 0
     out = capsys.readouterr().out
-    (line,) = [line.split() for line in out.splitlines() if line.startswith("dsg, %  all")]
+    (line,) = [cells for line in out.splitlines() if (cells := line.split())[2:3] == ["all"]]
     assert line[5:] == ["+0.00", "–", "1.0000", "1.0000", "0/40/0", "40", "–", "undecided"]
     assert "–: no variation" in out
     assert run(*pair) == 0
@@ -131,13 +146,28 @@ def test_json_holds_every_number_unrounded(pair, capsys):
     assert wanted <= set(row)
 
 
-def test_by_skill_splits_by_what_the_questions_ask(pair, capsys):
-    _, found = result(capsys, *pair, "--by", "skill")
-    assert [(row["skill"], row["n_items"]) for row in found["comparisons"]] == [
+def test_a_judge_behind_an_endpoint_is_shown_with_its_model(tmp_path, capsys):
+    how = {"judge": "endpoint", "judge_settings": {"path": "gpt-4o"}, "revision": "2024"}
+    run(*(write_scores(tmp_path / f"{n}.parquet", seed=n, **how) for n in (1, 2)))
+    assert "; judge endpoint gpt-4o@2024; " in capsys.readouterr().out
+
+
+def test_a_skill_is_an_items_source_and_a_category_what_its_questions_ask(pair, capsys):
+    _, found = result(capsys, *pair, "--by", "category")
+    assert [(row["category"], row["n_items"]) for row in found["comparisons"]] == [
         ("all", 40), ("color", 40), ("count", 40), ("shape", 10),
     ]  # fmt: skip
+    assert not any("skill" in row for row in found["comparisons"])
+    run(*pair, "--by", "category")
+    assert "measure  category" in capsys.readouterr().out
     _, found = result(capsys, *pair, "--by", "none")
     assert [row["skill"] for row in found["comparisons"]] == ["all"]
+
+
+def test_splitting_by_source_is_called_by_skill(pair, capsys):
+    with pytest.raises(SystemExit):
+        run(*pair, "--by", "source")
+    assert "choose from" in capsys.readouterr().err
 
 
 def test_a_model_against_itself_is_undecided_with_p_one(pair, capsys):
@@ -201,6 +231,29 @@ def test_a_folder_with_two_files_of_one_metric_is_refused(pair, tmp_path):
         run(str(tmp_path), pair[0])
 
 
+def test_measures_of_one_metric_are_matched_by_name_and_single_files_in_any_case(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for model in ("merged", "base"):
+        for measure in ("dsg", "dsg_lenient"):
+            write_scores(tmp_path / f"data/scores/{measure}/{model}.parquet", measure=measure)
+    _, found = result(capsys, "merged", "base", "--by", "none")
+    assert [row["measure"] for row in found["comparisons"]] == ["dsg", "dsg_lenient"]
+    lenient, own = "data/scores/dsg_lenient/merged.parquet", "data/scores/dsg/base.parquet"
+    _, found = result(capsys, lenient, own, "--by", "none")
+    assert [row["measure"] for row in found["comparisons"]] == ["dsg_lenient"]
+    with pytest.raises(ConfigError, match="one measure, .* got 1 and dsg, dsg_lenient"):
+        run("merged", "base", "--margin", "1")
+
+
+def test_parts_that_only_one_file_has_are_left_out_and_named(pair, tmp_path, capsys):
+    fewer = write_scores(tmp_path / "fewer.parquet", {"common": 0.5})
+    _, found = result(capsys, pair[0], fewer, "--allow-partial")
+    assert [row["skill"] for row in found["comparisons"]] == ["all", "common"]
+    assert found["notes"][-1] == "dsg: left out the skill count, which only one has"
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("judge", "mplug"), ("policy", "selma"), ("benchmark", "dsg-1k")]
 )
@@ -238,23 +291,25 @@ def test_different_numbers_of_pictures_are_compared_prompt_by_prompt_and_noted(
     assert found["notes"] == ["dsg: different numbers of pictures per prompt, on average 2 and 6"]
 
 
-def test_a_metric_without_questions_has_no_skills_and_says_so(pair, tmp_path, capsys):
+def test_a_metric_without_questions_has_no_categories_and_says_so(pair, tmp_path, capsys):
     paths = []
     for path in pair:
         rows = [row | {"details": "{}"} for row in read_table(path, "scores")]
         about = ABOUT | {"metric": "hps", "unit": "100 * cosine"}
         paths.append(str(tmp_path / f"hps-{len(paths)}.parquet"))
         write_table(tmp_path / paths[-1], "scores", rows, about=about)
-    _, found = result(capsys, *paths, "--by", "skill")
-    assert [row["skill"] for row in found["comparisons"]] == ["all"]
-    assert found["notes"] == ["hps: asks no questions, so it has no skills; --by source splits it"]
+    _, found = result(capsys, *paths, "--by", "category")
+    assert [row["category"] for row in found["comparisons"]] == ["all"]
+    assert found["notes"] == [
+        "hps: asks no questions, so it has no categories; --by skill splits it"
+    ]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--confidence", "95"), "--confidence between 0.5 and 1"),
-        (("--resamples", "5"), "--resamples of at least 100"),
+        (("--confidence", "95"), "a confidence between 0.5 and 1"),
+        (("--resamples", "5"), "at least 100 resamples"),
         (("--margin", "-1"), "--margin: expected at least 0"),
         (("--margin", "nan"), "--margin: expected at least 0, finite, .* got nan"),
         (("--margin", "inf"), "--margin: expected at least 0, finite, .* got inf"),
@@ -270,7 +325,7 @@ def test_options_out_of_range_are_refused(pair, words, message):
 
 def test_a_file_that_is_no_score_file_is_refused(tmp_path):
     write_table(tmp_path / "a.parquet", "scores", [])
-    with pytest.raises(RecordError, match="does not tell its metric"):
+    with pytest.raises(RecordError, match="names no metric"):
         run(str(tmp_path / "a.parquet"), str(tmp_path / "a.parquet"))
     with pytest.raises(MissingDataError, match=r"nowhere.parquet: no such file"):
         run(str(tmp_path / "nowhere.parquet"), str(tmp_path / "a.parquet"))

@@ -11,7 +11,7 @@ from selma.core.errors import ConfigError, RecordError
 from selma.core.tables import write_table
 
 ABOUT = {
-    "metric": "dsg", "version": "v", "policy": "official", "unit": "share of questions",
+    "metric": "dsg", "version": "v", "policy": "official", "unit": "percent", "factor": 100.0,
     "revision": "1", "preprocessing": "none",
 }  # fmt: skip
 

@@ -108,5 +108,5 @@ def test_counts_come_from_one_place(tmp_path):
         run(tmp_path / "votes.csv", "--win", 3, "--lose", 2, "--tie", 1)
     with pytest.raises(MissingDataError, match=r"votes.csv: no such file"):
         run(tmp_path / "votes.csv")
-    with pytest.raises(ConfigError, match="--confidence between"):
+    with pytest.raises(ConfigError, match="a confidence between 0.5 and 1, got 95"):
         run("--win", 3, "--lose", 2, "--tie", 1, "--confidence", 95)

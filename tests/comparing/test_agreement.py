@@ -16,12 +16,12 @@ from selma.comparing.agreement import (
     judged_tables,
     model_differences,
 )
-from selma.comparing.comparison import Bootstrap
+from selma.comparing.statistics import Bootstrap
 from selma.core.errors import RecordError
 
 BOOTSTRAP = Bootstrap(resamples=500, confidence=0.95, seed=0)
 ABOUT = {
-    "metric": "dsg", "version": "v", "policy": "official", "unit": "share of questions",
+    "metric": "dsg", "version": "v", "policy": "official", "unit": "percent", "factor": 100.0,
     "benchmark": "b", "preprocessing": "none", "revision": "1",
 }  # fmt: skip
 PROMPTS, QUESTIONS = 60, 5

@@ -7,14 +7,14 @@ import pytest
 
 from selma.comparing.breakdown import (
     overall,
+    power_note,
     prompt_cells,
     prompt_scores,
     question_cells,
     sample_deviation,
     weighted_mean,
-    what_it_tells_apart,
 )
-from selma.comparing.comparison import Bootstrap
+from selma.comparing.statistics import Bootstrap
 
 HOW = Bootstrap(400, 0.95, 0)
 
@@ -95,10 +95,10 @@ def test_the_interval_covers_what_a_bootstrap_over_prompts_gives():
 def test_the_deviation_is_the_samples_and_needs_two_prompts():
     assert sample_deviation(ROWS) == pytest.approx(np.std([0.75, 0, 5 / 6], ddof=1))
     assert sample_deviation(ROWS[:2]) is None
-    assert what_it_tells_apart(ROWS[:2], 1, HOW) is None
+    assert power_note(ROWS[:2], 1, HOW) is None
 
 
 def test_the_standard_error_of_equal_weights_is_the_deviation_over_the_root_of_n():
     rows = [{**one, "weight": 1.0} for one in ROWS]
-    note = what_it_tells_apart(rows, 100, HOW)
+    note = power_note(rows, 100, HOW)
     assert note.standard_error == pytest.approx(100 * sample_deviation(rows) / 3**0.5)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from selma.comparing.multiple import holm
 from selma.comparing.power import (
+    describe_power,
     minimum_detectable_effect,
-    power_note,
     predicted_power,
     prompts_needed,
 )
+from selma.comparing.statistics import holm
 from selma.core.errors import ConfigError
 
 
@@ -47,12 +47,12 @@ def test_one_prompt_less_than_needed_does_not_reach_the_power():
 
 
 def test_the_note_of_one_run_names_its_standard_error_and_what_it_can_tell_apart():
-    note = power_note(25.487441, 1060, alpha=0.05)  # InstructBLIP's DSG scores of SD v2.1
+    note = describe_power(25.487441, 1060, alpha=0.05)  # InstructBLIP's DSG scores of SD v2.1
     assert note.standard_error == pytest.approx(0.7828, abs=1e-4)
     assert note.half_width == pytest.approx(1.96 * note.standard_error, rel=1e-4)
     assert note.from_other_prompts == pytest.approx(math.sqrt(2) * note.from_a_number)
     assert "standard error 0.78 points" in note.sentence("points")
-    assert "2.19 from a fixed number and 3.10 between two models" in note.sentence("points")
+    assert "2.19 to a fixed number and of 3.10 between two models" in note.sentence("points")
 
 
 def test_numbers_out_of_range_are_refused():

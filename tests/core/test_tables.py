@@ -1,5 +1,7 @@
 import json
 import math
+import random
+import resource
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +32,7 @@ def picture(item_id="a", sample=0):
     }
 
 
+NOISE = random.Random(0).randbytes(4000)
 QUESTION = {
     "question_id": 1,
     "question": "is there a cat?",
@@ -131,7 +134,7 @@ def test_the_file_tells_datasets_that_a_column_holds_pictures(path):
         ({"sample": 1.0}, r"column sample: expected an integer, got 1\.0"),
         ({"sample": 2**63}, "column sample: expected a 64-bit integer"),
         ({"details": {}}, r"column details: expected a string, got \{\} \(dict\)"),
-        ({"extra": 1}, "the row must have exactly .*unknown: extra"),
+        ({"extra": 1}, "the row must have exactly item_id, .*, details; .*unknown: extra$"),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused_and_nothing_is_written(path, change, message):
@@ -150,7 +153,16 @@ def test_nested_values_are_checked_too(path):
     wrong = {**QUESTION, "choices": [1]}
     with pytest.raises(RecordError, match=r"row item_id='b': column questions\[\]\.choices\[\]: "):
         write_table(path, "benchmark", [{**ROWS["benchmark"][1], "questions": [wrong]}])
-    with pytest.raises(RecordError, match=r"column image must have exactly bytes, path"):
+    short = {**QUESTION, "answers": "yes"}
+    with pytest.raises(RecordError, match=r"column questions\[\] must have exactly question_id, "):
+        write_table(path, "benchmark", [{**ROWS["benchmark"][1], "questions": [short]}])
+    with pytest.raises(RecordError, match=r"column questions: expected a list, got \(1,\) \(tuple"):
+        write_table(path, "benchmark", [{**ROWS["benchmark"][1], "questions": (1,)}])
+    with pytest.raises(RecordError, match=r"column image: expected a record, got b''"):
+        write_table(path, "samples", [{**picture(), "image": b""}])
+    with pytest.raises(RecordError, match=r"column image\.bytes: expected bytes, got 'x'"):
+        write_table(path, "samples", [{**picture(), "image": {"bytes": "x", "path": None}}])
+    with pytest.raises(RecordError, match=r"column image must have exactly bytes, path; .*: path$"):
         write_table(path, "samples", [{**picture(), "image": {"bytes": b""}}])
 
 
@@ -250,3 +262,59 @@ def test_a_table_that_cannot_be_put_in_place_leaves_nothing_behind(path):
     with pytest.raises(OSError):
         write_table(path, "scores", ROWS["scores"])
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_table_over_two_gibibytes_comes_back(path):
+    pixels = bytes(2**26)
+    rows = ({**picture(f"{n:02d}"), "image": {"bytes": pixels, "path": None}} for n in range(33))
+    write_table(path, "samples", rows)
+    assert path.stat().st_size < 2**20
+    back = read_table(path, "samples")
+    assert [row["item_id"] for row in back] == [f"{n:02d}" for n in range(33)]
+    assert all(row["image"]["bytes"] == pixels for row in back)
+
+
+def test_row_groups_are_bounded_in_rows_and_in_bytes_of_pictures(path, tmp_path):
+    write_table(path, "scores", (score(f"{n:04d}") for n in range(2001)))
+    assert groups_of(path) == [1000, 1000, 1]
+    pixels = bytes(2**25)
+    rows = ({**picture(f"{n}"), "image": {"bytes": pixels, "path": None}} for n in range(5))
+    write_table(tmp_path / "pictures.parquet", "samples", rows)
+    assert groups_of(tmp_path / "pictures.parquet") == [2, 2, 1]
+
+
+def groups_of(path):
+    metadata = pq.read_metadata(path)
+    return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+
+def test_a_write_that_breaks_off_leaves_the_old_table_and_no_part(path):
+    """The process may write files of 1 MiB at most, so the disk is full in the middle."""
+    write_table(path, "samples", ROWS["samples"])
+    before = path.read_bytes()
+    noise = random.Random(0).randbytes(3 * 2**20)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_table(path, "samples", [{**picture(), "image": {"bytes": noise, "path": None}}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_new_table_is_not_there_before_it_is_whole(path):
+    write_table(path, "scores", [score()])
+    inode = path.stat().st_ino
+    write_table(path, "scores", [score(), score("b")])
+    assert path.stat().st_ino != inode
+
+
+def test_a_byte_changed_inside_a_picture_breaks_the_pages_checksum(path):
+    write_table(path, "samples", [{**picture(), "image": {"bytes": NOISE, "path": None}}])
+    data = path.read_bytes()
+    at = data.index(NOISE[1000:1100]) + 50  # zstd keeps noise as it is, so it decodes all the same
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(RecordError, match="checksum verification failed"):
+        read_table(path, "samples")

@@ -4,9 +4,13 @@ import torch
 from selma.core.errors import ConfigError
 from selma.merging.certificate import adapter_product, certify, relative_error
 from selma.merging.factors import LoraFactors
-from selma.merging.methods import absolute_weights, delta_mean, merge_adapters
+from selma.merging.methods import absolute_weights, merge
 
 HALVES = {"a": 0.5, "b": 0.5}
+
+
+def merged_of(experts, weights):
+    return merge(experts, method="delta_mean", weights=weights, scale=1.0)[0]
 
 
 def test_the_relative_error_is_counted_over_all_layers():
@@ -30,7 +34,7 @@ def test_experts_that_cancel_out_are_certified_with_the_absolute_error(factors, 
     expert = factors(seed, out=48, inside=40, rank=8)
     opposite = LoraFactors(expert.lora_a, -expert.lora_b)
     experts = {"a": {"x": expert}, "b": {"x": opposite}}
-    found = certify(merge_adapters(experts, delta_mean, HALVES), experts, HALVES)
+    found = certify(merged_of(experts, HALVES), experts, HALVES)
     assert found["relative_error"] < 1e-6
     assert found["merged_norm"] == pytest.approx(0, abs=1e-4)
     assert found["cosine"]["a"]["b"] == -1

@@ -1,6 +1,7 @@
 """ROUGE-L against rouge-score and by hand."""
 
 import random
+from fractions import Fraction
 
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
@@ -70,6 +71,42 @@ def test_random_texts_score_as_in_rouge_score(longest: int):
     for query in (draw() for _ in range(4)):
         expected = [scorer.score(text, query)["rougeL"].fmeasure for text in texts]
         assert index.scores(query).tolist() == pytest.approx(expected, abs=1e-12)
+
+
+UNUSUAL = [
+    "İSTANBUL ıß", "naïve café", "x²+y³", "a\u0301b", "ﬁne ﬂour", "K\u212a", "1,000.5", "a_b__c",
+    "don\u2019t", "\u00a0a\u2003b\n\tc", "٣ cats", "ＡＢＣ", "-", "", "A" * 300,
+]  # fmt: skip
+
+
+def test_unusual_texts_are_split_and_scored_as_in_rouge_score():
+    scorer = RougeScorer(["rougeL"], use_stemmer=False)
+    index = index_of(*UNUSUAL, " ".join(UNUSUAL))
+    for query in (*UNUSUAL, " ".join(reversed(UNUSUAL))):
+        expected = [
+            scorer.score(text, query)["rougeL"].fmeasure for text in (*UNUSUAL, " ".join(UNUSUAL))
+        ]
+        assert index.scores(query).tolist() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("limit", [Fraction(4, 5), Fraction(2, 3), Fraction(1, 2)])
+def test_whether_a_prompt_is_too_near_is_decided_as_by_rouge_score(limit: Fraction):
+    """Only exactly at the limit may they differ: there rouge-score's own rounding decides."""
+    rng, at_limit, decided = random.Random(7), 0, set()
+    scorer = RougeScorer(["rougeL"], use_stemmer=False)
+    for _ in range(1500):
+        first, second = (rng.choices("abcd", k=rng.randint(1, 12)) for _ in range(2))
+        near = index_of(" ".join(first)).nearest(" ".join(second)).rouge_l > float(limit)
+        theirs = scorer.score(" ".join(first), " ".join(second))["rougeL"].fmeasure
+        common = round(theirs * (len(first) + len(second)) / 2)
+        exact = Fraction(2 * common, len(first) + len(second))
+        assert near == (exact > limit)
+        if exact == limit:
+            at_limit += 1
+        else:
+            assert near == (theirs > float(limit))
+            decided.add(near)
+    assert at_limit > 0 and decided == {True, False}
 
 
 @pytest.mark.parametrize("skill", TRAINED_SKILLS)

@@ -67,6 +67,11 @@ def test_code_fences_are_no_prompts():
     assert parse_reply(f"```text\n1. {RED}\n2. {BLUE}\n```", 2).prompts == (RED, BLUE)
 
 
+def test_thoughts_before_the_list_are_no_prompts():
+    reply = f"<think>\n1. a draft\n2. another\n</think>\n1. {RED}\n2. {BLUE}"
+    assert parse_reply(reply, 2).prompts == (RED, BLUE)
+
+
 def test_a_prompt_said_twice_is_kept_once():
     parsed = parse_reply(f"1. {RED}\n2. A red circle\n3. {BLUE}", 3)
     assert parsed.prompts == (RED, BLUE)

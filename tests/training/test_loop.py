@@ -1,7 +1,9 @@
+import resource
+
 import pytest
 import torch
 
-from selma.core.errors import RecordError
+from selma.core.errors import RecordError, SelmaError
 from selma.training.loop import Checkpointing, one_cycle, train, with_cooldown
 
 
@@ -70,7 +72,7 @@ def test_a_checkpoint_cut_in_half_is_refused_in_one_line(tmp_path):
     run(model(), checkpointing=keep)
     data = keep.path.read_bytes()
     keep.path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(RecordError, match="delete it"):
+    with pytest.raises(RecordError, match="SELMA_FRESH=1 starts the training anew"):
         run(model(), checkpointing=keep)
 
 
@@ -91,15 +93,113 @@ def test_clipping_really_bounds_the_gradient():
     assert moment.item() == pytest.approx(0.1 * 0.5, rel=1e-4)  # (1 − β₁) · clipped gradient
 
 
-def test_a_loss_that_is_not_finite_stops_the_training():
+class Poison(torch.autograd.Function):
+    """Passes its input on unchanged; its gradient is not finite."""
+
+    @staticmethod
+    def forward(ctx, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * float("nan")
+
+
+def poisoned_run(net, poisoned_step, *, steps=20, checkpointing=None, rate=1e-2, **settings):
+    """Train so that one step's gradient is not finite while its loss is."""
+
+    def loss_at(step):
+        inputs = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+        outputs = net(inputs)
+        outputs = Poison.apply(outputs) if step == poisoned_step else outputs
+        return (outputs - inputs.sum(1, keepdim=True)).square().mean()
+
+    return train(
+        dict(net.named_parameters()),
+        loss_at,
+        train_steps=steps,
+        learning_rate_at=lambda step: rate,
+        checkpointing=checkpointing,
+        **settings,
+    )
+
+
+@pytest.mark.parametrize("step", [0, 9, 19])  # the first, one that a checkpoint follows, the last
+def test_a_gradient_that_is_not_finite_stops_the_training_before_its_step(tmp_path, step):
+    keep = Checkpointing(tmp_path / "state.safetensors", 5)
+    net, good, steps = model(), model(), []
+    with pytest.raises(SelmaError) as caught:
+        poisoned_run(net, step, checkpointing=keep, on_step=lambda done, _: steps.append(done))
+    assert type(caught.value) is SelmaError
+    assert str(caught.value) == (
+        f"training step {step}: the norm of the gradient is nan; lower learning_rate (here 0.01) "
+        "or, if it is another, set dtype to float32; the last good checkpoint is kept"
+    )
+    assert steps == list(range(1, step + 1))
+    poisoned_run(good, None, steps=step)
+    for name, tensor in good.state_dict().items():  # the step was not applied
+        assert torch.equal(tensor, net.state_dict()[name])
+
+
+def test_after_a_failed_training_the_checkpoint_is_the_last_good_one_and_a_resume_works(tmp_path):
+    keep = Checkpointing(tmp_path / "state.safetensors", 5)
+    with pytest.raises(SelmaError, match="step 14"):
+        poisoned_run(model(), 14, checkpointing=keep)
+    resumed, whole = model(seed=99), model()
+    state = poisoned_run(resumed, None, checkpointing=keep)  # mended: the step is harmless now
+    poisoned_run(whole, None)
+    assert len(state.losses) == 20
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name])
+
+
+def test_a_far_too_high_learning_rate_is_one_line_and_a_lower_one_mends_it(tmp_path):
+    keep = Checkpointing(tmp_path / "state.safetensors", 5)
+    poisoned_run(model(), None, steps=10, checkpointing=keep)
+    before = keep.path.read_bytes()
+    with pytest.raises(SelmaError, match=r"step 1[01]: the .* is .*learning_rate \(here 1e\+30\)"):
+        poisoned_run(model(), None, checkpointing=keep, rate=1e30)
+    assert keep.path.read_bytes() == before
+    state = poisoned_run(model(), None, checkpointing=keep, rate=1e-3)
+    assert all(parameter.isfinite().all() for parameter in state.parameters.values())
+    assert state.losses[-1] < state.losses[0]
+
+
+@pytest.mark.parametrize(("steps", "every"), [(1, 5), (5, 1)])
+def test_weights_that_are_not_finite_are_neither_returned_nor_kept(tmp_path, steps, every):
+    keep = Checkpointing(tmp_path / "state.safetensors", every)
+    with pytest.raises(SelmaError, match="step 0: the weights after it are not finite"):
+        poisoned_run(model(), None, steps=steps, checkpointing=keep, rate=1e39)
+    assert not keep.path.exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_and_says_what_it_trained_on():
     net = torch.nn.Linear(1, 1)
-    with pytest.raises(FloatingPointError, match="step 0"):
+    with pytest.raises(SelmaError, match=r"training step 1 \(pictures 2, 3\): the loss is -inf; "):
         train(
             dict(net.named_parameters()),
-            lambda step: net.weight.sum() * float("nan"),
+            lambda step: net.weight.sum() * (float("inf") if step == 1 else 1.0),
             train_steps=2,
             learning_rate_at=lambda step: 1e-3,
+            describe_step=lambda step: f"pictures {2 * step}, {2 * step + 1}",
         )
+
+
+def test_a_checkpoint_that_does_not_fit_the_disk_leaves_the_old_one(tmp_path):
+    keep = Checkpointing(tmp_path / "state.safetensors", 5)
+    run(model(), steps=5, checkpointing=keep)
+    before = keep.path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(
+            OSError, match=r"state\.safetensors: the checkpoint cannot be written .*too large"
+        ):
+            run(model(), checkpointing=keep)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert keep.path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [keep.path]
 
 
 def test_one_cycle_rises_to_the_peak_and_falls_to_zero():
