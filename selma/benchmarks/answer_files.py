@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from selma.core.choices import choose
 from selma.core.errors import ConfigError, MissingDataError, RecordError
@@ -22,6 +22,17 @@ Row = Mapping[str, Any]
 REQUIRED = ("item_id", "answer")
 OTHER_TEXTS_MAX = 0.01  # share of answers whose question's wording may differ from the benchmark's
 _CELL_MAX_CHARACTERS = 1 << 24  # runaway generations are long; the csv module's own limit is short
+
+
+class _Given(NamedTuple):
+    """An answer as a published file gives it; `number` is its question's, as text."""
+
+    item_id: str
+    number: str
+    question: str | None
+    raw_answer: str
+    answer: str
+    line: int = 0
 
 
 def read_answers(
@@ -76,19 +87,18 @@ def _read_csv(
     aliases: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     rows = _csv_rows(path)
-    rows = _one_value(
-        rows, "qg_model", metric if len(_values(rows, "qg_model")) > 1 else None, path
-    )
+    several = len(_values(rows, "qg_model")) > 1
+    rows = _one_value(rows, "qg_model", metric if several else None, path)
     rows = _one_value(rows, "t2i_model", t2i_model, path)
     given = [
-        {
-            "item_id": aliases.get(row["item_id"], row["item_id"]),
-            "number": row.get("question_id", ""),
-            "question": row.get("question"),
-            "raw_answer": row["answer"],
-            "answer": row["answer"],
-            "line": row["line"],
-        }
+        _Given(
+            item_id=aliases.get(row["item_id"], row["item_id"]),
+            number=row.get("question_id", ""),
+            question=row.get("question"),
+            raw_answer=row["answer"],
+            answer=row["answer"],
+            line=row["line"],
+        )
         for row in rows
     ]
     return _join(given, benchmark, path)
@@ -165,19 +175,12 @@ def _read_tifa_result(
         ) from error
     ids = {aliases.get(item_id, item_id): item_id for item_id in details}
     given = [
-        {
-            "item_id": row["item_id"],
-            "number": str(question["question_id"]),
-            "question": question["question"],
-            "raw_answer": logs[ids[row["item_id"]], question["question"]][0],
-            "answer": logs[ids[row["item_id"]], question["question"]][1],
-            "line": 0,
-        }
+        _Given(row["item_id"], str(question["question_id"]), text, *logs[ids[row["item_id"]], text])
         for row in benchmark
         for question in row["questions"]
-        if (ids.get(row["item_id"]), question["question"]) in logs
+        if (ids.get(row["item_id"]), text := question["question"]) in logs
     ]
-    asked = {(item["item_id"], item["question"]) for item in given}
+    asked = {(one.item_id, one.question) for one in given}
     extra = sorted(
         (aliases.get(i, i), text) for i, text in logs if (aliases.get(i, i), text) not in asked
     )
@@ -192,79 +195,70 @@ def _read_tifa_result(
 _READERS = {"parquet": _read_parquet, "csv": _read_csv, "json": _read_tifa_result}
 
 
-def _join(given: Sequence[Row], benchmark: Sequence[Row], path: Path) -> list[dict[str, Any]]:
-    """Give each answer the id of its question: the one with its number and text, or its text."""
+def _join(given: Sequence[_Given], benchmark: Sequence[Row], path: Path) -> list[dict[str, Any]]:
+    """Find each answer's question: the one with its number and text, or with its text."""
     questions = {row["item_id"]: row["questions"] for row in benchmark}
     sources = {row["source"] for row in benchmark}
-    revision = "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest()
+    known = {
+        "sample": 0,
+        "judge": path.stem,
+        "revision": "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": "",
+    }
     taken: dict[tuple[str, int], str] = {}
     reworded = repeated = elsewhere = 0
     rows = []
-    for item in given:
-        item_id = item["item_id"]
-        if item_id not in questions:
-            if item_id.rpartition("_")[0] not in sources:
+    for one in given:
+        if one.item_id not in questions:
+            if one.item_id.rpartition("_")[0] not in sources:
                 elsewhere += 1
                 continue
             raise RecordError(
-                f"{path}: line {item['line']}: item {item_id!r} is not in the benchmark; answers "
+                f"{path}: line {one.line}: item {one.item_id!r} is not in the benchmark; answers "
                 "and benchmark must be of one version"
             )
-        number, same_text = _question_id(item, questions[item_id], taken, path)
-        if taken.get((item_id, number)) == item["answer"]:
+        number, same_text = _question_id(one, questions[one.item_id], taken, path)
+        if taken.get((one.item_id, number)) == one.answer:
             repeated += 1
             continue
         reworded += not same_text
-        taken[item_id, number] = item["answer"]
-        rows.append(
-            {
-                "item_id": item_id,
-                "sample": 0,
-                "question_id": number,
-                "judge": path.stem,
-                "revision": revision,
-                "sha256": "",
-                "raw_answer": item["raw_answer"],
-                "answer": item["answer"],
-            }
-        )
+        taken[one.item_id, number] = one.answer
+        answer = {name: getattr(one, name) for name in ("item_id", "raw_answer", "answer")}
+        rows.append({**known, **answer, "question_id": number})
     if reworded > OTHER_TEXTS_MAX * len(rows):
         raise RecordError(
             f"{path}: {reworded} of {len(rows)} answers belong to a question with another wording "
             "than the benchmark's; answers and benchmark must be of one version"
         )
-    if elsewhere:
-        logger.warning("%s: %d answers are about items of other sources", path, elsewhere)
-    if repeated:
-        logger.warning("%s: %d answers stand there twice, alike", path, repeated)
-    if reworded:
-        logger.warning(
-            "%s: %d questions are worded otherwise than in the benchmark", path, reworded
-        )
+    for count, words in (
+        (elsewhere, "answers are about items of other sources"),
+        (repeated, "answers stand there twice, alike"),
+        (reworded, "questions are worded otherwise than in the benchmark"),
+    ):
+        if count:
+            logger.warning("%s: %d %s", path, count, words)
     return rows
 
 
 def _question_id(
-    item: Row, questions: Sequence[Row], taken: Mapping[tuple[str, int], str], path: Path
+    given: _Given, questions: Sequence[Row], taken: Mapping[tuple[str, int], str], path: Path
 ) -> tuple[int, bool]:
     """Find an answer's question, and tell whether the wording is the same."""
-    item_id = item["item_id"]
+    item_id, text = given.item_id, given.question
     by_id = {question["question_id"]: question for question in questions}
-    whole = re.fullmatch(r"\s*(\d+)(?:\.0+)?\s*", item["number"])  # pandas writes 1 as 1.0
+    whole = re.fullmatch(r"\s*(\d+)(?:\.0+)?\s*", given.number)  # pandas writes 1 as 1.0
     number = int(whole[1]) if whole else None
-    text = item["question"]
-    free = [q for q in questions if (item_id, q["question_id"]) not in taken]
     if number in by_id and (text is None or _plain(by_id[number]["question"]) == _plain(text)):
         found, same = number, True
     else:
+        free = [q for q in questions if (item_id, q["question_id"]) not in taken]
         worded = [q["question_id"] for q in free if _plain(q["question"]) == _plain(text or "")]
         found, same = (worded[0], True) if worded else (number, False)
-    again = (item_id, found) in taken and taken[item_id, found or 0] != item["answer"]
+    again = (item_id, found) in taken and taken[item_id, found or 0] != given.answer
     if found is None or found not in by_id or again:
         raise RecordError(
-            f"{path}: line {item['line']}: item {item_id!r}: question {item['number']!r} "
-            f"({text!r}) is not in the benchmark or answered twice; its questions are "
-            f"{sorted(by_id)}"
+            f"{path}: line {given.line}: item {item_id!r}: question {given.number!r} ({text!r}) is "
+            f"not in the benchmark or answered twice; its questions are {sorted(by_id)}"
         )
     return found, same
 

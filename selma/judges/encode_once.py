@@ -49,17 +49,10 @@ class EncodeOnceJudge(Generic[Seen, Read]):
         pictures: Sequence[NDArray[np.uint8]],
         questions: Sequence[Sequence[Question]],
     ) -> list[list[str]]:
-        """Answer each question of each picture.
+        """Answer each question of each picture; see `Judge`.
 
         Pictures are encoded one by one, so that what a model sees in one does not depend on the
-        others.
-
-        Args:
-            pictures: N pictures, each (H, W, 3) uint8.
-            questions: for each picture, what is asked about it.
-
-        Raises:
-            RecordError: a question is too long for the model.
+        others. A question that is too long for the model is a RecordError.
         """
         import torch
 

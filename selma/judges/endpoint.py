@@ -45,13 +45,7 @@ _HINTS = {
 
 @dataclass
 class Usage:
-    """What was asked of the server, replies that were kept from before not counted.
-
-    Attributes:
-        requests: that were answered.
-        prompt_tokens: read by the model, the pictures' included, as the server counts them.
-        reply_tokens: written by the model.
-    """
+    """What was answered, and tokens read and written as the server counts them; kept ones apart."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -113,15 +107,12 @@ class EndpointJudge:
         Requests go out in parallel. A failure lets those under way finish and sends no more; each
         reply is kept as soon as it is there.
 
-        Args:
-            pictures: N pictures, each (H, W, 3) uint8.
-            questions: for each picture, what is asked about it.
-
         Raises:
             BackendError: the server refused or failed every try; or a reply is empty, filtered or
                 cut off, none of which is an answer.
         """
-        rows, urls = [], {}
+        rows: list[list[_Asked]] = []
+        urls: dict[_Asked, str] = {}
         for picture, asked in zip(pictures, questions, strict=True):
             sha256 = hashlib.sha256(str(picture.shape).encode() + picture.tobytes()).hexdigest()
             row = [_Asked(sha256, self._template(question)) for question in asked]

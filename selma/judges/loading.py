@@ -129,10 +129,6 @@ def describe_judge(about: Mapping[str, Any], settings: JudgeSettings) -> dict[st
     """Say what decides a model's answers, the same wherever its folder lies.
 
     A model on disk is named by its folder's name and by its weights' content.
-
-    Args:
-        about: what the judge says of itself.
-        settings: it was loaded with.
     """
     from selma.core.fingerprints import weights_revision
 
@@ -143,10 +139,5 @@ def describe_judge(about: Mapping[str, Any], settings: JudgeSettings) -> dict[st
 
 
 def judge_title(name: str, about: Mapping[str, Any]) -> str:
-    """Name a judge for people and score tables: its kind and its model, "endpoint gpt-4o".
-
-    Args:
-        name: a key of `JUDGES`.
-        about: of `describe_judge`.
-    """
+    """Name a judge of `JUDGES`, as `describe_judge` describes it, with its model."""
     return f"{name} {about.get('path') or ''}".rstrip()

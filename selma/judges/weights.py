@@ -168,13 +168,7 @@ def load_model(model_class: Any, settings: JudgeSettings) -> Any:
 def load_tokenizer(
     settings: JudgeSettings, vocab_size: int, *, padding_side: str, subfolder: str = ""
 ) -> Any:
-    """Read a tokenizer.
-
-    Args:
-        settings: where it lies.
-        vocab_size: rows of the embedding that it feeds.
-        padding_side: "left" or "right".
-        subfolder: of the model's folder.
+    """Read a tokenizer that feeds an embedding of `vocab_size` rows.
 
     Raises:
         RecordError: it is missing or damaged, or of another model.
@@ -196,11 +190,7 @@ def load_tokenizer(
 
 
 def load_image_processor(settings: JudgeSettings) -> Any:
-    """Read how pictures become pixels; Pillow does it.
-
-    Raises:
-        RecordError: it is missing or damaged, or cannot be done with Pillow.
-    """
+    """Read how pictures become pixels; what Pillow cannot do is refused."""
     from transformers import AutoImageProcessor
     from transformers.image_processing_backends import PilBackend
 
@@ -240,14 +230,8 @@ def tokenize(
 ) -> Any:
     """Tokenize N texts: input_ids and attention_mask, (N, T) each, padded to the longest.
 
-    Args:
-        tokenizer: of `load_tokenizer`.
-        texts: never cut.
-        max_tokens: as many as the model has positions for; None if it sets no limit.
-        device: where the tensors shall be.
-
     Raises:
-        RecordError: a text has more tokens.
+        RecordError: a text has more tokens than the model reads; None sets no limit.
     """
     tokens = tokenizer(
         list(texts), padding=True, return_tensors="pt", return_token_type_ids=False
@@ -289,11 +273,7 @@ def describe(
 
 
 def library_versions(names: Sequence[str]) -> dict[str, str]:
-    """Look up the installed version of each package.
-
-    Raises:
-        MissingDependencyError: one is not installed.
-    """
+    """Look up the installed versions; a package that is not there is a MissingDependencyError."""
     try:
         return {name: version(name) for name in names}
     except PackageNotFoundError as error:

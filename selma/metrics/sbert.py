@@ -43,11 +43,7 @@ class SbertMapper:
         """Return the choice that equals the answer, letter by letter, or is nearest in meaning.
 
         Nearest is the highest dot product of the embeddings; of equals the first. So no answer is
-        wrong for its words alone: "0" may be taken for "1".
-
-        Args:
-            answer: any text.
-            choices: what can be chosen; none means yes and no.
+        wrong for its words alone: "0" may be taken for "1". No choices means yes and no.
         """
         among = tuple(choices) or _YES_NO
         if answer in among:

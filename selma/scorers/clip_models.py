@@ -36,12 +36,7 @@ class Scorer:
 
 
 def load_clip(directory: Path, device: str) -> "CLIPModel":
-    """Read a CLIP in transformers' layout as float32, ready to score.
-
-    Raises:
-        ConfigError: the device is unknown or not there.
-        RecordError: config.json and weights do not fit each other.
-    """
+    """Read a CLIP in transformers' layout as float32, ready to score; raises as `load_hps`."""
     import torch
     from transformers import CLIPModel
 

@@ -73,19 +73,15 @@ def load_clipscore(directory: Path, variant: str, *, device: str = "cpu") -> Sco
         variant: a key of `CLIPSCORES`.
         device: "cpu" or "cuda".
 
-    Raises:
-        ConfigError: there is no such variant or device.
-        MissingDataError: a file is not there.
-        RecordError: the files do not fit each other.
+    Raises: as `load_hps`.
     """
     from selma.scorers.pixels import read_image_settings
 
     chosen = choose("CLIPScore variant", variant, CLIPSCORES)
     settings = replace(read_image_settings(directory), resize=chosen.resize)
-    clip = load_clip(directory, device)
     return clip_scorer(
         directory,
-        clip,
+        load_clip(directory, device),
         settings,
         version=variant,
         unit=chosen.unit,

@@ -42,13 +42,7 @@ class StyleScore:
 
 @dataclass(frozen=True)
 class BenchmarkScore:
-    """What the benchmark reports for a model.
-
-    Attributes:
-        styles: one for each of `STYLES`.
-        mean: of all pictures of all styles, reported as the average.
-        pictures: how many were scored.
-    """
+    """What the benchmark reports for a model: its average is the mean of all pictures."""
 
     styles: Mapping[str, StyleScore]
     mean: float
@@ -56,11 +50,7 @@ class BenchmarkScore:
 
 
 def picture_path(style: str, index: int) -> str:
-    """Name the picture for a prompt, below the model's folder.
-
-    Args:
-        style: one of `STYLES`.
-        index: the prompt's position in its style, from 0.
+    """Name the picture for a style's prompt, counted from 0, below the model's folder.
 
     Raises:
         RecordError: there is no such prompt.
@@ -97,16 +87,7 @@ def benchmark_score(
 
 
 def style_score(scores: NDArray[np.float64], style: str, *, partial: bool = False) -> StyleScore:
-    """Aggregate the scores of one style.
-
-    Args:
-        scores: one a prompt (800,); NaN where there is no picture.
-        style: its name, for the message.
-        partial: whether pictures may be missing; chunks without any are left out then.
-
-    Raises:
-        RecordError: there is another number of prompts, or pictures are missing.
-    """
+    """Aggregate the scores of one style, as `benchmark_score`; chunks without any are left out."""
     if scores.shape != (PICTURES_PER_STYLE,):
         raise RecordError(
             f"HPS benchmark: {style} has scores of shape {scores.shape}, expected "

@@ -39,12 +39,7 @@ LIBRARIES = ("numpy", "pillow", "tokenizers", "torch", "transformers")
 class Origin:
     """What a converted model was made from; kept beside it in `ORIGIN_FILE`.
 
-    Attributes:
-        metric: a key of `SCORERS`.
-        version: of the metric.
-        source_file: name of the checkpoint.
-        source_sha256: of its bytes.
-        resize: a key of `pixels.RESIZES`, what the model's authors did.
+    `metric` is a key of `SCORERS`, `resize` one of `pixels.RESIZES`: what the authors did.
     """
 
     metric: str
@@ -83,10 +78,7 @@ def write_origin(origin: Origin, directory: Path) -> None:
 def load_pickscore(directory: Path, version: str, *, device: str = "cpu") -> Scorer:
     """Load a CLIP that scores exp(logit_scale) · cosine, the scale read from the weights.
 
-    Raises:
-        ConfigError: the device is unknown or not there.
-        MissingDataError: a file is not there.
-        RecordError: the files do not fit each other, or are of another metric.
+    Raises: as `load_hps`.
     """
     settings, _ = _settings_and_origin(directory, "pickscore")
     clip = load_clip(directory, device)
@@ -118,7 +110,7 @@ def load_hps(
     Raises:
         ConfigError: version or device is unknown, or Pillow shall not antialias.
         MissingDataError: a file is not there.
-        RecordError: the folder holds another version, or its files do not fit each other.
+        RecordError: the folder holds another version or metric, or its files do not fit each other.
     """
     choose_name("HPS version", version, (*HPS_VERSIONS, POCKET_VERSION))
     settings, origin = _settings_and_origin(directory, "hps")
@@ -155,10 +147,7 @@ def load_hps(
 def load_imagereward(directory: Path, version: str, *, device: str = "cpu") -> Scorer:
     """Load a reward model (see `image_reward`) that scores (raw − mean) / standard deviation.
 
-    Raises:
-        ConfigError: the device is unknown or not there.
-        MissingDataError: a file is not there.
-        RecordError: the files do not fit each other, or are of another metric.
+    Raises: as `load_hps`.
     """
     from selma.scorers import image_reward
 
@@ -210,8 +199,8 @@ def score_samples(
     Args:
         samples: rows of a samples table.
         scorer: the preference model.
-        metric: kept in what is said about the scores.
-        judge: names the scorer's weights; kept as well.
+        metric: kept in what is said about the scores, as `judge`, which names the weights.
+        judge: see `metric`.
         sources: item id → where the prompt comes from.
         batch_size: pictures at a time.
         advance: gets the number of pictures done.
@@ -264,7 +253,6 @@ def score_samples(
 
 
 def _settings_and_origin(directory: Path, metric: str) -> tuple["ImageSettings", Origin | None]:
-    """Read how pictures are prepared and what the folder was made from."""
     from selma.scorers.pixels import read_image_settings
 
     settings, origin = read_image_settings(directory), read_origin(directory, metric)
@@ -272,7 +260,6 @@ def _settings_and_origin(directory: Path, metric: str) -> tuple["ImageSettings",
 
 
 def _checkpoint(origin: Origin | None) -> dict[str, str]:
-    """Name what a converted model was made from."""
     if origin is None:
         return {}
     return {"checkpoint": f"{origin.source_file}, sha256:{origin.source_sha256}"}

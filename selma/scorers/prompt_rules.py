@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 
-_STRAIGHT = str.maketrans(
-    {**dict.fromkeys("\u02bc\u2018\u2019\u201a\u201b", "'"), **dict.fromkeys("“”„‟", '"')}
-)
+_STRAIGHT = str.maketrans("\u02bc\u2018\u2019\u201a\u201b“”„‟", "'" * 5 + '"' * 4)
 
 
 @dataclass(frozen=True)
@@ -69,10 +67,6 @@ def _keep_end(ids: list[int], max_tokens: int) -> list[int]:
     return ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]]
 
 
-def _drop_end(ids: list[int], max_tokens: int) -> list[int]:
-    return ids[:max_tokens]
-
-
 PROMPT_RULES: dict[str, PromptRule] = {
     "open_clip": PromptRule(
         "prompts cleaned as by open_clip, the end kept when cut, padded with 0, causal mask alone",
@@ -85,7 +79,7 @@ PROMPT_RULES: dict[str, PromptRule] = {
     "torchmetrics": PromptRule(
         "prompts as given, the end lost when cut, padded by the tokenizer, padding masked",
         str,
-        _drop_end,
+        lambda ids, max_tokens: ids[:max_tokens],
         pad_id=None,
         masked=True,
     ),
@@ -100,7 +94,6 @@ PROMPT_RULES: dict[str, PromptRule] = {
 
 
 def describe_prompts(prompt_rule: str, prefix: str, max_tokens: int) -> str:
-    """Say in words how prompts are prepared."""
     words = choose("prompt rule", prompt_rule, PROMPT_RULES).words
     return f"{words}, at most {max_tokens} tokens" + (f", prefix {prefix!r}" if prefix else "")
 

@@ -112,11 +112,7 @@ class ChatModel:
         return self._share(seen, texts)
 
     def generate(self, inputs: Mapping[str, Any], **options: Any) -> Any:
-        """Call the model's `generate`.
-
-        Args:
-            inputs: of `inputs`.
-            options: change the model's generation_config for this call.
+        """Call the model's `generate`; options change its generation_config for this call.
 
         Raises:
             RecordError: prompt and reply are longer than the model reads.

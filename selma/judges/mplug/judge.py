@@ -55,16 +55,9 @@ CONFIG_DEFAULTS = {
     "clip_vision_patch_size": 14,
 }
 BERT_FIELDS = (
-    "hidden_act",
-    "hidden_size",
-    "intermediate_size",
-    "layer_norm_eps",
-    "max_position_embeddings",
-    "num_attention_heads",
-    "pad_token_id",
-    "type_vocab_size",
-    "vocab_size",
-)
+    "hidden_act", "hidden_size", "intermediate_size", "layer_norm_eps", "max_position_embeddings",
+    "num_attention_heads", "pad_token_id", "type_vocab_size", "vocab_size",
+)  # fmt: skip
 # In the released layout, but nothing that answers a question reads it.
 TRAINING_ONLY = re.compile(
     r"(visual_encoder|text_encoder|fusion_encoder|text_decoder|visn_fc|visn_layer_norm)_m\..+"

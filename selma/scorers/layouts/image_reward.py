@@ -24,19 +24,13 @@ ADDED_TOKENS = ("[DEC]", "[ENC]")  # to bert-base-uncased; they fill the vocabul
 _HEAD = (0, 2, 4, 6, 7)  # places of the linear layers between dropouts; the last has none before it
 _UNUSED = ("vision_proj", "text_proj")  # of BLIP's contrastive loss
 _POSITION_IDS = "text_encoder.embeddings.position_ids"  # a buffer: 0, 1, 2, …
+_NUMBER = (int, float)
 _TEXT_SETTINGS: dict[str, type | tuple[type, ...]] = {
-    "attention_probs_dropout_prob": (int, float),
-    "hidden_act": str,
-    "hidden_dropout_prob": (int, float),
-    "hidden_size": int,
-    "intermediate_size": int,
-    "layer_norm_eps": (int, float),
-    "max_position_embeddings": int,
-    "num_attention_heads": int,
-    "num_hidden_layers": int,
-    "pad_token_id": int,
-    "vocab_size": int,
-}
+    "attention_probs_dropout_prob": _NUMBER, "hidden_act": str, "hidden_dropout_prob": _NUMBER,
+    "hidden_size": int, "intermediate_size": int, "layer_norm_eps": _NUMBER,
+    "max_position_embeddings": int, "num_attention_heads": int, "num_hidden_layers": int,
+    "pad_token_id": int, "vocab_size": int,
+}  # fmt: skip
 
 
 def to_reward_model(

@@ -1,5 +1,6 @@
 """What a checkpoint's tensors tell, and whether they are exactly those that a model needs."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ def square_of(positions: int, where: str) -> int:
     Raises:
         RecordError: there is no such square.
     """
-    edge = round((positions - 1) ** 0.5)
+    edge = math.isqrt(positions - 1)
     if edge * edge + 1 != positions:
         raise RecordError(
             f"{where}: the vision tower has {positions} positions, expected a square of patches "
