@@ -161,7 +161,8 @@ def _score_answers(
         about |= {"t2i_model": t2i_model}
         if out is not None:
             write_table(out, "scores", rows, about)
-        tables, extra = {}, {}
+        tables: details.Tables = {}
+        extra: dict[str, Any] = {}
         if as_json or len(settings) == 1:
             tables, extra = details.answer_details(metric, rows, answers, benchmark, how)
         results.append(result_of(Scored(rows, about, tables, {name: spoilt}, extra), how))
