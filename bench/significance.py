@@ -131,6 +131,16 @@ def print_speed() -> None:
         )  # fmt: skip
         return tuple(found.confidence_interval)
 
+    weights = 1.0 + np.arange(PROMPTS) % 9
+
+    def weighted_interval() -> tuple[float, float]:
+        found = stats.bootstrap(
+            (first, weights), lambda v, w, axis: (v * w).sum(axis) / w.sum(axis), paired=True,
+            method="percentile", confidence_level=how.confidence, rng=np.random.default_rng(0),
+            **common,
+        )  # fmt: skip
+        return tuple(found.confidence_interval)
+
     def sign_flips() -> float:
         found = stats.permutation_test(
             (first - second,), np.mean, permutation_type="samples", vectorized=True,
@@ -144,12 +154,14 @@ def print_speed() -> None:
     for name, mine, other, numbers in (
         ("interval of a mean", lambda: estimate_mean(first, ones, how), interval,
          f"[{ours.low:.2f}, {ours.high:.2f}] and [{theirs[0]:.2f}, {theirs[1]:.2f}]"),
+        ("interval of a weighted mean", lambda: estimate_mean(first, weights, how),
+         weighted_interval, ""),
         ("paired difference: interval and sign flips; SciPy: sign flips",
          lambda: compare_paired(first, second, ones, how), sign_flips,
          f"p = {pair.p_value:.4f} and {sign_flips():.4f}"),
     ):  # fmt: skip
         fast, slow = best_time(mine), best_time(other)
-        print(f"  {name} {fast:.3f}, {slow:.3f} (ratio {slow / fast:.1f}); {numbers}")
+        print(f"  {name} {fast:.3f}, {slow:.3f} (ratio {slow / fast:.1f}) {numbers}")
 
 
 def main() -> None:
