@@ -50,7 +50,8 @@ def test_answers_of_a_model_on_disk_are_kept_with_all_that_decides_them(folder, 
     tiny.write_blip_vqa(folder / "blip")
     result = score(
         capsys, "dsg", "--judge", "blip-vqa", "--judge-path", str(folder / "blip"),
-        "--answers", "answers.parquet", "--max-new-tokens", "4", "--beams", "2", "--no-answer-max", "1",
+        "--answers", "answers.parquet", "--max-new-tokens", "4", "--beams", "2",
+        "--no-answer-max", "1",
     )  # fmt: skip
     assert (result["judge"], result["judge_settings"]["path"]) == ("blip-vqa blip", "blip")
     assert result["revision"].startswith("sha256:") and str(folder) not in json.dumps(result)

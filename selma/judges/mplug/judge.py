@@ -30,7 +30,7 @@ from PIL import Image
 
 from selma.core.choices import choose_name
 from selma.core.errors import ConfigError, MissingDependencyError, RecordError, one_line
-from selma.judges.protocol import Judge, JudgeSettings, Question
+from selma.judges.protocol import Judge, JudgeSettings, Pictures, Question, Questions
 from selma.judges.templates import TEMPLATES
 from selma.judges.weights import DTYPES, library_versions
 
@@ -124,11 +124,7 @@ class MplugJudge:
             ),
         }
 
-    def __call__(
-        self,
-        pictures: Sequence[NDArray[np.uint8]],
-        questions: Sequence[Sequence[Question]],
-    ) -> list[list[str]]:
+    def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
         """Answer the questions of each picture, which is encoded once.
 
         Raises:
