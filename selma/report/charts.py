@@ -1,53 +1,71 @@
-"""Charts as inline SVG: no scripts, no fonts, colours from the page's CSS classes."""
+"""Where the marks of a chart stand; `templates/charts.html.j2` draws them as inline SVG."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
-Curve = Sequence[tuple[int, float]]
+from selma.report.content import Curve
+from selma.report.numbers import plain
+
 WIDTH = 440  # of a chart, in CSS pixels at its natural size: readable on a phone
-LABELS = 112  # width of the column of row labels
-ROW = 15  # height of one bar
-GAP = 12  # between groups of bars
-AXIS = 26  # height of the axis below
+LABELS, RIGHT = 112, 16  # width of the column of row labels, and of the margin
+ROW, GAP, AXIS = 15, 12, 26  # height of a mark's row, between groups, of the axis below
+CURVE = (220, 120, 44, 8)  # of a loss curve: width, height of the axis, left and top margin
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A value with its interval; `kind` is a CSS class and the name in the tooltip."""
+    """A value with its interval.
 
-    kind: str
+    Attributes:
+        style: CSS classes.
+        tip: the tooltip.
+    """
+
+    style: str
+    tip: str
     value: float
     low: float
     high: float
 
 
-def bar_chart(title: str, groups: Mapping[str, Sequence[Mark]], digits: int) -> str:
-    """Draw bars from 0 with whiskers, a group per row label.
+@dataclass(frozen=True)
+class PlacedMark:
+    """A mark in SVG coordinates; `start` is where its bar begins, None for a point."""
 
-    Args:
-        title: read out by screen readers.
-        groups: row label → its bars.
-        digits: decimals of a tooltip's numbers.
+    mark: Mark
+    y: float
+    x: float
+    low: float
+    high: float
+    start: float | None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What the template draws.
+
+    Attributes:
+        ticks: (x, text) of the axis.
+        zero: x of the line at 0, None if the axis does not hold it.
+        labels: (y, text) of the groups.
+        bottom: y of the axis.
     """
-    marks = [mark for group in groups.values() for mark in group]
-    scale = _Scale(0.0, max((mark.high for mark in marks), default=1.0))
-    return _rows(title, groups, scale, digits, bars=True)
+
+    ticks: Sequence[tuple[float, str]]
+    zero: float | None
+    labels: Sequence[tuple[float, str]]
+    marks: Sequence[PlacedMark]
+    bottom: float
+    width: int = WIDTH
+
+    @property
+    def height(self) -> float:
+        """With the axis."""
+        return self.bottom + AXIS
 
 
-def interval_chart(
-    title: str, groups: Mapping[str, Sequence[Mark]], digits: int, *, zero: bool
-) -> str:
-    """Draw points with whiskers; with `zero` the axis holds 0 and a line marks it."""
-    marks = [mark for group in groups.values() for mark in group]
-    low = min((mark.low for mark in marks), default=0.0)
-    high = max((mark.high for mark in marks), default=1.0)
-    scale = _Scale(min(low, 0.0), max(high, 0.0)) if zero else _Scale(low, high)
-    return _rows(title, groups, scale, digits, bars=False)
-
-
-class _Scale:
+class Scale:
     """Maps values to x positions; the ends are moved out to round numbers."""
 
     def __init__(self, low: float, high: float) -> None:
@@ -59,94 +77,76 @@ class _Scale:
         self.last = max(math.ceil(high / self.step - 1e-9), self.first + 1)
 
     def x(self, value: float) -> float:
+        """Place a value."""
         share = (value / self.step - self.first) / (self.last - self.first)
-        return LABELS + share * (WIDTH - LABELS - 16)
+        return LABELS + share * (WIDTH - LABELS - RIGHT)
 
     def ticks(self) -> list[tuple[float, str]]:
+        """Place the round numbers."""
         digits = max(0, -math.floor(math.log10(self.step) + 1e-9))
         digits += self.step * 10**digits % 1 > 1e-9
         values = [number * self.step for number in range(self.first, self.last + 1)]
-        return [(self.x(value), f"{value:.{digits}f}".replace("-", "−")) for value in values]
+        return [(self.x(value), plain(value, digits)) for value in values]
 
 
-def _rows(
-    title: str, groups: Mapping[str, Sequence[Mark]], scale: _Scale, digits: int, *, bars: bool
-) -> str:
-    y, parts = 4.0, []
-    for label, marks in groups.items():
-        middle = y + ROW * len(marks) / 2
-        parts.append(
-            f'<text class="label" x="{LABELS - 10}" y="{middle + 4:.1f}" '
-            f'text-anchor="end">{escape(label)}</text>'
-        )
-        for mark in marks:
-            parts.append(_mark(mark, scale, y, digits, bars=bars))
-            y += ROW
-        y += GAP
-    bottom = y - GAP / 2
-    axis = [_tick(x, text, bottom) for x, text in scale.ticks()]
-    if scale.first <= 0 <= scale.last:
-        x = scale.x(0)
-        axis.append(f'<line class="zero" x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{bottom:.1f}"/>')
-    return _svg(title, WIDTH, bottom + AXIS, [*axis, *parts])
-
-
-def _mark(mark: Mark, scale: _Scale, y: float, digits: int, *, bars: bool) -> str:
-    middle, x = y + ROW / 2, scale.x(mark.value)
-    low, high = scale.x(mark.low), scale.x(mark.high)
-    tip = f"{mark.kind}: {mark.value:.{digits}f} ({mark.low:.{digits}f} to {mark.high:.{digits}f})"
-    if bars:
-        start = scale.x(0)
-        shape = (
-            f'<rect class="bar {escape(mark.kind)}" x="{start:.1f}" y="{y + 1:.1f}" '
-            f'width="{max(x - start, 0):.1f}" height="{ROW - 2}" rx="2"/>'
-        )
-    else:
-        shape = f'<circle class="{escape(mark.kind)}" cx="{x:.1f}" cy="{middle:.1f}" r="4.5"/>'
-    whisker = f'x1="{low:.1f}" y1="{middle:.1f}" x2="{high:.1f}" y2="{middle:.1f}"'
-    kind = "whisker" if bars else f"whisker {escape(mark.kind)}"
-    return f'<g><title>{escape(tip)}</title>{shape}<line class="{kind}" {whisker}/></g>'
-
-
-def _tick(x: float, text: str, bottom: float) -> str:
-    return (
-        f'<line class="grid" x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{bottom:.1f}"/>'
-        f'<text class="tick" x="{x:.1f}" y="{bottom + 16:.1f}" text-anchor="middle">'
-        f"{escape(text)}</text>"
-    )
-
-
-def line_chart(title: str, curve: Curve, limits: tuple[float, float]) -> str:
-    """Draw one loss curve.
+def chart(
+    groups: Mapping[str, Sequence[Mark]], rows: int, *, bars: bool = False, zero: bool = False
+) -> Chart:
+    """Place a group of marks per row label, below each other.
 
     Args:
-        title: read out by screen readers.
-        curve: (step, loss) with at least one point, steps ascending.
-        limits: lowest and highest loss of the axis, shared by charts that are compared.
+        groups: row label → its marks, at least one in all.
+        rows: that a group takes; fewer marks stand in its middle.
+        bars: bars from 0; else points.
+        zero: the axis holds 0, as it always does for bars.
     """
-    width, height, left, top = 220, 120, 44, 8
-    low, high = limits
-    span = (high - low) or 1.0
-    last = curve[-1][0]
-
-    def place(step: int, loss: float) -> str:
-        x = left + step / last * (width - left - 8)
-        return f"{x:.1f},{top + (high - loss) / span * (height - top):.1f}"
-
-    points = " ".join(place(step, loss) for step, loss in curve)
-    parts = [
-        f'<line class="grid" x1="{left}" y1="{y}" x2="{width - 8}" y2="{y}"/>'
-        f'<text class="tick" x="{left - 6}" y="{y + 4}" text-anchor="end">{value:.3f}</text>'
-        for y, value in ((top, high), (height, low))
-    ]
-    parts.append(f'<polyline class="curve" points="{points}"/>')
-    corner = f'x="{width - 8}" y="{height + 17}" text-anchor="end"'
-    parts.append(f'<text class="tick" {corner}>{last} steps</text>')
-    return _svg(title, width, height + AXIS, parts)
+    marks = [mark for group in groups.values() for mark in group]
+    ends = [*(mark.low for mark in marks), *(mark.high for mark in marks)]
+    scale = Scale(*_limits([*ends, 0.0] if bars or zero else ends))
+    start = scale.x(0) if bars else None
+    top, labels, placed = 4.0, [], []
+    for label, group in groups.items():
+        middle = top + ROW * rows / 2
+        labels.append((middle + 4, label))
+        for place, mark in enumerate(group):
+            y = middle + ROW * (place - len(group) / 2)
+            x, low, high = (scale.x(value) for value in (mark.value, mark.low, mark.high))
+            placed.append(PlacedMark(mark, y, x, low, high, start))
+        top += ROW * rows + GAP
+    origin = scale.x(0) if scale.first <= 0 <= scale.last else None
+    return Chart(scale.ticks(), origin, labels, placed, top - GAP / 2)
 
 
-def _svg(title: str, width: float, height: float, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" width="{width:.0f}">'
-        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
-    )
+def _limits(values: Iterable[float]) -> tuple[float, float]:
+    ordered = sorted(values)
+    return ordered[0], ordered[-1]
+
+
+@dataclass(frozen=True)
+class CurveChart:
+    """A loss curve as the points of an SVG polyline, and its axes' ends."""
+
+    name: str
+    points: str
+    low: float
+    high: float
+    steps: int
+
+
+def curve_charts(curves: Mapping[str, Curve]) -> list[CurveChart]:
+    """Place loss curves, all on one scale of losses; those without points are left out."""
+    shown = {name: curve for name, curve in curves.items() if curve}
+    if not shown:
+        return []
+    low, high = _limits(loss for curve in shown.values() for _, loss in curve)
+    width, height, left, top = CURVE
+    charts = []
+    for name, curve in shown.items():
+        last = curve[-1][0]
+        points = " ".join(
+            f"{left + step / (last or 1) * (width - left - 8):.1f},"
+            f"{top + (high - loss) / ((high - low) or 1) * (height - top):.1f}"
+            for step, loss in curve
+        )
+        charts.append(CurveChart(name, points, low, high, last))
+    return charts
