@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from selma.core.errors import RecordError
-from selma.report.charts import Chart, Mark, chart, curve_charts
+from selma.report.charts import Chart, Mark, curve_points
 from selma.report.content import Content
 from selma.report.examples import OUTCOMES, Verdict
 from selma.report.numbers import ALL_SKILLS, Record, Results, digits_of, interval, plain, signed
@@ -64,7 +64,8 @@ def render_page(content: Content) -> str:
         tones=TONES,
         palette_rows=rows,
         charts=[_skill_charts(results, measure, content.skills) for measure in results.measures],
-        curves=curve_charts(content.curves),
+        curves={name: list(curve) for name, curve in content.curves.items() if curve},
+        points=curve_points,
         gallery=_gallery(content, results),
         mark=_mark,
     )
@@ -91,8 +92,8 @@ def _skill_charts(
         ]
     rows = len(results.models)  # in both charts, so that their groups stand side by side
     bars = about["unit"] == "percent"  # any other unit has no natural zero: bars would mislead
-    right = chart(differences, rows, zero=True) if results.pairs else None
-    return about, chart(scores, rows, bars=bars), right
+    right = Chart(differences, rows, zero=True) if results.pairs else None
+    return about, Chart(scores, rows, bars=bars), right
 
 
 def _placed(record: Record, key: str, name: str, style: str) -> Mark:

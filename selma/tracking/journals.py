@@ -13,12 +13,12 @@ WORKSPACE = "workspace"  # the folder of journals that belong to no experiment
 
 @dataclass(frozen=True)
 class Point:
-    """One value of a metric that a stage journalled."""
+    """One value of a metric; `time` in seconds since 1970."""
 
     name: str
     step: int
     value: float
-    time: float  # seconds since 1970
+    time: float
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Session:
         started: seconds since 1970.
         ended: None if the journal stops before the stage's end.
         status: "finished", "failed", "interrupted", or "" without an end.
+        locked: DVC may have written its result into dvc.lock: the process is over.
         params: flattened, as text.
         points: in the order they were journalled.
     """
@@ -44,6 +45,7 @@ class Session:
     started: float
     ended: float | None = None
     status: str = ""
+    locked: bool = True
     params: Mapping[str, str] = field(default_factory=dict)
     points: tuple[Point, ...] = ()
 
@@ -97,18 +99,17 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
             logger.warning("%s:%d: not a whole event, skipped", path, number)
 
 
-def flatten(tree: object, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Turn nested mappings into one with dotted keys; lists and scalars are leaves."""
-    if not isinstance(tree, Mapping):
-        return {prefix: tree}
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        nested = isinstance(value, Mapping)
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
 
 
-def numbers(tree: object) -> dict[str, float]:
-    """Give the numeric leaves of a metrics file by dotted key."""
+def numbers(tree: Mapping[str, Any]) -> dict[str, float]:
+    """Keep the numeric leaves of a metrics file, by dotted key."""
     return {
         key: float(value)
         for key, value in flatten(tree).items()

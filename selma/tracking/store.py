@@ -1,9 +1,11 @@
-"""MLflow, behind the few operations the syncer needs; each tells whether it changed something."""
+"""MLflow, behind the few operations the syncer needs; each counts what it changed."""
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from selma.tracking.journals import Point
@@ -48,7 +50,7 @@ class Store:
         )
 
     def runs(self) -> list[Run]:
-        """Give all runs, oldest first."""
+        """List all runs, oldest first."""
         runs, token = [], None
         while True:
             page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
@@ -102,6 +104,14 @@ class Store:
         run.metrics.update({metric.key: metric.value for metric in batch})
         self.changes += bool(batch)
 
+    def log_file(self, run: Run, path: str, data: bytes) -> None:
+        """Keep a file as an artifact of the run, under its path; the same path is overwritten."""
+        name, folder = Path(path).name, Path(path).parent.as_posix()
+        with tempfile.TemporaryDirectory() as scratch:
+            (Path(scratch) / name).write_bytes(data)
+            self._client.log_artifact(run.run_id, str(Path(scratch) / name), folder)
+        self.changes += 1
+
     def set_status(self, run: Run, status: str, ended: float | None) -> None:
         """Set RUNNING, FINISHED, FAILED or KILLED if it is not so already."""
         if run.status == status:
@@ -127,15 +137,8 @@ def _mlflow_client_class() -> Any:
 
 def _run(run: Any) -> Run:
     info, data = run.info, run.data
-    return Run(
-        info.run_id,
-        info.run_name,
-        info.status,
-        info.start_time,
-        dict(data.tags),
-        dict(data.params),
-        dict(data.metrics),
-    )
+    kept = (dict(data.tags), dict(data.params), dict(data.metrics))
+    return Run(info.run_id, info.run_name, info.status, info.start_time, *kept)
 
 
 def cut(value: str) -> str:

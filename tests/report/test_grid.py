@@ -45,14 +45,25 @@ def test_each_picture_stands_in_its_column_and_row():
     [
         (drawn(pair()), drawn(pair(), ("old", "x")), (0, HEAD + ROW, LEFT_PX, HEAD + 2 * ROW)),
         (drawn(pair()), drawn(pair(prompt="one")), (LEFT_PX - 2, 0, 999, HEAD)),
-        (drawn(pair(new=-1)), drawn(pair(new=1)),
-         (LEFT_PX, HEAD + ROW - 1, 999, HEAD + 2 * ROW)),
     ],
-    ids=["name", "prompt", "score"],
+    ids=["name", "prompt"],
 )  # fmt: skip
-def test_name_prompt_and_score_are_written_in_their_place(one, other, box):
+def test_name_and_prompt_are_written_in_their_place(one, other, box):
     left, top, right, bottom = ImageChops.difference(one, other).getbbox()
     assert left >= box[0] and top >= box[1] and right <= box[2] and bottom <= box[3]
+
+
+def test_the_answers_that_count_are_written_below_or_the_score():
+    assert render_grid(pair(new=-1), MODELS) == render_grid(pair(new=0), MODELS)
+    (example,) = pair()
+    for verdicts in ((), example.pictures[0].verdicts):
+        notes = []
+        for good in (0, 1):
+            score = dataclasses.replace(example.pictures[0], score=good, verdicts=verdicts[good:])
+            changed = dataclasses.replace(example, pictures=(score, example.pictures[1]))
+            notes.append(drawn([changed]))
+        left, top, _, bottom = ImageChops.difference(*notes).getbbox()
+        assert left >= LEFT_PX - 2 and HEAD + SIDE_PX < top < bottom <= HEAD + ROW
 
 
 def test_a_long_name_does_not_reach_into_the_pictures():

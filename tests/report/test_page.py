@@ -178,8 +178,8 @@ def test_bars_and_whiskers_stand_where_the_axis_says(content):
         ("m1", "112.0", "234.0"),
         ("m2", "112.0", "273.0"),
     ]
-    whiskers = re.findall(r'class="whisker" x1="([\d.]+)" y1="[\d.]+" x2="([\d.]+)"', left)
-    assert whiskers[0] == ("287.5", "326.5")
+    whiskers = re.findall(r'class="whisker (m\d)" x1="([\d.]+)" y1="[\d.]+" x2="([\d.]+)"', left)
+    assert whiskers[0] == ("m0", "287.5", "326.5")
     right = re.search(r"<title>DSG: new minus the others</title>.*?</svg>", html, re.DOTALL).group(
         0
     )
@@ -190,6 +190,8 @@ def test_bars_and_whiskers_stand_where_the_axis_says(content):
         r'class="whisker (m\d) \w+" x1="([\d.]+)" y1="[\d.]+" x2="([\d.]+)"', right
     )
     assert whiskers[:2] == [("m0", "326.5", "404.5"), ("m2", "170.5", "326.5")]
+    heights = re.findall(r'cy="([\d.]+)"', right)
+    assert heights[:2] == ["19.0", "34.0"]  # two marks in the middle of three rows from y = 4
     assert "<title>− old: 2.5 (1.5 to 3.5), better</title>" in right
 
 
@@ -231,7 +233,10 @@ def test_a_merge_is_shown_with_norms_and_cosines(content):
 
 def test_loss_curves_are_named_and_drawn(content):
     html = render_page(content)
-    assert html.count('<polyline class="curve"') == 2
+    # 0.6 to 0.3 for both: 112 px from y = 8; 168 px from x = 44 for each one's steps
+    assert re.findall(r'<polyline class="curve" points="(.*?)"', html) == [
+        "128.0,45.3 212.0,82.7", "86.0,8.0 212.0,120.0"
+    ]  # fmt: skip
     assert ">40 steps<" in html and "training loss of all of it" in html
 
 
