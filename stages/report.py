@@ -9,7 +9,7 @@ from typing import Any
 from selma.core.errors import MissingDataError, RecordError
 from selma.core.files import write_bytes_atomic
 from selma.core.tables import read_about, read_table
-from selma.report.content import Content, parse_curve
+from selma.report.charts import parse_curve
 from selma.report.examples import (
     build_examples,
     choose_examples,
@@ -17,7 +17,7 @@ from selma.report.examples import (
     typical_examples,
 )
 from selma.report.grid import render_grid
-from selma.report.page import render_page
+from selma.report.page import Content, render_page
 from selma.runtime.params import PARAMS_PATH, read_yaml
 from selma.runtime.session import run_stage
 

@@ -1,11 +1,13 @@
-"""The axes of the charts that `templates/charts.html.j2` draws as inline SVG."""
+"""Loss curves, and the axes of the charts that `templates/charts.html.j2` draws as inline SVG."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from selma.report.content import Curve
+from selma.core.errors import RecordError
 from selma.report.numbers import plain
+
+Curve = Sequence[tuple[int, float]]  # (step, loss)
 
 # In CSS pixels at natural size, readable on a phone: width, column of row labels, right margin;
 # height of a mark's row, space between groups, height of the axis.
@@ -74,3 +76,22 @@ def curve_points(curve: Curve, low: float, high: float) -> str:
     last, span = curve[-1][0] or 1, (high - low) or 1.0
     places = ((44 + step / last * 168, 8 + (high - loss) / span * 112) for step, loss in curve)
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+
+def parse_curve(text: str, where: str) -> list[tuple[int, float]]:
+    """Read a loss curve, CSV with the columns step and loss.
+
+    Raises:
+        RecordError: a line is not a number of steps and a loss.
+    """
+    header, *lines = text.splitlines() or [""]
+    if header != "step,loss":
+        raise RecordError(f"{where}:1: expected the columns step,loss, got {header!r}")
+    curve = []
+    for number, line in enumerate(lines, start=2):
+        try:
+            step, loss = line.split(",")
+            curve.append((int(step), float(loss)))
+        except ValueError as error:
+            raise RecordError(f"{where}:{number}: expected step,loss, got {line!r}") from error
+    return curve

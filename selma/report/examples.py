@@ -1,6 +1,7 @@
 """Pairs of pictures of the same prompt and seed, joined with what the judge said, and a choice."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,17 +105,13 @@ def build_examples(
                     f"samples of {model}: none for item {item_id!r} sample {sample}; "
                     "run `dvc repro samples`"
                 )
-    return [
-        Example(
-            item_id,
-            sample,
-            items[item_id]["source"],
-            items[item_id]["prompt"],
-            tuple(q["question"] for q in items[item_id]["questions"] if answers is not None),
-            tuple(own[item_id, sample] for own in pictures.values()),
-        )
-        for item_id, sample in keys
-    ]
+    examples = []
+    for item_id, sample in keys:
+        item = items[item_id]
+        asked = tuple(q["question"] for q in item["questions"] if answers is not None)
+        drawn = tuple(own[item_id, sample] for own in pictures.values())
+        examples.append(Example(item_id, sample, item["source"], item["prompt"], asked, drawn))
+    return examples
 
 
 def _pictures(
@@ -129,35 +126,36 @@ def _pictures(
     scored = {(row["item_id"], row["sample"]): row for row in scores}
     pictures = {}
     for row in samples:
-        key = (row["item_id"], row["sample"])
-        if row["item_id"] not in items:
+        item_id, sample = key = (row["item_id"], row["sample"])
+        if item_id not in items:
             continue
         if key not in scored:
             raise MissingDataError(
-                f"scores of {model}: none for item {key[0]!r} sample {key[1]}; run `dvc repro`"
+                f"scores of {model}: none for item {item_id!r} sample {sample}; run `dvc repro`"
             )
-        verdicts: tuple[Verdict, ...] = ()
-        if answers is not None:
-            verdicts = _verdicts(key, items[key[0]]["questions"], scored[key]["details"], said)
+        asked = items[item_id]["questions"] if answers is not None else ()
+        points = json.loads(scored[key]["details"]).get("questions", ())
+        verdicts = _verdicts(key, asked, {point["question_id"]: point for point in points}, said)
         pictures[key] = Picture(row["image"]["bytes"], factor * scored[key]["score"], verdicts)
     return pictures
 
 
 def _verdicts(
-    key: Key, questions: Sequence[Row], details: str, said: Mapping[tuple[str, int, int], str]
+    key: Key,
+    questions: Iterable[Row],
+    points: Mapping[int, Row],
+    said: Mapping[tuple[str, int, int], str],
 ) -> tuple[Verdict, ...]:
-    points = {point["question_id"]: point for point in json.loads(details)["questions"]}
     verdicts = []
-    for question in questions:
-        number = question["question_id"]
+    for number in (question["question_id"] for question in questions):
         if number not in points or (*key, number) not in said:
             raise MissingDataError(
                 f"answers: none to question {number} of item {key[0]!r} sample {key[1]}; "
                 "run `dvc repro answers`"
             )
-        point = points[number]
-        right = point["raw"] if "raw" in point else point["score"]
-        verdicts.append(Verdict(said[*key, number], right == 1, bool(point.get("filtered", right))))
+        right = points[number].get("raw", points[number].get("score")) == 1
+        counted = bool(points[number].get("filtered", right))
+        verdicts.append(Verdict(said[*key, number], right, counted))
     return tuple(verdicts)
 
 
@@ -180,15 +178,13 @@ def choose_examples(examples: Sequence[Example], number: int) -> list[Example]:
 
 
 def _by_turns(examples: Sequence[Example], outcome: str) -> list[Example]:
-    turns: dict[str, int] = {}
-    items: set[str] = set()
-    placed = []
+    turns: Counter[str] = Counter()
+    placed: dict[str, tuple[int, Example]] = {}  # by item
     for example in sorted((e for e in examples if e.outcome == outcome), key=_weight):
-        if example.item_id not in items:
-            items.add(example.item_id)
-            turns[example.skill] = turns.get(example.skill, 0) + 1
-            placed.append((turns[example.skill], example))
-    return [example for _, example in sorted(placed, key=lambda p: (p[0], _weight(p[1])))]
+        if example.item_id not in placed:
+            placed[example.item_id] = (turns[example.skill], example)
+            turns[example.skill] += 1
+    return [e for _, e in sorted(placed.values(), key=lambda place: (place[0], _weight(place[1])))]
 
 
 def _weight(example: Example) -> tuple[float, float, str, int]:
@@ -214,7 +210,5 @@ def typical_examples(examples: Sequence[Example], number: int) -> list[Example]:
 
 def count_outcomes(examples: Iterable[Example]) -> dict[str, int]:
     """Count the pairs of each outcome."""
-    counts = dict.fromkeys(OUTCOMES, 0)
-    for example in examples:
-        counts[example.outcome] += 1
-    return counts
+    counts = Counter(example.outcome for example in examples)
+    return {outcome: counts[outcome] for outcome in OUTCOMES}

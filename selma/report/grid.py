@@ -60,6 +60,17 @@ def render_grid(examples: Sequence[Example], models: Sequence[str]) -> bytes:
     return buffer.getvalue()
 
 
+def open_png(png: bytes) -> "Image.Image":
+    """Decode a sample's picture as RGB; RecordError if it is not a whole PNG."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise RecordError(f"a sample's picture is not a whole PNG ({error})") from error
+
+
 def _place(
     grid: "Image.Image",
     draw: "ImageDraw.ImageDraw",
@@ -67,20 +78,16 @@ def _place(
     picture: Picture,
     corner: tuple[int, int],
 ) -> None:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(picture.png), formats=("PNG",)) as image:
-            enlarge = max(image.size) < SIDE_PX
-            method = Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS
-            grid.paste(image.convert("RGB").resize((SIDE_PX, SIDE_PX), method), corner)
-    except (UnidentifiedImageError, OSError) as error:
-        raise RecordError(f"a sample's picture is not a whole PNG ({error})") from error
-    x, y = corner
+    image, (x, y) = open_png(picture.png), corner
+    enlarge = max(image.size) < SIDE_PX
+    method = Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS
+    grid.paste(image.resize((SIDE_PX, SIDE_PX), method), corner)
     draw.rectangle((x - 1, y - 1, x + SIDE_PX, y + SIDE_PX), outline=EDGE)
     right = sum(verdict.counted for verdict in picture.verdicts)
-    note = f"{right} of {len(picture.verdicts)} right"
-    note = note if picture.verdicts else plain(picture.score, 3)
+    asked = len(picture.verdicts)
+    note = f"{right} of {asked} right" if asked else plain(picture.score, 3)
     draw.text((x, y + SIDE_PX + 3), note, fill=SOFT, font=font)
 
 

@@ -104,32 +104,26 @@ def replace_results(text: str, table: str, source: str) -> str:
     return f"{before}{START}\n{table}{END}{rest.split(END)[1]}"
 
 
-def read_working_tree(path: str) -> str:
-    """Read a file of the current folder.
-
-    Raises:
-        MissingDataError: it is not there.
-    """
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise MissingDataError(f"{path}: no such file; run `dvc repro`") from error
+def _read_text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
 
 
-def table_of(read: Callable[[str], str] = read_working_tree) -> str:
+def table_of(read: Callable[[str], str] = _read_text) -> str:
     """Write the table of a repository's metrics.
 
     Args:
-        read: path in the repository → the file's text.
+        read: path in the repository → the file's text; by default that of the current folder.
 
     Raises:
         MissingDataError: the metrics are not there.
         RecordError: they are not what `compare` writes.
     """
-    found = {}
-    for path in (METRICS, COMPARISON):
-        try:
-            found[path] = json.loads(read(path))
-        except ValueError as error:
-            raise RecordError(f"{path}: not valid JSON ({error}); {RERUN}") from error
-    return results_table(found[METRICS], found[COMPARISON])
+    path = METRICS
+    try:
+        headline = json.loads(read(path))
+        path = COMPARISON
+        return results_table(headline, json.loads(read(path)))
+    except FileNotFoundError as error:
+        raise MissingDataError(f"{path}: no such file; run `dvc repro`") from error
+    except ValueError as error:
+        raise RecordError(f"{path}: not valid JSON ({error}); {RERUN}") from error

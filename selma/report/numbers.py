@@ -43,14 +43,7 @@ class Results:
     """
 
     def __init__(self, comparison: Mapping[str, Any]) -> None:
-        """Index the records.
-
-        Args:
-            comparison: metrics/comparison.json.
-
-        Raises:
-            RecordError: it lacks a part.
-        """
+        """Index metrics/comparison.json; RecordError if it lacks a part."""
         try:
             self.subject: str = comparison["subject"]
             self.reference: str = comparison["reference"]
@@ -60,34 +53,21 @@ class Results:
             against = comparison["against"]
         except (KeyError, TypeError) as error:
             raise RecordError(f"metrics/comparison.json: lacks {error}; {RERUN}") from error
-        self._scores: dict[tuple[str, ...], Record] = {
-            (r["measure"], r["model"], r["skill"]): r for r in scores
-        }
-        self._differences: dict[tuple[str, ...], Record] = {
+        self._scores = {(r["measure"], r["model"], r["skill"]): r for r in scores}
+        self._differences = {
             (r["measure"], r["model"], r["baseline"], r["skill"]): r for r in comparisons
         }
         baselines = [b for b in dict.fromkeys((self.reference, *against)) if b != self.subject]
         self.pairs = [(self.subject, baseline) for baseline in baselines]
-        self.other_pairs = [
-            pair
-            for pair in dict.fromkeys((r["model"], r["baseline"]) for r in comparisons)
-            if pair not in self.pairs
-        ]
+        pairs = dict.fromkeys((r["model"], r["baseline"]) for r in comparisons)
+        self.other_pairs = [pair for pair in pairs if pair not in self.pairs]
 
     def score(self, measure: str, model: str, skill: str = ALL_SKILLS) -> Record:
-        """Find the score of a model.
-
-        Raises:
-            RecordError: there is none.
-        """
+        """Find the score of a model; RecordError if there is none."""
         return _find(self._scores, (measure, model, skill))
 
     def difference(self, measure: str, pair: tuple[str, str], skill: str = ALL_SKILLS) -> Record:
-        """Find the difference of a pair of models.
-
-        Raises:
-            RecordError: there is none.
-        """
+        """Find the difference of a pair of models; RecordError if there is none."""
         return _find(self._differences, (measure, *pair, skill))
 
     def skills_of(self, measure: str) -> list[str]:
@@ -100,7 +80,7 @@ class Results:
         return {model: f"m{place}" for place, model in enumerate(self.models)}
 
 
-def _find(records: Mapping[tuple[str, ...], Record], key: tuple[str, ...]) -> Record:
+def _find(records: Mapping[Any, Record], key: tuple[str, ...]) -> Record:
     if key not in records:
         measure, *models, skill = key
         raise RecordError(

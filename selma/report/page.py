@@ -3,15 +3,16 @@
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from selma.core.errors import RecordError
-from selma.report.charts import Chart, Mark, curve_points
-from selma.report.content import Content
-from selma.report.examples import OUTCOMES, Verdict
+from selma.report.charts import Chart, Curve, Mark, curve_points
+from selma.report.examples import OUTCOMES, Example, Verdict
+from selma.report.grid import open_png
 from selma.report.numbers import ALL_SKILLS, Record, Results, digits_of, interval, plain, signed
 
 MAX_SIDE_PX = 384  # larger pictures are reduced, so that the page stays one that can be mailed
@@ -27,6 +28,29 @@ PALETTE = (  # of the models in their order: on white, on black
     ("#7a6a4f", "#b5a27f"),
     ("#5d8a1c", "#9cc957"),
 )
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that the page is made of.
+
+    Attributes:
+        comparison: metrics/comparison.json.
+        measure: the measure of the headline and of the pictures.
+        skills: those that an expert was trained for; empty if that is not known.
+        curves: loss curve per training, in the order they are shown.
+        certificates: metrics/merges/NAME.json per merge.
+        examples: chosen, in the order they are shown.
+        n_by_outcome: number of pairs of pictures per outcome, among all pairs.
+    """
+
+    comparison: Mapping[str, Any]
+    measure: str
+    skills: Sequence[str] = ()
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    certificates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    examples: Sequence[Example] = ()
+    n_by_outcome: Mapping[str, int] = field(default_factory=dict)
 
 
 def render_page(content: Content) -> str:
@@ -49,18 +73,13 @@ def render_page(content: Content) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = {"px": "{:.1f}".format, "interval": interval, "signed": signed, "plain": plain}
-    environment.filters |= {
-        **filters,
-        "digits": digits_of,
-        "percent": "{:.4g} %".format,
-        "short": _short,
-    }
+    filters = {"px": "{:.1f}".format, "percent": "{:.4g} %".format, "short": _short}
+    filters |= {"interval": interval, "signed": signed, "plain": plain, "digits": digits_of}
+    environment.filters |= filters
     rows = [PALETTE[place % len(PALETTE)] for place in range(max(len(results.models), 2))]
     return environment.get_template("page.html.j2").render(
         content=content,
         results=results,
-        all=ALL_SKILLS,
         tones=TONES,
         palette_rows=rows,
         charts=[_skill_charts(results, measure, content.skills) for measure in results.measures],
@@ -132,25 +151,14 @@ def _gallery(content: Content, results: Results) -> list[tuple[str, list[dict[st
 
 
 def _reduced(png: bytes) -> tuple[bytes, int]:
-    """Reduce a picture to at most `MAX_SIDE_PX`; with its longer side. Small ones keep their bytes.
-
-    Raises:
-        RecordError: it is not a whole PNG.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-            side = max(image.size)
-            if side <= MAX_SIDE_PX:
-                return png, side
-            small = image.convert("RGB")
-            small.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
-    except (UnidentifiedImageError, OSError) as error:
-        raise RecordError(f"a sample's picture is not a whole PNG ({error})") from error
+    """A picture of at most `MAX_SIDE_PX` (a small one's very bytes), and its longer side."""
+    image = open_png(png)
+    if max(image.size) <= MAX_SIDE_PX:
+        return png, max(image.size)
+    image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
     buffer = io.BytesIO()
-    small.save(buffer, format="PNG", compress_level=9)
-    return buffer.getvalue(), max(small.size)
+    image.save(buffer, format="PNG", compress_level=9)
+    return buffer.getvalue(), max(image.size)
 
 
 def _mark(verdict: Verdict) -> tuple[str, str]:

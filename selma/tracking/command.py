@@ -10,7 +10,7 @@ from pathlib import Path
 from selma.runtime.journal import root as project_root
 from selma.tracking.journals import read_sessions
 from selma.tracking.store import Store
-from selma.tracking.sync import Summary, is_alive, sync
+from selma.tracking.sync import Summary, sync
 from selma.tracking.variants import current_variant, experiment_variants
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ def track(root: Path, *, finished_pid: int | None = None) -> tuple[list[str], in
     Returns:
         One line per run, the one at hand last, and the number of changes that were made.
     """
+    import psutil
+
     home = (root / ".mlflow").resolve()
     home.mkdir(exist_ok=True)
     with (home / "lock").open("w") as lock:
@@ -43,7 +45,7 @@ def track(root: Path, *, finished_pid: int | None = None) -> tuple[list[str], in
         ]
         here = current_variant(root)
         others = [other for other in experiment_variants(root) if other.name != here.name]
-        summaries = sync(store, [*others, here], sessions, is_alive, now)
+        summaries = sync(store, [*others, here], sessions, psutil.pid_exists, now)
     return [describe(summary) for summary in summaries], store.changes
 
 

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,38 +55,44 @@ def read_sessions(folder: Path) -> list[Session]:
 
     A line that a killed process left half-written is skipped with a warning.
     """
-    sessions = [
-        session
-        for path in sorted(folder.rglob("*.jsonl"))
-        for session in _sessions(path, path.relative_to(folder).parts[0])
-    ]
+    sessions = []
+    for path in sorted(folder.rglob("*.jsonl")):
+        started: list[list[dict[str, Any]]] = []
+        for event in _events(path):
+            if event["event"] == "start":
+                started.append([])
+            if started:
+                started[-1].append(event)
+        run = path.relative_to(folder).parts[0]
+        sessions += [_session(run, f"{run}/{path.stem}", events) for events in started]
     return sorted(sessions, key=lambda session: (session.started, session.key))
 
 
-def _sessions(path: Path, run: str) -> Iterator[Session]:
-    session = None
-    for event in _events(path):
-        if event["event"] == "start":
-            if session:
-                yield session
-            key = f"{run}/{path.stem}@{event['time']}"
-            session = Session(key, run, str(event["stage"]), event["pid"], event["time"])
-        elif session:
-            session = _with_event(session, event)
-    if session:
-        yield session
-
-
-def _with_event(session: Session, event: Mapping[str, Any]) -> Session:
-    if event["event"] == "params":
-        values = {key: str(value) for key, value in flatten(event["values"]).items()}
-        return replace(session, params={**session.params, **values})
-    if event["event"] == "metric":
-        point = Point(event["name"], event["step"], float(event["value"]), event["time"])
-        return replace(session, points=(*session.points, point))
-    if event["event"] == "end":
-        return replace(session, ended=event["time"], status=event["status"])
-    return session
+def _session(run: str, journal: str, events: Sequence[Mapping[str, Any]]) -> Session:
+    start = events[0]
+    ends = [event for event in events if event["event"] == "end"]
+    params = {
+        key: str(value)
+        for event in events
+        if event["event"] == "params"
+        for key, value in flatten(event["values"]).items()
+    }
+    points = (
+        Point(event["name"], event["step"], float(event["value"]), event["time"])
+        for event in events
+        if event["event"] == "metric"
+    )
+    return Session(
+        f"{journal}@{start['time']}",
+        run,
+        str(start["stage"]),
+        start["pid"],
+        start["time"],
+        ended=ends[-1]["time"] if ends else None,
+        status=ends[-1]["status"] if ends else "",
+        params=params,
+        points=tuple(points),
+    )
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:

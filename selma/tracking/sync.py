@@ -8,10 +8,8 @@ were made or restored; a child has the curve and the metrics that its process wr
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from selma.tracking.journals import WORKSPACE, Point, Session, numbers
 from selma.tracking.store import Run, Store, cut, safe_name
@@ -36,17 +34,6 @@ class Summary:
     status: str
     stages: Mapping[str, str]  # stage → "ran", "cached", "cached -> run id", "running", "failed"
     metrics: Mapping[str, float]
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process of this machine runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def sync(
@@ -130,27 +117,19 @@ def _bind(
     store: Store, variant: Variant, sessions: Sequence[Session], children: Mapping[str, Run]
 ) -> None:
     """Say of each stage's newest session, once, which locked result it made, and log that."""
-    newest = {session.stage: session for session in sessions}
-    for stage, session in newest.items():
-        child = children[session.key]
-        stage_lock = variant.stages.get(stage)
+    for stage, session in {session.stage: session for session in sessions}.items():
+        child, made = children[session.key], variant.stages.get(stage)
         finished = session.status == "finished" and session.locked
-        if stage_lock and finished and FINGERPRINT not in child.tags:
-            for path, out in stage_lock.outs.items():
-                _log_numbers(store, child, variant, path, out, session.ended or session.started)
-            store.tag(child, FINGERPRINT, stage_lock.fingerprint)
-
-
-def _log_numbers(
-    store: Store, child: Run, variant: Variant, path: str, out: Out, time: float
-) -> None:
-    """Log the loss curve or metrics that a stage wrote, if the file is still that one."""
-    if path.startswith((CURVES, "metrics/")):
-        data = _unchanged(variant, path, out)
-        if data is not None and path.endswith(".csv"):
-            store.log_points(child, _points("loss", data, time))
-        elif data is not None and path.endswith(".json"):
-            store.log_metrics(child, numbers(json.loads(data)), time)
+        if not made or not finished or FINGERPRINT in child.tags:
+            continue
+        time = session.ended or session.started
+        for path, out in made.outs.items():
+            if path.startswith((CURVES, "metrics/")) and (data := _unchanged(variant, path, out)):
+                if path.endswith(".csv"):
+                    store.log_points(child, _points("loss", data, time))
+                elif path.endswith(".json"):
+                    store.log_metrics(child, numbers(json.loads(data)), time)
+        store.tag(child, FINGERPRINT, made.fingerprint)
 
 
 def _unchanged(variant: Variant, path: str, out: Out) -> bytes | None:
@@ -170,38 +149,29 @@ def _points(name: str, curve: bytes, time: float) -> list[Point]:
 def _log_files(
     store: Store, parent: Run, variant: Variant, pending: Sequence[str], time: float
 ) -> None:
-    """Log curves and files of all stages as artifacts, each version once."""
+    """Log loss curves, report and merged adapters of all stages, each version once."""
     known = json.loads(parent.tags.get(FILES, "{}"))
-    for stage, stage_lock in sorted(variant.stages.items()):
-        for path, out in sorted(stage_lock.outs.items()):
+    for stage, made in sorted(variant.stages.items()):
+        for path, out in sorted(made.outs.items()):
             if not path.startswith((CURVES, *ARTIFACTS)):
                 continue
-            if stage in pending:  # its outputs are there, their hashes are not locked yet
-                data = variant.read(path)
-                out = Out(_md5(data), len(data)) if data is not None else out
-            if known.get(path) != out.md5 and _log_file(store, parent, variant, path, out, time):
-                known[path] = out.md5
+            if stage in pending and (data := variant.read(path)):  # its hash is not locked yet
+                out = Out(_md5(data), len(data))
+            if known.get(path) == out.md5:
+                continue
+            if out.size > MAX_ARTIFACT_BYTES:
+                pointer = {"path": path, **out._asdict(), REVISION: variant.revision}
+                store.log_file(parent, f"{path}.json", json.dumps(pointer, indent=2).encode())
+            elif (data := _unchanged(variant, path, out)) is None:
+                continue
+            elif path.startswith(CURVES):
+                name = path.removeprefix("plots/").removesuffix(".csv")
+                store.log_points(parent, _points(name, data, time))
+            else:
+                store.log_file(parent, path, data)
+            known[path] = out.md5
     if known:
         store.tag(parent, FILES, json.dumps(known, sort_keys=True))
-
-
-def _log_file(
-    store: Store, parent: Run, variant: Variant, path: str, out: Out, time: float
-) -> bool:
-    """Log one output; False if it cannot be had."""
-    if out.size > MAX_ARTIFACT_BYTES:
-        pointer = {"path": path, "md5": out.md5, "size": out.size, "dvc.exp_rev": variant.revision}
-        store.log_file(parent, f"{path}.json", json.dumps(pointer, indent=2).encode())
-        return True
-    data = _unchanged(variant, path, out)
-    if data is None:
-        return False
-    if path.startswith(CURVES):
-        name = Path(path).relative_to("plots").with_suffix("")
-        store.log_points(parent, _points(name.as_posix(), data, time))
-    else:
-        store.log_file(parent, path, data)
-    return True
 
 
 def _finish(
@@ -212,15 +182,16 @@ def _finish(
     children: Mapping[str, Run],
     now: float,
 ) -> Summary:
-    own = {s.stage: children[s.key] for s in sessions if _is_child(children.get(s.key), parent)}
+    here = [(s.stage, children[s.key]) for s in sessions if s.key in children]
+    own = {stage: run for stage, run in here if run.tags.get(PARENT) == parent.run_id}
     pending = [s.stage for s in sessions if s.run == variant.run and not s.locked]
     makers: dict[str, Run] = {}
     for run in sorted(children.values(), key=lambda run: (run.started_ms, run.run_id)):
         if FINGERPRINT in run.tags:
             makers.setdefault(run.tags[FINGERPRINT], run)
     states = {
-        stage: _state(stage_lock, own.get(stage), makers)
-        for stage, stage_lock in sorted(variant.stages.items())
+        stage: _state(made, own.get(stage), makers)
+        for stage, made in sorted(variant.stages.items())
     }
     states |= dict.fromkeys(pending, "ran")
     states |= {
@@ -232,21 +203,15 @@ def _finish(
     store.log_metrics(parent, variant.metrics, ended)
     _log_files(store, parent, variant, pending, ended)
     store.tag(parent, STAGES, json.dumps(states, sort_keys=True))
-    statuses = {child.status for child in own.values()}
-    if "RUNNING" in statuses:
-        store.set_status(parent, "RUNNING", None)
-    else:
-        bad = statuses - {"FINISHED"}
-        store.set_status(parent, "FAILED" if bad else "FINISHED", ended)
+    statuses = {child.status for child in own.values()} - {"FINISHED"}
+    going_on = "RUNNING" in statuses
+    status = "RUNNING" if going_on else "FAILED" if statuses else "FINISHED"
+    store.set_status(parent, status, None if going_on else ended)
     return Summary(variant.name, parent.run_id, parent.status, states, variant.metrics)
 
 
-def _is_child(run: Run | None, parent: Run) -> bool:
-    return run is not None and run.tags.get(PARENT) == parent.run_id
-
-
-def _state(stage_lock: LockedStage, child: Run | None, makers: Mapping[str, Run]) -> str:
-    if child and child.tags.get(FINGERPRINT) == stage_lock.fingerprint:
+def _state(made: LockedStage, child: Run | None, makers: Mapping[str, Run]) -> str:
+    if child and child.tags.get(FINGERPRINT) == made.fingerprint:
         return "ran"
-    maker = makers.get(stage_lock.fingerprint)
+    maker = makers.get(made.fingerprint)
     return f"cached -> {maker.run_id}" if maker else "cached"

@@ -8,8 +8,9 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from selma.tracking.journals import WORKSPACE, flatten, numbers
 
@@ -22,16 +23,14 @@ _TIMEOUT_S = 120
 Reader = Callable[[str], bytes | None]  # path in the repository → its bytes there, if any
 
 
-@dataclass(frozen=True)
-class Out:
+class Out(NamedTuple):
     """An output in dvc.lock."""
 
     md5: str
     size: int
 
 
-@dataclass(frozen=True)
-class LockedStage:
+class LockedStage(NamedTuple):
     """A stage in dvc.lock: what decides its result, and its outputs by path."""
 
     fingerprint: str
@@ -89,8 +88,7 @@ def current_variant(root: Path) -> Variant:
     folder = Path() if name else root
 
     def read(path: str) -> bytes | None:
-        file = folder / path
-        return file.read_bytes() if file.is_file() else None
+        return (folder / path).read_bytes() if (folder / path).is_file() else None
 
     if name:
         return _variant(root, name, name, "", os.environ.get("DVC_EXP_BASELINE_REV", ""), read)
@@ -100,32 +98,27 @@ def current_variant(root: Path) -> Variant:
 
 def experiment_variants(root: Path) -> list[Variant]:
     """List the finished DVC experiments of all commits, oldest first; none without git."""
-    shown = _git(
-        root, "for-each-ref", "--sort=committerdate", "--format=%(refname) %(objectname)",
-        "refs/exps",
-    )  # fmt: skip
+    form = "--format=%(refname) %(objectname)"
+    shown = _git(root, "for-each-ref", "--sort=committerdate", form, "refs/exps") or b""
     variants = []
-    for line in (shown or b"").decode().splitlines():
+    for line in shown.decode().splitlines():
         if found := _REF.fullmatch(line):
             start, rest, name, revision = found.groups()
-            variants.append(_experiment(root, name, revision, start + rest))
+            read = partial(_show, root, revision)
+            variants.append(_variant(root, name, name, revision, start + rest, read))
     return variants
 
 
-def _experiment(root: Path, name: str, revision: str, baseline: str) -> Variant:
-    def read(path: str) -> bytes | None:
-        return _git(root, "show", f"{revision}:{path}")
-
-    return _variant(root, name, name, revision, baseline, read)
+def _show(root: Path, revision: str, path: str) -> bytes | None:
+    return _git(root, "show", f"{revision}:{path}")
 
 
 def _variant(
     root: Path, name: str, run: str, revision: str, baseline: str, read: Reader
 ) -> Variant:
-    def text(path: str) -> str:
-        return (read(path) or b"").decode()
-
-    stages = parse_lock(text("dvc.lock"))
+    files = (PARAMS_FILE, METRICS_FILE, "dvc.lock")
+    params, metrics, lock = ((read(path) or b"").decode() for path in files)
+    stages = parse_lock(lock)
     cached = {path: out.md5 for stage in stages.values() for path, out in stage.outs.items()}
 
     def read_or_fetch(path: str) -> bytes | None:
@@ -135,16 +128,9 @@ def _variant(
         data = read(path)
         return blob.read_bytes() if data is None and md5 and blob.is_file() else data
 
-    return Variant(
-        name=name,
-        run=run,
-        revision=revision,
-        baseline=baseline,
-        params={key: str(value) for key, value in flatten(_yaml(text(PARAMS_FILE))).items()},
-        metrics=numbers(json.loads(text(METRICS_FILE) or "{}")),
-        stages=stages,
-        read=read_or_fetch,
-    )
+    texts = {key: str(value) for key, value in flatten(_yaml(params)).items()}
+    flat = numbers(json.loads(metrics or "{}"))
+    return Variant(name, run, revision, baseline, texts, flat, stages, read_or_fetch)
 
 
 def _yaml(text: str) -> dict[str, Any]:
@@ -155,12 +141,10 @@ def _yaml(text: str) -> dict[str, Any]:
 
 def _git(root: Path, *arguments: str) -> bytes | None:
     """Run git in the repository; None if it cannot be run or fails."""
-    command = ["git", *arguments]
     try:
-        done = subprocess.run(
-            command, cwd=root, capture_output=True, timeout=_TIMEOUT_S, check=True
-        )
+        return subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, timeout=_TIMEOUT_S, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        logger.debug("%s: %s", " ".join(command), error)
+        logger.debug("git %s: %s", " ".join(arguments), error)
         return None
-    return done.stdout

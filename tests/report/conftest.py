@@ -6,8 +6,8 @@ import json
 import pytest
 from PIL import Image
 
-from selma.report.content import Content
 from selma.report.examples import build_examples, choose_examples, count_outcomes
+from selma.report.page import Content
 
 MEASURES = {"dsg_a": ("DSG", "percent", 100.0), "pick": ("PickScore", "cosine & co", 20.0)}
 SKILLS = ("count", "all", "<b>odd</b>")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from selma.core.errors import MissingDataError, RecordError
-from selma.report.content import parse_curve
+from selma.report.charts import parse_curve
 from selma.report.examples import (
     Example,
     Picture,

@@ -9,8 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from selma.core.errors import RecordError
-from selma.report.content import Content
-from selma.report.page import MAX_SIDE_PX, PALETTE, _reduced, render_page
+from selma.report.page import MAX_SIDE_PX, PALETTE, Content, _reduced, render_page
 
 from .conftest import changed, comparison, examples_of, item, png
 
@@ -300,7 +299,7 @@ def test_small_pictures_keep_their_bytes_and_large_ones_are_reduced():
     assert _reduced(png("red", MAX_SIDE_PX))[0] == png("red", MAX_SIDE_PX)
     assert _reduced(png("red", MAX_SIDE_PX * 2))[1] == MAX_SIDE_PX
     with pytest.raises(RecordError, match="not a whole PNG"):
-        _reduced(small[:20])
+        _reduced(small[:-20])
 
 
 def test_a_measure_or_a_record_that_is_missing_is_named(content):
