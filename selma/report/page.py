@@ -73,9 +73,13 @@ def render_page(content: Content) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = {"px": "{:.1f}".format, "percent": "{:.4g} %".format, "short": _short}
-    filters |= {"interval": interval, "signed": signed, "plain": plain, "digits": digits_of}
-    environment.filters |= filters
+    environment.filters |= {"px": "{:.1f}".format, "percent": "{:.4g} %".format, "short": _short}
+    environment.filters |= {
+        "interval": interval,
+        "signed": signed,
+        "plain": plain,
+        "digits": digits_of,
+    }
     rows = [PALETTE[place % len(PALETTE)] for place in range(max(len(results.models), 2))]
     return environment.get_template("page.html.j2").render(
         content=content,
