@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from selma.tracking.command import describe
+from selma.tracking.command import describe, track
 from selma.tracking.journals import Session, read_sessions
 from selma.tracking.sync import (
     FINGERPRINT,
@@ -297,7 +297,21 @@ def test_a_workspace_that_an_experiment_left_behind_has_no_run_of_its_own(store)
 
 
 def test_experiments_of_one_name_on_two_baselines_are_two_runs(store):
-    first, second = (variant("r16", "r16", f"e{n}", baseline=f"b{n}") for n in (1, 2))
-    opened, _, _ = bring(store, [first, second], [])
-    assert [run.name for run in opened.runs()] == ["r16", "r16"]
-    assert not any(SUPERSEDED in run.tags for run in opened.runs())
+    both = [variant("r16", "r16", f"e{n}", baseline=f"b{n}") for n in (1, 2)]
+    bring(store, both, [])
+    again, _, _ = bring(store, both, [])
+    assert [run.name for run in again.runs()] == ["r16", "r16"]
+    assert again.changes == 0
+
+
+def test_an_experiment_that_is_run_again_is_the_one_at_hand(tmp_path, monkeypatch, uri):
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-qm", "x", "--allow-empty")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    git(tmp_path, "update-ref", f"refs/exps/{commit[:2]}/{commit[2:]}/again", commit)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("DVC_EXP_NAME", "again")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", commit)
+    lines, _ = track(tmp_path)
+    assert lines == ["again  FINISHED  no stages"]
