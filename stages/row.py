@@ -4,12 +4,10 @@ A stage that runs over many rows depends on its own row's file alone: DVC's temp
 neither a row by a name in another row nor a path in a row of a matrix.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-from selma.core.errors import RecordError
-from selma.core.files import write_json
+from selma.core.files import read_json, write_json
 from selma.core.fingerprints import content_sha256
 from selma.runtime.arguments import stage_arguments
 from selma.runtime.params import ROWS, load_row
@@ -27,18 +25,10 @@ def main(argv: list[str] | None = None) -> None:
                 skill: content_sha256(path / f"{skill}.parquet") for skill in sorted(row.skills)
             }
         elif path.suffix == ".json" and path.parent.parent == args.out.parent.parent:
-            files[path.stem] = read_row(path)
+            files[path.stem] = read_json(path)
         else:
             files[str(path)] = content_sha256(path)
     write_json(args.out, {"row": row.model_dump(), "files": files})
-
-
-def read_row(path: Path) -> Any:
-    """Read another row's file, which becomes a part of this one."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: not a row's file ({error}); run `dvc repro`") from error
 
 
 if __name__ == "__main__":

@@ -292,7 +292,8 @@ def _unknown_names(params: Params) -> Iterator[str]:
     for key, names in (("subject", [compare.subject]), ("reference", [compare.reference]),
                        ("against", compare.against)):  # fmt: skip
         yield from missing(f"compare.{key}", names, "models")
-    yield from missing("report.measure", [params.report.measure], "measures")
+    if params.report.measure not in params.preferences:
+        yield from missing("report.measure", [params.report.measure], "measures")
     for name in sorted(set(params.measures) & set(params.preferences)):
         yield f"{name!r} is a row of measures and of preferences; rename one"
 
