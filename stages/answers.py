@@ -14,9 +14,8 @@ from selma.measuring.inputs import read_samples
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.journal import root
 from selma.runtime.params import AnswersParams, JudgeParams, load_row
-from selma.runtime.progress import progress
 from selma.runtime.session import run_stage
-from selma.runtime.workspace import workspace
+from selma.runtime.workspace import resumable_work
 
 logger = logging.getLogger(__name__)
 
@@ -38,16 +37,15 @@ def main(argv: list[str] | None = None) -> None:
         {**judge.model_dump(), "path": judge.model or path}, template=row.template
     )
     values = {**row.model_dump(), **judge.model_dump(), **machine}
-    label = f"answers {args.answers} {args.model}"
+    label = f"answers-{args.answers}-{args.model}"
 
     def log(about: Mapping[str, Any]) -> Path:
         mark = hashlib.sha256(json.dumps([args.model, about], sort_keys=True).encode())
         return root() / ".selma" / "answers" / f"{mark.hexdigest()[:16]}.jsonl"
 
-    with (
-        workspace(label.replace(" ", "-"), [samples, table], values) as work,
-        progress(len(pictures.rows), label) as advance,
-    ):
+    with resumable_work(
+        label, [samples, table], values, total=len(pictures.rows), what="pictures"
+    ) as (work, advance):
         answers, about = ask(
             benchmark,
             pictures,

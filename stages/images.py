@@ -17,9 +17,9 @@ from selma.runtime.params import (
     load_section,
     load_skill_section,
 )
-from selma.runtime.progress import progress
+from selma.runtime.progress import in_words
 from selma.runtime.session import run_stage
-from selma.runtime.workspace import workspace
+from selma.runtime.workspace import resumable_work
 
 logger = logging.getLogger(__name__)
 
@@ -33,22 +33,19 @@ def main(argv: list[str] | None = None) -> None:
     prompts = {row["prompt_id"]: row["prompt"] for row in read_table(args.prompts, "prompts")}
     settings = {"seed": seed, **machine, **params, **model.model_dump()}
     inputs = [args.prompts, Path(model.path)]
-    with workspace(f"images-{args.skill}", inputs, settings) as work:
+    total = len(prompts) * params["per_prompt"]
+    with resumable_work(f"images-{args.skill}", inputs, settings, total=total, what="pictures") as (
+        work,
+        advance,
+    ):
         backbone = load_backbone(model.path, model.dtype, prepare_device())
-        total = len(prompts) * params["per_prompt"]
-        with progress(total, f"images {args.skill}") as advance:
-            drawn = draw(
-                prompts,
-                backbone,
-                names=("images", args.skill),
-                seed=seed,
-                directory=work,
-                advance=advance,
-                **params,
-            )
+        names = ("images", args.skill)
+        drawn = draw(
+            prompts, backbone, names=names, seed=seed, directory=work, advance=advance, **params
+        )
         write_json(args.metrics, drawn.counts)
         write_table(args.out, "images", as_images(drawn.rows))
-    logger.info("%s: %s", args.skill, drawn.words)
+    logger.info(in_words(drawn.counts))
 
 
 if __name__ == "__main__":

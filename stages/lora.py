@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = {"seed": seed, **machine, **lora.model_dump(), **model.model_dump()}
     with workspace(f"lora-{args.name}", [*images, Path(model.path)], settings) as work:
         backbone = load_backbone(model.path, model.dtype, prepare_device())
-        with training_progress(lora.train_steps, f"lora {args.name}") as on_step:
+        with training_progress(lora.train_steps, "steps") as on_step:
             expert = train(
                 rows,
                 backbone,

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
         antialias=row.antialias,
         device=prepare_device(),
     )
-    with progress(len(pictures.rows), f"{args.preference} {args.model}") as advance:
+    with progress(len(pictures.rows), "pictures") as advance:
         scores, about = score_pictures(
             benchmark,
             pictures,
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     write_table(args.out, "scores", scores, about)
     mean = sum(row["score"] for row in scores) / len(scores)
-    logger.info("%s of %d pictures: mean %.4f", args.preference, len(scores), mean)
+    logger.info("mean %.4f of %d pictures", mean, len(scores))
 
 
 if __name__ == "__main__":

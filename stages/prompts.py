@@ -14,9 +14,8 @@ from selma.prompts.writing import write_prompts
 from selma.runtime.arguments import stage_arguments
 from selma.runtime.journal import journal
 from selma.runtime.params import PromptsParams, Seed, load_section, load_skill_section
-from selma.runtime.progress import progress
 from selma.runtime.session import run_stage
-from selma.runtime.workspace import workspace
+from selma.runtime.workspace import resumable_work
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -37,17 +36,21 @@ def main(argv: list[str] | None = None) -> None:
     journal({"event": "params", "values": params.model_dump()})
     # The limits are left out: after raising max_requests the replies already paid for are used.
     settings = {**llm, "seed": seed}
-    with workspace(f"prompts-{args.skill}", [args.instructions], settings) as work:
-        cached = CachedGenerator(make_generator(**llm), work / "replies.jsonl", llm)
-        with progress(params.per_skill, f"prompts {args.skill}") as advance:
-            written = write_prompts(
-                spec,
-                cached,
-                **limits,
-                seed=seed,
-                benchmark_prompts=benchmark_prompts,
-                on_kept=advance,
-            )
+    with resumable_work(
+        f"prompts-{args.skill}",
+        [args.instructions],
+        settings,
+        total=params.per_skill,
+        what="prompts",
+    ) as (work, advance):
+        written = write_prompts(
+            spec,
+            CachedGenerator(make_generator(**llm), work / "replies.jsonl", llm),
+            **limits,
+            seed=seed,
+            benchmark_prompts=benchmark_prompts,
+            on_kept=advance,
+        )
         versions = {"request_version": REQUEST_VERSION, "skill_version": spec.version}
         nearness = sum(row["rouge_l"] for row in written.rows) / len(written.rows)
         write_table(args.out, "prompts", written.rows)

@@ -17,9 +17,9 @@ from selma.runtime.params import (
     load_row,
     load_section,
 )
-from selma.runtime.progress import progress
+from selma.runtime.progress import in_words
 from selma.runtime.session import run_stage
-from selma.runtime.workspace import workspace
+from selma.runtime.workspace import resumable_work
 
 logger = logging.getLogger(__name__)
 
@@ -34,25 +34,20 @@ def main(argv: list[str] | None = None) -> None:
     prompts = {row["item_id"]: row["prompt"] for row in read_table(args.benchmark, "benchmark")}
     folder = weights if weights.is_dir() else Path(base.path)
     settings = {"seed": seed, **machine, **params, **base.model_dump()}
-    label = f"samples {args.model} {args.benchmark.stem}"
     inputs = [args.benchmark, folder, weights]
-    with workspace(label.replace(" ", "-"), inputs, settings) as work:
+    total, names = len(prompts) * params["per_prompt"], ("samples", args.benchmark.stem)
+    with resumable_work(
+        "-".join([*names, args.model]), inputs, settings, total=total, what="pictures"
+    ) as (work, advance):
         backbone = load_backbone(str(folder), base.dtype, prepare_device())
         if folder != weights:
             updates = ((name, layer.delta()) for name, layer in read_adapter(weights).items())
             add_updates(backbone.unet, updates, str(weights))
-        with progress(len(prompts) * params["per_prompt"], label) as advance:
-            drawn = draw(
-                prompts,
-                backbone,
-                names=("samples", args.benchmark.stem),
-                seed=seed,
-                directory=work,
-                advance=advance,
-                **params,
-            )
+        drawn = draw(
+            prompts, backbone, names=names, seed=seed, directory=work, advance=advance, **params
+        )
         write_table(args.out, "samples", drawn.rows)
-    logger.info("%s on %s: %s", args.model, args.benchmark.stem, drawn.words)
+    logger.info(in_words(drawn.counts))
 
 
 if __name__ == "__main__":

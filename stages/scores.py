@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         write_table(args.out / f"{model}.parquet", "scores", scores, about)
         mean = 100 * sum(row["score"] for row in scores) / len(scores)
-        logger.info("%s of %d pictures of %s: %.2f %%", args.measure, len(scores), model, mean)
+        logger.info("%s: %.2f %% of %d pictures", model, mean, len(scores))
 
 
 if __name__ == "__main__":

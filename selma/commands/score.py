@@ -151,22 +151,21 @@ def _score_answers(
     from selma.measuring.scoring import TITLES, score_answers
 
     results = []
-    control_name, control = details.CONTROLS[metric]
+    name, control = details.CONTROLS[metric]
     for one in settings:
         common: dict[str, Any] = {"settings": one, "measure": metric, "title": TITLES[metric]}
         common |= named | limits
         rows, about = score_answers(metric, benchmark, answers, judge_about, **common)
-        spoilt = control(benchmark, answers)
-        controls = {control_name: score_answers(metric, benchmark, spoilt, None, **common)[0]}
+        common["settings"] = {**one, "mapping": "exact"} if metric == "tifa" else one
+        spoilt = score_answers(metric, benchmark, control(benchmark, answers), None, **common)[0]
         about |= {"t2i_model": t2i_model}
         if out is not None:
             write_table(out, "scores", rows, about)
-        if metric == "dsg":
-            tables = details.dsg_tables(rows, benchmark, how)
-            extra = details.dsg_numbers(rows, answers)
-        else:
-            tables, extra = details.tifa_tables(rows, how), details.tifa_numbers(rows)
-        results.append(result_of(Scored(rows, about, tables, controls, extra), how))
+        tables: details.Tables = {}
+        extra: dict[str, Any] = {}
+        if as_json or len(settings) == 1:
+            tables, extra = details.answer_details(metric, rows, answers, benchmark, how)
+        results.append(result_of(Scored(rows, about, tables, {name: spoilt}, extra), how))
     print_results(results, as_json=as_json)
 
 

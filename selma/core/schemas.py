@@ -128,7 +128,12 @@ def _rule(data_type: pa.DataType) -> rules.CoreSchema:
     scalars: dict[pa.DataType, rules.CoreSchema] = {
         TEXT: rules.str_schema(strict=True),
         INTEGER: rules.int_schema(strict=True, ge=-(2**63), le=2**63 - 1),
-        NUMBER: rules.float_schema(strict=True, allow_inf_nan=False),
+        NUMBER: rules.chain_schema(
+            [
+                rules.is_instance_schema((float, int)),  # not whatever has a __float__
+                rules.float_schema(strict=True, allow_inf_nan=False),
+            ]
+        ),
         pa.binary(): rules.bytes_schema(strict=True),
     }
     return scalars[data_type]
@@ -140,6 +145,7 @@ _EXPECTED = {
     "greater_than_equal": "a 64-bit integer",
     "less_than_equal": "a 64-bit integer",
     "float_type": "a number",
+    "is_instance_of": "a number",
     "finite_number": "a finite number",
     "bytes_type": "bytes",
     "list_type": "a list",

@@ -35,14 +35,6 @@ class Drawn:
             "black_images": self.black_images,
         }
 
-    @property
-    def words(self) -> str:
-        """The counts in words."""
-        return (
-            f"{len(self.rows)} pictures, {self.truncated_prompts} prompts truncated, "
-            f"{self.black_images} pictures black"
-        )
-
 
 def draw(
     prompts: Mapping[str, str],

@@ -12,38 +12,53 @@ from selma.comparing.breakdown import (
 )
 from selma.comparing.categories import question_scores
 from selma.comparing.statistics import Bootstrap
-from selma.core.errors import RecordError
 
 Row = Mapping[str, Any]
 Tables = dict[str, Sequence[Cell]]
 PERCENT = 100.0
 
 
+def answer_details(
+    metric: str,
+    rows: Sequence[Row],
+    answers: Sequence[Row],
+    benchmark: Sequence[Row],
+    how: Bootstrap,
+) -> tuple[Tables, dict[str, Any]]:
+    """Cut a score of answers into tables, and add the metric's own further numbers."""
+    if metric == "dsg":
+        return dsg_tables(rows, benchmark, how), dsg_numbers(rows, answers)
+    return tifa_tables(rows, how), tifa_numbers(rows)
+
+
 def dsg_tables(rows: Sequence[Row], benchmark: Sequence[Row], how: Bootstrap) -> Tables:
     """Cut into DSG's prompt groups and broad types, SELMA's Table 7, and the prompts' sources.
 
-    Another benchmark than DSG-1k is cut by its questions' own categories.
-    """
-    from selma.benchmarks.dsg1k import SKILL_NAMES, broad_type, group_of
+    A benchmark whose item ids are not DSG-1k's is cut by its questions' own categories.
 
+    Raises:
+        RecordError: a tuple of DSG-1k has no broad type.
+    """
+    from selma.benchmarks.dsg1k import GROUPS, SKILL_NAMES, broad_type, group_of
+
+    def cells(label: Callable[[str, int, str], str | None]) -> list[Cell]:
+        return question_cells(rows, label, PERCENT, how)
+
+    sources = {"source": prompt_cells(rows, lambda row: row["source"], PERCENT, how)}
+    if not all(any(part in row["item_id"] for part in GROUPS) for row in benchmark):
+        return {"category": cells(lambda _item, _number, category: category), **sources}
     elements = {
         (row["item_id"], question["question_id"]): question["element"]
         for row in benchmark
         for question in row["questions"]
     }
-    tables: Tables = {}
-    try:
-        tables["group"] = prompt_cells(rows, lambda row: group_of(row["item_id"]), PERCENT, how)
-        tables["broad type"] = question_cells(
-            rows, lambda item, number, _: broad_type(elements[item, number]), PERCENT, how
-        )
-        cells = question_cells(
-            rows, lambda _item, _id, category: SKILL_NAMES.get(category, "(rest)"), PERCENT, how
-        )
-        tables["skill"] = _in_order(cells, [*SKILL_NAMES.values(), "(rest)"])
-    except RecordError:  # names that are not DSG-1k's
-        tables = {"category": question_cells(rows, lambda _i, _q, name: name, PERCENT, how)}
-    return tables | {"source": prompt_cells(rows, lambda row: row["source"], PERCENT, how)}
+    skills = cells(lambda _item, _number, category: SKILL_NAMES.get(category, "(rest)"))
+    return {
+        "group": prompt_cells(rows, lambda row: group_of(row["item_id"]), PERCENT, how),
+        "broad type": cells(lambda item, number, _category: broad_type(elements[item, number])),
+        "skill": _in_order(skills, [*SKILL_NAMES.values(), "(rest)"]),
+        **sources,
+    }
 
 
 def tifa_tables(rows: Sequence[Row], how: Bootstrap) -> Tables:

@@ -1,6 +1,5 @@
 """What every stage runs in: one-line errors, log lines, signals, exit codes."""
 
-import argparse
 import errno
 import logging
 import os
@@ -10,7 +9,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -72,15 +70,6 @@ def run_stage(stage: str, main: Callable[[], None]) -> NoReturn:
     finally:
         journal({"event": "end", "stage": name, "status": status})
     sys.exit(code)
-
-
-def stage_parser(stage: str, description: str | None) -> argparse.ArgumentParser:
-    """Begin a stage's arguments: its name, what it does, and ``--params``."""
-    from selma.runtime.params import PARAMS_PATH
-
-    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=description)
-    parser.add_argument("--params", type=Path, default=PARAMS_PATH)
-    return parser
 
 
 def report_error(error: Exception) -> int:

@@ -2,7 +2,9 @@ import json
 import math
 import random
 import resource
+from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -131,6 +133,8 @@ def test_the_file_tells_datasets_that_a_column_holds_pictures(path):
         ({"score": "0.5"}, r"column score: expected a number, got '0\.5' \(str\)"),
         ({"score": None}, r"column score: expected a number, got None"),
         ({"score": True}, r"column score: expected a number, got True"),
+        ({"score": Decimal("0.5")}, r"column score: expected a number, got Decimal\('0\.5'\)"),
+        ({"score": np.True_}, r"column score: expected a number, got np\.True_ \(bool\)"),
         ({"sample": 1.0}, r"column sample: expected an integer, got 1\.0"),
         ({"sample": 2**63}, "column sample: expected a 64-bit integer"),
         ({"details": {}}, r"column details: expected a string, got \{\} \(dict\)"),
