@@ -75,12 +75,24 @@ def detect_all(pictures: Sequence[NDArray[np.uint8]]) -> list[Detection]:
 
 
 def _detection(found: Segmentation, fits: Sequence[Fit]) -> Detection:
-    objects = [item for fit in fits if (item := _recognise(fit)) is not None]
+    recognised: dict[tuple[int, ...], Detected] = {}
+    areas: dict[tuple[int, ...], int] = {}
+    for piece, fit in zip(found.pieces, fits, strict=True):
+        areas[piece.parts] = piece.area_px
+        item = _recognise(fit)
+        if item is not None:
+            recognised.setdefault(piece.parts, item)
+    objects, taken = [], set[int]()
+    for parts in sorted(recognised, key=lambda parts: (-areas[parts], parts)):
+        several = len(parts) > 1 and all((part,) in recognised for part in parts)
+        if not several and taken.isdisjoint(parts):
+            objects.append(recognised[parts])
+            taken.update(parts)
     return Detection(
         found.background or UNKNOWN,
         found.background_share,
         tuple(sorted(objects, key=lambda item: (item.x, item.y))),
-        len(fits) - len(objects),
+        sum(len(parts) == 1 for parts in areas) - len(taken),
     )
 
 
