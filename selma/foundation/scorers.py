@@ -22,12 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.seeds import derive_seed
-from selma.foundation.params import Rate
 from selma.foundation.preference_pairs import PreferenceSet
 from selma.foundation.scorer_models import WIDTH, Indices, Scorer, TokenTable, to_pixels
 from selma.foundation.twins import TwinSet
 from selma.pocket.scenes import SHAPES
-from selma.runtime.params import Positive, Section
 
 if TYPE_CHECKING:
     import torch
@@ -35,32 +33,29 @@ if TYPE_CHECKING:
 PATCH_WEIGHT = 1.0  # of the patches' loss in pre-training
 
 
-class ScorerParams(Section):
-    """A scorer's section in foundation/params.yaml: how it is trained and on how much.
+@dataclass(frozen=True)
+class Plan:
+    """How much a scorer is trained on, and how.
 
     A step of pre-training sees `batch_size` pairs of twins, one of training as many rankings.
     """
 
-    twins: Positive
-    rankings: Positive
-    held_out_rankings: Positive
-    pretrain_steps: Positive
-    pretrain_learning_rate: Rate
-    train_steps: Positive
-    learning_rate: Rate
-    batch_size: Positive
-    checkpoint_every_steps: Positive
+    twins: int
+    rankings: int
+    held_out_rankings: int
+    pretrain_steps: int
+    pretrain_learning_rate: float
+    train_steps: int
+    learning_rate: float
+    batch_size: int
+    checkpoint_every_steps: int
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The share of pairs in which the better picture has the higher score; a tie counts as wrong.
+    """Share of `n` pairs whose better picture scores higher, with Wilson's 95 % interval.
 
-    Attributes:
-        n: number of pairs.
-        accuracy: the share.
-        low: lower end of Wilson's 95 % interval.
-        high: its upper end.
+    A tie counts as wrong.
     """
 
     n: int
