@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from selma.core.errors import RecordError
 from selma.pocket.questions import UNKNOWN, answer_query, parse_question
-from selma.pocket.scenes import CANVAS_PX
+from selma.pocket.scenes import CANVAS_PX, SceneObject
 from selma.pocket.segments import SIZE_LIMIT_PX, Fit, Segmentation, fit_shapes, segment
 
 # Set on renders, blurred, noisy and autoencoded renders, and drawn defects (bench/judge.py); never
@@ -19,14 +19,9 @@ SOFTNESS_LIMIT = 1.35  # blur of 0.6 px and noise reach 1.25, most smears lie ab
 
 
 @dataclass(frozen=True)
-class Detected:
-    """An object the judge is sure of; (x, y) is its centre in pixels, confidence in [0, 1]."""
+class Detected(SceneObject):
+    """An object the judge is sure of, confidence in [0, 1]; of several colours: "unknown"."""
 
-    shape: str
-    colour: str
-    size: str
-    x: float
-    y: float
     confidence: float
 
 
