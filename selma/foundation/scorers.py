@@ -87,7 +87,7 @@ def pretraining_loss_at(
     batch_size: int,
     seed: int,
 ) -> Callable[[int], "torch.Tensor"]:
-    """Give the pre-training loss of each step, over `batch_size` pairs of twins."""
+    """Make the pre-training loss of each step, over `batch_size` pairs of twins."""
     import torch
 
     def loss_at(step: int) -> "torch.Tensor":
@@ -105,7 +105,7 @@ def pretraining_loss_at(
 def preference_loss_at(
     scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable, *, batch_size: int, seed: int
 ) -> Callable[[int], "torch.Tensor"]:
-    """Give the preference loss of each step, over all pairs of `batch_size` rankings.
+    """Make the preference loss of each step, over all pairs of `batch_size` rankings.
 
     It is the cross-entropy of the annotators' choice (a tie counts half for each) with the softmax
     over the two pictures' scores: PickScore's and HPS v2's loss up to a constant, and for choices
@@ -129,13 +129,13 @@ def preference_loss_at(
 
 
 def pictures_of(rankings: PreferenceSet, chosen: Indices) -> tuple[Indices, Indices]:
-    """Give the pictures of some rankings, (M,), and which of the rankings each is of, (M,)."""
+    """Find the pictures of some rankings, (M,), and which ranking each is of, (M,)."""
     spans = [np.arange(rankings.starts[r], rankings.starts[r + 1]) for r in chosen]
     return np.concatenate(spans), np.repeat(np.arange(len(spans)), [len(span) for span in spans])
 
 
 def pairs_of(text_of: Indices) -> tuple[Indices, Indices]:
-    """Give all pairs of places with the same text, the truly better picture first."""
+    """Pair all places with the same text, the truly better picture first."""
     first, second = np.nonzero(np.triu(text_of[:, None] == text_of[None, :], k=1))
     return first, second
 
@@ -178,7 +178,7 @@ def pair_accuracies(rankings: PreferenceSet, scores: NDArray[np.float64]) -> dic
 
 
 def wilson(hits: int, n: int) -> Accuracy:
-    """Give a share with Wilson's 95 % interval, E. B. Wilson, 1927."""
+    """Compute a share with Wilson's 95 % interval, E. B. Wilson, 1927."""
     z = 1.959964
     share, denominator = hits / n, 1 + z * z / n
     middle = (share + z * z / (2 * n)) / denominator

@@ -28,7 +28,7 @@ behind front"""
 
 
 def corpus(seed: int, per_skill: int = 4000) -> list[str]:
-    """Give the texts the vocabulary is learnt from."""
+    """Write the texts the vocabulary is learnt from."""
     texts = [ENGLISH] * 20
     for skill, draw in DRAW.items():
         rng = random.Random(derive_seed(seed, "tokenizer", skill))
