@@ -233,7 +233,7 @@ def test_muddy_colours_side_by_side_are_no_object_either():
     assert not _seen(picture)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", sorted({*SHAPES} - {"triangle"}))  # a piece of it may be one
 def test_a_half_erased_shape_in_two_colours_is_not_the_shape(shape):
     half = _draw(shape) * np.clip(COLUMNS - MIDDLE + 0.5, 0, 1)
     assert shape not in _seen(_blend(half, ("yellow", "blue")))
