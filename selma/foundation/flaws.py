@@ -44,11 +44,8 @@ def add_flaw(
 ) -> Draft | None:
     """Add a flaw to a draft; None if it has that kind already or there is no place for it.
 
-    Args:
-        draft: stays as it is.
-        kind: a name in ``FACTS``, `defects.BROKEN` or `defects.DEGRADED`.
-        rng: decides where and how.
-        severity: range of a defect's severity; a false fact is false whatever the severity.
+    `kind` is a name in ``FACTS``, `defects.BROKEN` or `defects.DEGRADED`; `severity` is the range
+    of a defect's severity: a false fact is false whatever the severity.
     """
     if kind in draft.kinds:
         return None

@@ -72,12 +72,7 @@ def draw_ranking(
 ) -> Ranking:
     """Draw the ranking with a number; it depends on nothing else.
 
-    Args:
-        seed: the foundation's seed.
-        scorer: a key of ``MIXES``.
-        split: "train" or "held-out".
-        index: the ranking's number in its split.
-        refused: prompts in lower case that may not occur.
+    No prompt is in `refused`, in lower case. `split` is "train" or "held-out".
 
     Raises:
         ConfigError: there is no such scorer.

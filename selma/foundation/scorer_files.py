@@ -61,16 +61,8 @@ def make_scorer(
 ) -> None:
     """Train a scorer and write its directory, its held-out accuracy and its loss curve.
 
-    Args:
-        name: "hps", "imagereward" or "pickscore".
-        tokenizer_path: a CLIPTokenizer directory.
-        benchmarks: benchmark tables, whose prompts no training pair may have.
-        out: the scorer's directory; what is there is replaced.
-        metrics: pair accuracy overall and by kind of flaw, JSON.
-        curve: loss of both phases, CSV.
-        plan: sizes, steps and rates.
-        seed: the foundation's seed.
-        work: folder for the progress of a run that may be stopped.
+    No training pair has a prompt of the benchmarks. What is at `out` is replaced. The folder `work`
+    keeps the progress of a run that may be stopped.
 
     Raises:
         MissingDataError: the tokenizer or a benchmark is not there.

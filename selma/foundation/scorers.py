@@ -157,15 +157,10 @@ def score_rankings(
 
 
 def pair_accuracies(rankings: PreferenceSet, scores: NDArray[np.float64]) -> dict[str, Accuracy]:
-    """Compare scores with the truth, not with the annotators.
+    """Compare the scores (P,) of held-out pictures with the truth, not with the annotators.
 
-    Args:
-        rankings: held out.
-        scores: (P,) one per picture.
-
-    Returns:
-        "overall" over all pairs of each ranking; for each kind of flaw, over the neighbours in
-        rankings of which the worse has that flaw more.
+    "overall" is over all pairs of each ranking; a kind of flaw over the neighbours in rankings of
+    which the worse has that flaw more.
     """
     right: dict[str, list[bool]] = {"overall": []}
     for start, end in itertools.pairwise(rankings.starts.tolist()):

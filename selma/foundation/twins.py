@@ -26,17 +26,11 @@ PATCH_PX, PATCH_COVERED = 4, 0.15  # a patch shows an object that covers this sh
 
 @dataclass(frozen=True)
 class TwinSet:
-    """2N captioned pictures; 2k and 2k + 1 differ in one fact.
+    """2N captioned pictures; 2k and 2k + 1 differ in one fact."""
 
-    Attributes:
-        captions: 2N.
-        pictures: (2N, CANVAS_PX, CANVAS_PX, 3).
-        patch_shapes: (2N, 8, 8) which shape a patch shows: its place in ``SHAPES`` plus 1; 0: none.
-    """
-
-    captions: tuple[str, ...]
-    pictures: NDArray[np.uint8]
-    patch_shapes: NDArray[np.uint8]
+    captions: tuple[str, ...]  # 2N
+    pictures: NDArray[np.uint8]  # (2N, CANVAS_PX, CANVAS_PX, 3)
+    patch_shapes: NDArray[np.uint8]  # (2N, 8, 8) place in ``SHAPES`` plus 1; 0: the patch has none
 
 
 def build_twin_set(

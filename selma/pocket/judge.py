@@ -29,17 +29,13 @@ class Detected(SceneObject):
 class Detection:
     """What the judge sees in a picture.
 
-    Attributes:
-        background: a name in ``BACKGROUNDS`` or "unknown".
-        background_share: share of the pixels that have the background's colour.
-        objects: recognised objects, from left to right.
-        leftovers: number of pieces that are no shape, or have no colour, of this world. They are
-            no object for any question: "exactly three stars" counts recognised stars alone.
+    Leftovers are parts that are no shape, or have no colour, of this world. They are no object for
+    any question: "exactly three stars" counts recognised stars alone.
     """
 
-    background: str
-    background_share: float
-    objects: tuple[Detected, ...]
+    background: str  # a name in ``BACKGROUNDS`` or "unknown"
+    background_share: float  # share of the pixels that have the background's colour
+    objects: tuple[Detected, ...]  # from left to right
     leftovers: int
 
 
@@ -118,14 +114,7 @@ def answer_questions(
     pictures: Sequence[NDArray[np.uint8]],
     questions: Sequence[Sequence[tuple[str, Sequence[str]]]],
 ) -> list[list[str]]:
-    """Answer many questions about many pictures; each picture is looked at once.
-
-    Args:
-        pictures: (CANVAS_PX, CANVAS_PX, 3) uint8 each.
-        questions: for each picture, pairs (question, choices).
-
-    Returns:
-        For each picture one answer per question.
+    """Answer pairs (question, choices) about each picture; each picture is looked at once.
 
     Raises:
         RecordError: a picture or a question is not of the pocket world.

@@ -80,9 +80,7 @@ def dsg_questions(description: Description) -> list[Question]:
 def tifa_questions(description: Description, rng: random.Random) -> list[Question]:
     """Make TIFA-style questions of a description: yes/no for objects, else multiple choice.
 
-    Args:
-        description: its shapes and its colours must be distinct.
-        rng: draws the wrong choices and the order of all choices.
+    Its shapes and its colours must be distinct; `rng` draws wrong choices and all choices' order.
     """
     found: list[Question] = []
 

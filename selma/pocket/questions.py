@@ -39,21 +39,13 @@ class Noun:
 
 @dataclass(frozen=True)
 class Query:
-    """A question text, understood.
+    """A question text, understood."""
 
-    Attributes:
-        kind: a key of ``ANSWERS``.
-        subject: the objects asked about.
-        value: the colour, size, number, relation or background that the question proposes.
-        other: the second noun of a relation.
-        every: the question is about all of several ("Are the stars red?").
-    """
-
-    kind: str
+    kind: str  # a key of ``ANSWERS``
     subject: Noun = Noun(None)
-    value: str = ""
-    other: Noun = Noun(None)
-    every: bool = False
+    value: str = ""  # the colour, size, number, relation or background that the question proposes
+    other: Noun = Noun(None)  # of a relation
+    every: bool = False  # it is about all of several ("Are the stars red?")
 
 
 _NUMBERS = {word: str(number) for number, word in COUNT_WORDS.items()} | {"no": "0", "zero": "0"}
@@ -122,13 +114,8 @@ def answer_query(
 
     Yes/no: "the circle is red" holds if any circle is red, "the stars are red" if there are stars
     and all are red, a relation if any pair stands in it (`scenes.holds`). Open questions give the
-    most frequent value; a tie, nothing to ask about, or a value outside `choices` is "unknown".
-
-    Args:
-        query: the question.
-        choices: the allowed answers; empty allows any.
-        background: a name in ``BACKGROUNDS`` or "unknown".
-        objects: every object.
+    most frequent value; a tie, nothing to ask about, or a value outside `choices` (empty allows
+    any) is "unknown", as `background` may be.
     """
     answer = ANSWERS[query.kind](query, background, objects)
     return answer if not choices or answer in choices else UNKNOWN

@@ -40,29 +40,18 @@ _COLOUR_RGB = np.array(list(COLOURS.values()), np.float32)  # (8, 3)
 class Piece:
     """What may be one object: a part of one colour, or several that touch.
 
-    Attributes:
-        parts: the parts' numbers; two pieces may have the same, the first by flat colours.
-        area_px: number of pixels.
-        main_colour: RGB of the largest part, (3,).
-        main_share: the largest part's share of the area.
-        two_tone: it has several parts, or a second tone within its only one.
-        background: RGB, (3,).
-        coverage: (WINDOW_PX²,) in [0, 1], share of each pixel covered, in a window in which the
-            whole part of the centroid is at WINDOW_PX // 2.
-        offsets: (WINDOW_PX², 3), RGB distance to the background, 0 outside the piece's reach.
-        x: centroid, in pixels from the left border.
-        y: centroid, in pixels from the upper border.
+    The window of `coverage` and `offsets` has the whole part of the centroid at WINDOW_PX // 2.
     """
 
-    parts: tuple[int, ...]
+    parts: tuple[int, ...]  # their numbers; two pieces may have the same, the first in flat colours
     area_px: int
-    main_colour: Array
-    main_share: float
-    two_tone: bool
-    background: Array
-    coverage: Array
-    offsets: Array
-    x: float
+    main_colour: Array  # RGB of the largest part, (3,)
+    main_share: float  # the largest part's share of the area
+    two_tone: bool  # it has several parts, or a second tone within its only one
+    background: Array  # RGB, (3,)
+    coverage: Array  # (WINDOW_PX²,) share of each pixel that is covered
+    offsets: Array  # (WINDOW_PX², 3) RGB distance to the background, 0 outside the piece's reach
+    x: float  # of the centroid, in pixels
     y: float
 
 
@@ -77,26 +66,15 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Fit:
-    """The shape that fits a piece best.
+    """The shape that fits a piece best."""
 
-    Attributes:
-        shape: a name in ``SHAPES``.
-        score: soft intersection over union with the best template of that shape, in [0, 1].
-        runner_up: the same for the best other shape.
-        softness: how much of the piece is half covered, as a multiple of the template's.
-        colour: palette name, "unknown" for vivid colours of which none is the main one, or None.
-        radius_px: the shape's radius, by the piece's area.
-        x: the shape's centre, in pixels.
-        y: the shape's centre, in pixels.
-    """
-
-    shape: str
-    score: float
-    runner_up: float
-    softness: float
-    colour: str | None
-    radius_px: float
-    x: float
+    shape: str  # a name in ``SHAPES``
+    score: float  # soft intersection over union with its best template, in [0, 1]
+    runner_up: float  # the same for the best other shape
+    softness: float  # how much of the piece is half covered, as a multiple of the template's
+    colour: str | None  # palette name; "unknown": vivid, but of no one name; None: of no colour
+    radius_px: float  # by the piece's area
+    x: float  # of the shape's centre, in pixels
     y: float
 
 
