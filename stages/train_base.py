@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+from functools import partial
 from pathlib import Path
 
 from selma.core.devices import set_threads
@@ -31,7 +32,12 @@ def main() -> None:
     from transformers import CLIPTokenizer
 
     from selma.core.devices import prepare_device
-    from selma.foundation.denoiser import load_or_build_training_set, save_pipeline, train_denoiser
+    from selma.foundation.denoiser import (
+        build_training_set,
+        kept_training_set,
+        save_pipeline,
+        train_denoiser,
+    )
     from selma.foundation.grids import grid_drawer
     from selma.foundation.pictures import CaptionNoise
     from selma.training.loop import Checkpointing
@@ -42,8 +48,8 @@ def main() -> None:
     settings = {"seed": seed, "threads": threads, "section": args.section, **params.model_dump()}
     with workspace(f"train_{args.section}", [args.tokenizer, args.autoencoder], settings) as work:
         with progress(params.pictures, "pictures") as advance:
-            training_set = load_or_build_training_set(
-                work / "training_set",
+            build = partial(
+                build_training_set,
                 autoencoder,
                 tokenizer,
                 seed=seed,
@@ -51,6 +57,7 @@ def main() -> None:
                 noise=CaptionNoise(params.wrong_captions, params.partial_captions),
                 advance=advance,
             )
+            training_set = kept_training_set(work / "training_set", build)
         with training_progress(params.train_steps, args.section) as on_step:
             text_encoder, unet, losses = train_denoiser(
                 training_set,
