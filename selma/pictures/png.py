@@ -34,7 +34,7 @@ def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, TypeError, ValueError, EOFError) as error:
         raise RecordError(f"{name}: not a whole picture ({error}); run `dvc repro`") from error
 
 
