@@ -30,6 +30,7 @@ def compute_items() -> Iterator[tuple[str, Any]]:
     """Compute each result, as an array or a tuple of numbers."""
     import numpy as np
     import torch
+
     from selma.core.devices import prepare_device, set_threads
     from selma.diffusion.backbone import load_backbone
     from selma.diffusion.requests import to_uint8
@@ -65,7 +66,12 @@ def train_briefly(name: str, pictures: Any, backbone: Any) -> dict[str, Any]:
     from selma.training.trainer import train_expert
 
     rows = [
-        {"prompt_id": str(k), "sample": 0, "prompt": prompt, "image": {"bytes": encode_png(picture)}}
+        {
+            "prompt_id": str(k),
+            "sample": 0,
+            "prompt": prompt,
+            "image": {"bytes": encode_png(picture)},
+        }
         for k, (prompt, picture) in enumerate(zip(PROMPTS, pictures, strict=True))
     ]
     expert = train_expert(
@@ -101,6 +107,7 @@ def merge(experts: dict[str, dict[str, Any]]) -> tuple[Any, ...]:
 def score(metric: str, pictures: list[Any]) -> Any:
     """Score each picture against its prompt by one of the pocket scorers."""
     import torch
+
     from selma.pictures.pixels import preprocess
     from selma.scorers.preference import SCORERS
 
@@ -120,6 +127,7 @@ def look_at(pictures: list[Any]) -> tuple[str, ...]:
 def compare() -> tuple[str, ...]:
     """Compare two made-up models on the same prompts."""
     import numpy as np
+
     from selma.comparing.statistics import compare_paired
 
     generator = np.random.default_rng(0)
@@ -164,8 +172,10 @@ def missing_here() -> str:
         return "qemu-x86_64 is not installed (Debian: qemu-user)"
     if missing := missing_for_pin():
         return f"this processor has no {missing}"
-    absent = [name for name in MODELS if not (POCKET / name).is_dir()]
-    return f"models/pocket/{absent[0]}: not found; run `dvc pull foundation/dvc.yaml`" * bool(absent)
+    for name in MODELS:
+        if not (POCKET / name).is_dir():
+            return f"models/pocket/{name}: not found; run `dvc pull foundation/dvc.yaml`"
+    return ""
 
 
 def main() -> int:

@@ -87,4 +87,4 @@ def missing_for_pin() -> str:
     except OSError:
         return ""
     missing = NEEDED_FEATURES - set(found[1].split()) if found else set()
-    return " and ".join(sorted(missing)).upper()
+    return " and ".join(sorted(name.upper() for name in missing))
