@@ -22,17 +22,17 @@ def use_portable_kernels() -> None:
     import numpy as np
     import torch
 
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     product = torch.ops.mkldnn._linear_pointwise.default
     names = ("mm", "addmm", "sqrt", "sqrt_", "pow.Tensor_Scalar")
     stock = {name: torch.library.get_kernel(f"aten::{name}", "CPU").call_boxed for name in names}
 
-    def fits(left: torch.Tensor, right: torch.Tensor) -> bool:
+    def fits(left: torch.Tensor, right: torch.Tensor) -> Any:
         float32 = left.dtype is right.dtype is torch.float32
         return float32 and left.shape[1] == right.shape[0] and left.numel() and right.numel()
 
-    def mm(keys: Any, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    def mm(keys: Any, left: torch.Tensor, right: torch.Tensor) -> Any:
         if fits(left, right):
             return product(left, right.t(), None, "none", [], "")
         return stock["mm"](keys, left, right)
@@ -40,27 +40,27 @@ def use_portable_kernels() -> None:
     def addmm(
         keys: Any, bias: torch.Tensor, left: torch.Tensor, right: torch.Tensor,
         *, beta: float = 1, alpha: float = 1,
-    ) -> torch.Tensor:  # fmt: skip
+    ) -> Any:  # fmt: skip
         plain = beta == alpha == 1 and bias.dtype is torch.float32
         if plain and bias.shape == right.shape[1:] and fits(left, right):
             return product(left, right.t(), bias, "none", [], "")
         return stock["addmm"](keys, bias, left, right, beta=beta, alpha=alpha)
 
-    def sqrt(keys: Any, values: torch.Tensor) -> torch.Tensor:
+    def sqrt(keys: Any, values: torch.Tensor) -> Any:
         if values.dtype not in (torch.float32, torch.float64):
             return stock["sqrt"](keys, values)
         with np.errstate(invalid="ignore"):
             return torch.from_numpy(np.asarray(np.sqrt(values.detach().numpy())))
 
-    def sqrt_(keys: Any, values: torch.Tensor) -> torch.Tensor:
+    def sqrt_(keys: Any, values: torch.Tensor) -> Any:
         return values.copy_(sqrt(keys, values))
 
-    def power(keys: Any, values: torch.Tensor, exponent: float) -> torch.Tensor:
+    def power(keys: Any, values: torch.Tensor, exponent: float) -> Any:
         if exponent == 0.5 and values.is_floating_point():
             return sqrt(keys, values)
         return stock["pow.Tensor_Scalar"](keys, values, exponent)
 
-    library = torch.library.Library("aten", "IMPL")
+    library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # that it overrides
         for name, kernel in zip(names, (mm, addmm, sqrt, sqrt_, power), strict=True):
             library.impl(name, kernel, "CPU", with_keyset=True, allow_override=True)
