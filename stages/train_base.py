@@ -8,7 +8,7 @@ from pathlib import Path
 from selma.core.devices import set_threads
 from selma.core.files import write_curve
 from selma.foundation.params import BaseModelParams
-from selma.runtime.params import load_section, load_value
+from selma.runtime.params import Seed, Threads, load_section
 from selma.runtime.progress import progress, training_progress
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
@@ -26,7 +26,10 @@ def main() -> None:
     parser.add_argument("--grids", type=Path, required=True)
     args = parser.parse_args()
     params = load_section(args.section, BaseModelParams, args.params)
-    seed, threads = load_value("seed", args.params), load_value("threads", args.params)
+    seed, threads = (
+        load_section("seed", Seed, args.params),
+        load_section("threads", Threads, args.params),
+    )
 
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer

@@ -8,7 +8,7 @@ from selma.core.devices import set_threads
 from selma.foundation.params import ScorerParams
 from selma.foundation.scorer_files import make_scorer
 from selma.foundation.scorers import Plan
-from selma.runtime.params import load_section, load_value
+from selma.runtime.params import Seed, Threads, load_section
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
 
@@ -25,7 +25,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--curve", type=Path, required=True)
     args = parser.parse_args(argv)
 
-    seed, threads = load_value("seed", args.params), load_value("threads", args.params)
+    seed, threads = (
+        load_section("seed", Seed, args.params),
+        load_section("threads", Threads, args.params),
+    )
     set_threads(threads)
     plan = Plan(**load_section(args.scorer, ScorerParams, args.params).model_dump())
     settings = {"seed": seed, "threads": threads, **asdict(plan)}
