@@ -13,6 +13,7 @@ from PIL import Image
 from selma.core.errors import RecordError
 
 PNG_COMPRESS_LEVEL = 6
+UNREADABLE = (OSError, SyntaxError, TypeError, ValueError, EOFError)
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
