@@ -106,15 +106,17 @@ def write_prompts(folder, skill, number):
     write_table(folder / "data/prompts" / f"{skill}.parquet", "prompts", rows)
 
 
-def write_expert(folder, name):
+LAYER = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
+
+
+def write_expert(folder, name, *, layer=LAYER, strength=3.0):
     """Write models/experts/{name}.safetensors: one layer of rank 2."""
     import torch
 
     from selma.merging.factors import LoraFactors
     from selma.merging.files import write_adapter
 
-    layer = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
-    factors = LoraFactors(torch.eye(2, 96), 3 * torch.ones(32, 2))
+    factors = LoraFactors(torch.eye(2, 96), strength * torch.ones(32, 2))
     write_adapter(folder / "models/experts" / f"{name}.safetensors", {layer: factors}, {"name": name})
 
 
