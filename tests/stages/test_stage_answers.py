@@ -2,13 +2,19 @@
 
 import base64
 import io
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from PIL import Image
-from stage_world import item, question, rows_of, run, sample, write_benchmark, write_samples
+from stage_world import (
+    chat_server,
+    item,
+    question,
+    rows_of,
+    run,
+    sample,
+    write_benchmark,
+    write_samples,
+)
 from tiny_world import tiny_params, write_params
 
 from selma.core.errors import MissingDataError, RecordError, SelmaError
@@ -125,53 +131,19 @@ def test_torch_works_with_the_threads_of_params(folder, threads):
     assert torch.get_num_threads() == threads
 
 
-class Endpoint(ThreadingHTTPServer):
-    """Speaks OpenAI's chat completions; keeps each request and says the colour it was shown."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests, self.broken_after = [], 1000
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append(body)
-        shown, asked = body["messages"][0]["content"]
-        data = shown["image_url"]["url"].partition(",")[2]
-        red, _, blue = Image.open(io.BytesIO(base64.b64decode(data))).getpixel((16, 13))
-        word = "red" if red > blue else "blue"
-        text = "Yes, it is." if word in asked["text"].lower() else "No."
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        reply = {"id": "c", "object": "chat.completion", "created": 0, "model": "m",
-                 "choices": [choice]}  # fmt: skip
-        broken = len(self.server.requests) > self.server.broken_after
-        data = json.dumps({"error": {"message": "no"}} if broken else reply).encode()
-        self.send_response(400 if broken else 200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        """Be silent."""
+def colour_judge(body):
+    """Say whether the colour that is asked about is the one that is shown."""
+    shown, asked = body["messages"][0]["content"]
+    data = shown["image_url"]["url"].partition(",")[2]
+    red, _, blue = Image.open(io.BytesIO(base64.b64decode(data))).getpixel((16, 13))
+    word = "red" if red > blue else "blue"
+    return "Yes, it is." if word in asked["text"].lower() else "No."
 
 
 @pytest.fixture
 def endpoint(monkeypatch):
-    server = Endpoint()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with chat_server(monkeypatch, colour_judge) as server:
+        yield server
 
 
 HOSTED = {"kind": "endpoint", "model": "vlm-7", "normalise": "first-word", "batch_size": 1}
