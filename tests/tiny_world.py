@@ -27,9 +27,13 @@ CHANGES = {
 }
 
 
+def read_yaml(path):
+    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+
+
 def shipped_params():
     """The pocket preset; params.yaml itself may be anybody's variant."""
-    return YAML(typ="safe").load((ROOT / "presets/pocket.yaml").read_text(encoding="utf-8"))
+    return read_yaml(ROOT / "presets/pocket.yaml")
 
 
 def tiny_params(**changes):
@@ -117,7 +121,9 @@ def write_expert(folder, name, *, layer=LAYER, strength=3.0):
     from selma.merging.files import write_adapter
 
     factors = LoraFactors(torch.eye(2, 96), strength * torch.ones(32, 2))
-    write_adapter(folder / "models/experts" / f"{name}.safetensors", {layer: factors}, {"name": name})
+    write_adapter(
+        folder / "models/experts" / f"{name}.safetensors", {layer: factors}, {"name": name}
+    )
 
 
 def copy_models(source, folder):

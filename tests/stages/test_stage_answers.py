@@ -42,9 +42,7 @@ def folder(world):
 def painted(items, colour):
     """Two pictures of each item, no two alike."""
     keys = [(one, n) for one in items for n in range(2)]
-    return [
-        {**sample(one, place, colour), "sample": n} for place, (one, n) in enumerate(keys)
-    ]
+    return [{**sample(one, place, colour), "sample": n} for place, (one, n) in enumerate(keys)]
 
 
 def ask(folder, model, *, answers="mine", hosted=None, template="bare", threads=1, places=None):

@@ -159,7 +159,9 @@ def test_a_checkpoint_is_kept_as_often_as_params_say_and_taken_up(folder):
 
 def test_a_mixture_is_trained_on_its_skills_pictures_for_all_their_steps(folder, caplog):
     caplog.set_level("INFO", logger="selma")
-    _, curve = train(folder, params_of(lora={**LORA, "train_steps": 2}), section="mixtures", name="both")
+    _, curve = train(
+        folder, params_of(lora={**LORA, "train_steps": 2}), section="mixtures", name="both"
+    )
     assert "training both on 5 pictures: 4 steps of 2" in caplog.text
     assert curve[-1].startswith("4,")
     made = read_provenance(folder / "out/both.safetensors")

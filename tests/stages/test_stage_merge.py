@@ -30,7 +30,9 @@ def factors(seed):
 @pytest.fixture
 def folder(world):
     for seed, skill in enumerate(("count", "common", "attributes")):
-        write_adapter(world / f"experts/{skill}.safetensors", {LAYER: factors(seed)}, {"name": skill})
+        write_adapter(
+            world / f"experts/{skill}.safetensors", {LAYER: factors(seed)}, {"name": skill}
+        )
     return world
 
 
@@ -65,7 +67,9 @@ def test_the_scale_of_params_multiplies_the_mean(folder):
 
 
 def test_an_unknown_method_is_refused(folder):
-    with pytest.raises(ConfigError, match="unknown merge method 'tise'; choose one of: .*delta_mean"):
+    with pytest.raises(
+        ConfigError, match="unknown merge method 'tise'; choose one of: .*delta_mean"
+    ):
         merge(folder, {"count": 1.0}, method="tise")
 
 

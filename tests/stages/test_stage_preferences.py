@@ -59,7 +59,9 @@ def by_hand(path, model, benchmark=ITEMS, name="first"):
 
 
 def scaled(cosines, factor):
-    return {name: pytest.approx(factor * cosine, rel=1e-4, abs=1e-4) for name, cosine in cosines.items()}
+    return {
+        name: pytest.approx(factor * cosine, rel=1e-4, abs=1e-4) for name, cosine in cosines.items()
+    }
 
 
 def test_pickscore_of_each_models_own_pictures(folder):

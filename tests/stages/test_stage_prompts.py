@@ -97,9 +97,13 @@ def test_no_prompt_of_any_table_in_the_folder_of_benchmarks_is_kept(folder):
     assert texts(write(folder, benchmarks="elsewhere")) == texts(first)
 
 
-def listed(start=itertools.count()):
+NUMBERS = itertools.count()
+
+
+def listed():
     """A reply of four prompts that share no word with any other."""
-    return "\n".join(f"{n}. w{next(start)}a w{next(start)}b w{next(start)}c" for n in range(1, 5))
+    words = (" ".join(f"word{next(NUMBERS)}" for _ in range(3)) for _ in range(4))
+    return "\n".join(f"{place}. {prompt}" for place, prompt in enumerate(words, start=1))
 
 
 @pytest.fixture

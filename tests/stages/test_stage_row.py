@@ -19,7 +19,9 @@ def put(path, text):
 
 
 def row(section, name, inputs):
-    run("row", f"--section {section} --row {name} --inputs {inputs} --out out/{section}/{name}.json")
+    run(
+        "row", f"--section {section} --row {name} --inputs {inputs} --out out/{section}/{name}.json"
+    )
     return read_json(f"out/{section}/{name}.json")
 
 

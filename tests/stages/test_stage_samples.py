@@ -58,9 +58,7 @@ def test_the_benchmark_is_the_argument_and_part_of_the_seed(folder):
     assert row["seed"] == derive_seed(0, "samples", "second", "c", 0)
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"guidance_scale": 5.0}, {"inference_steps": 4}], ids=str
-)
+@pytest.mark.parametrize("changes", [{}, {"guidance_scale": 5.0}, {"inference_steps": 4}], ids=str)
 def test_a_backbone_alone_draws_as_stock_diffusers_with_the_scale_and_steps_of_params(
     folder, changes
 ):

@@ -85,9 +85,7 @@ def test_dsg_filters_by_the_policy_of_params(folder, policy, expected):
     write_answers("asked", "base", CHAIN, NO_DOG)
     score(folder, policy=policy)
     assert scored() == {"a": expected, "b": 1.0}
-    assert read_about(folder / "out/base.parquet")["policy"] == (
-        f"{policy}, prompt mean"
-    )
+    assert read_about(folder / "out/base.parquet")["policy"] == (f"{policy}, prompt mean")
 
 
 @pytest.mark.parametrize(("mean", "weights"), [("prompt", [1.0, 1.0]), ("question", [4.0, 1.0])])
@@ -179,9 +177,13 @@ def test_torch_works_with_the_threads_of_params(folder, threads):
     write_answers("asked", "base", CHAIN, ALL_RIGHT)
     params = tiny_params(threads=threads)
     params["models"] = {"base": {"weights": "w"}}
-    params["measures"]["dsg"]["answers"], params["answers"] = "asked", {
-        "asked": {"judge": "pocket", "benchmark": "first", "template": "bare"}
-    }
+    params["measures"]["dsg"]["answers"], params["answers"] = (
+        "asked",
+        {"asked": {"judge": "pocket", "benchmark": "first", "template": "bare"}},
+    )
     write_params(folder, params)
-    run("scores", "--measure dsg --benchmarks data/benchmarks --answers data/answers/asked --out out")
+    run(
+        "scores",
+        "--measure dsg --benchmarks data/benchmarks --answers data/answers/asked --out out",
+    )
     assert torch.get_num_threads() == threads
