@@ -2,14 +2,28 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
+
+import pytest
+from tiny_world import ROOT
 
 import selma
 from selma.commands.cli import main
 from selma.commands.preset import PRESETS
 from selma.merging.factors import LoraFactors
 from selma.merging.files import read_adapter, write_adapter
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The root of a project, with a folder below it."""
+    shutil.copy(ROOT / "presets/pocket.yaml", tmp_path / "params.yaml")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    (tmp_path / "data/skills").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def errors(capsys):

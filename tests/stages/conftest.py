@@ -15,3 +15,13 @@ def with_models(world, tiny_models):
     (world / "models").mkdir()
     (world / "models/pocket").symlink_to(tiny_models / "models/pocket", target_is_directory=True)
     return world
+
+
+@pytest.fixture
+def one_thread():
+    """Torch works with one thread before a test and after it."""
+    import torch
+
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(1)

@@ -6,6 +6,7 @@ import pytest
 from stage_world import pixels, read_json, rows_of, run, stock_picture, stock_pipeline
 from tiny_world import tiny_params, write_params, write_prompts
 
+from selma.core.errors import MissingDataError
 from selma.core.seeds import derive_seed
 from selma.core.tables import read_table, write_table
 
@@ -107,12 +108,12 @@ def test_batches_hold_as_many_pictures_as_params_say_and_are_kept_when_the_stage
     assert [len(read_table(batch, "samples")) for batch in batches] == [3, 3, 2]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_torch_works_with_the_threads_of_params(folder, threads):
+def test_torch_works_with_the_threads_of_params(folder, one_thread):
     import torch
 
-    draw(folder, threads=threads)
-    assert torch.get_num_threads() == threads
+    with pytest.raises(MissingDataError):  # after that
+        draw(folder, threads=2, backbone={"path": "nowhere"})
+    assert torch.get_num_threads() == 2
 
 
 def test_prompts_that_are_cut_and_black_pictures_are_counted(folder):

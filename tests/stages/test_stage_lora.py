@@ -206,3 +206,11 @@ def test_a_missing_image_table_or_backbone_leaves_nothing_half_written(folder):
     with pytest.raises(MissingDataError, match="nowhere"):
         train(folder, params_of(backbone={"path": "nowhere", "dtype": "float32"}))
     assert not (folder / "out").exists()
+
+
+def test_torch_works_with_the_threads_of_params(folder, one_thread):
+    import torch
+
+    with pytest.raises(MissingDataError):  # after that
+        train(folder, params_of(threads=2, backbone={"path": "nowhere", "dtype": "float32"}))
+    assert torch.get_num_threads() == 2

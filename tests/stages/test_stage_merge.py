@@ -39,7 +39,7 @@ def folder(world):
 def merge(folder, weights, *, experts="experts", name="mine", **changes):
     row = {"method": "delta_mean", "scale": 1.0, "weights": weights, **changes}
     other = {"method": "delta_mean", "scale": 9.0, "weights": {"count": 1.0}}
-    write_params(folder, {**tiny_params(), "merges": {"another": other, "mine": row}})
+    write_params(folder, {**tiny_params(threads=2), "merges": {"another": other, "mine": row}})
     run("merge", f"--merge {name} --experts {experts} --out out.safetensors --metrics out.json")
     return read_adapter(folder / "out.safetensors")[LAYER].delta()
 
@@ -114,3 +114,10 @@ def test_an_expert_without_weight_in_the_mean_takes_no_part(folder):
     merged = merge(folder, {"count": 1.0, "common": 0.0})
     assert close(merged, delta(0))
     assert math.isfinite(float(merged.norm()))
+
+
+def test_torch_works_with_the_threads_of_params(folder, one_thread):
+    import torch
+
+    merge(folder, {"count": 1.0})
+    assert torch.get_num_threads() == 2

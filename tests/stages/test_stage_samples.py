@@ -137,3 +137,11 @@ def test_missing_weights_and_an_adapter_of_another_model_stop_the_stage(folder):
     with pytest.raises(AdapterMismatchError, match="no such layer"):
         draw(folder, "taught")
     assert not (folder / "out.parquet").exists()
+
+
+def test_torch_works_with_the_threads_of_params(folder, one_thread):
+    import torch
+
+    with pytest.raises(MissingDataError):  # after that
+        draw(folder, "other", threads=2)
+    assert torch.get_num_threads() == 2

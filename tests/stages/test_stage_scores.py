@@ -170,12 +170,11 @@ def test_missing_answers_and_unknown_choices_stop_the_stage(folder):
     assert not (folder / "out").exists()
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_torch_works_with_the_threads_of_params(folder, threads):
+def test_torch_works_with_the_threads_of_params(folder, one_thread):
     import torch
 
     write_answers("asked", "base", CHAIN, ALL_RIGHT)
-    params = tiny_params(threads=threads)
+    params = tiny_params(threads=2)
     params["models"] = {"base": {"weights": "w"}}
     params["measures"]["dsg"]["answers"], params["answers"] = (
         "asked",
@@ -186,4 +185,4 @@ def test_torch_works_with_the_threads_of_params(folder, threads):
         "scores",
         "--measure dsg --benchmarks data/benchmarks --answers data/answers/asked --out out",
     )
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
