@@ -170,7 +170,7 @@ def _measures(root: Path, params: Params, problems: _Problems) -> None:
 
 
 def _preferences(root: Path, params: Params, problems: _Problems) -> None:
-    from selma.measuring.scoring import check_version
+    from selma.measuring.preferring import check_version
     from selma.scorers.preference import SCORERS, read_origin
 
     for name, row in params.preferences.items():

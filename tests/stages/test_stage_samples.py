@@ -118,7 +118,7 @@ def test_a_batch_is_kept_when_the_stage_dies_and_belongs_to_its_model_and_weight
     (folder / "out.parquet").mkdir()  # the table cannot be put there
     with pytest.raises(OSError):
         draw(folder, "taught", samples={**DRAWING, "batch_size": 1})
-    (work,) = (folder / ".selma/work").glob("samples-taught-first-*")
+    (work,) = (folder / ".selma/work").glob("samples-first-taught-*")
     assert len(list(work.glob("batch-*.parquet"))) == 2
     write_expert(folder, "count")
     path = folder / "models/experts/count.safetensors"
@@ -127,7 +127,7 @@ def test_a_batch_is_kept_when_the_stage_dies_and_belongs_to_its_model_and_weight
     path.write_bytes(bytes(data))
     with pytest.raises(OSError):
         draw(folder, "taught", samples={**DRAWING, "batch_size": 1})
-    assert len(list((folder / ".selma/work").glob("samples-taught-first-*"))) == 2
+    assert len(list((folder / ".selma/work").glob("samples-first-taught-*"))) == 2
 
 
 def test_missing_weights_and_an_adapter_of_another_model_stop_the_stage(folder):
