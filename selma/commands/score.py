@@ -147,8 +147,9 @@ def _score_answers(
     from selma.commands.score_words import print_results
     from selma.core.tables import write_table
     from selma.measuring import details
+    from selma.measuring.naming import TITLES
     from selma.measuring.results import Scored, result_of
-    from selma.measuring.scoring import TITLES, score_answers
+    from selma.measuring.scoring import score_answers
 
     results = []
     name, control = details.CONTROLS[metric]
@@ -174,8 +175,8 @@ def run_preference(args: argparse.Namespace) -> None:
     from selma.comparing.statistics import Bootstrap
     from selma.core.devices import prepare_device
     from selma.measuring.details import hps_numbers
+    from selma.measuring.naming import TITLES
     from selma.measuring.preferring import load_scorer, score_pictures
-    from selma.measuring.scoring import TITLES
     from selma.runtime.progress import progress
 
     how = Bootstrap(args.resamples, args.confidence, args.seed)

@@ -7,7 +7,7 @@ from typing import Any
 from selma.core.choices import choose
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 from selma.core.seeds import derive_seed
-from selma.measuring.scoring import Row, Scores, describe_measure
+from selma.measuring.naming import Row, Scores, describe_measure
 from selma.pictures.checks import PictureSet
 from selma.scorers.clip_models import Scorer
 from selma.scorers.clipscore import CLIPSCORES

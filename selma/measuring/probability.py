@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from selma.measuring.naming import TITLES, Row, Scores, describe_measure
 from selma.measuring.preferring import picture_coverage, scored_rows
-from selma.measuring.scoring import TITLES, Row, Scores, describe_measure
 from selma.pictures.checks import PictureSet
 
 

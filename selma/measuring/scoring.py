@@ -4,17 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selma.core.errors import ConfigError
-from selma.core.tables import content_hash
+from selma.measuring.naming import Row, Scores, describe_measure
 from selma.metrics.dsg import score_dsg
 from selma.metrics.tifa import load_mapping, score_tifa
-
-Row = Mapping[str, Any]
-Scores = tuple[list[dict[str, Any]], dict[str, Any]]  # rows of a scores table, what it is about
-TITLES = {"dsg": "DSG", "tifa": "TIFA", "pickscore": "PickScore", "hps": "HPS"} | {
-    "imagereward": "ImageReward",
-    "clipscore": "CLIPScore",
-    "vqascore": "VQAScore",
-}
 
 
 def score_answers(
@@ -59,11 +51,3 @@ def score_answers(
     else:
         raise ConfigError(f"unknown kind of measure {kind!r}; choose one of: dsg, tifa")
     return rows, about | describe_measure(measure, title, benchmark_name, benchmark)
-
-
-def describe_measure(
-    measure: str, title: str, benchmark_name: str, benchmark: Sequence[Row]
-) -> dict[str, Any]:
-    sha256 = content_hash(benchmark, "benchmark")
-    named = {"measure": measure, "title": title}
-    return {**named, "benchmark": benchmark_name, "benchmark_sha256": sha256}
