@@ -18,8 +18,9 @@ from selma.report.examples import (
 )
 from selma.report.grid import render_grid
 from selma.report.page import Content, render_page
-from selma.runtime.params import PARAMS_PATH, read_yaml
+from selma.runtime.params import PARAMS_PATH
 from selma.runtime.session import run_stage
+from selma.runtime.yaml_files import read_yaml
 
 logger = logging.getLogger(__name__)
 GRID_COLUMNS = 6
