@@ -107,8 +107,8 @@ def merge(experts: dict[str, dict[str, Any]]) -> tuple[Any, ...]:
 def score(metric: str, pictures: list[Any]) -> Any:
     """Score each picture against its prompt by one of the pocket scorers."""
     import torch
-
     from selma.pictures.pixels import preprocess
+
     from selma.scorers.preference import SCORERS
 
     scorer = SCORERS[metric](POCKET / metric, "pocket")

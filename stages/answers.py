@@ -10,7 +10,7 @@ from typing import Any
 from selma.core.tables import read_table, write_table
 from selma.judges.loading import WITHOUT_WEIGHTS, judge_settings
 from selma.measuring.asking import ask
-from selma.measuring.inputs import read_samples
+from selma.measuring.samples import read_samples
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.journal import root
 from selma.runtime.params import AnswersParams, JudgeParams, load_row
