@@ -29,6 +29,7 @@ sys.exit(int(code) if code else 70)
 
 LOADED = ["torch", "scipy.stats", "pandas", "pyarrow.parquet", "pydantic:BaseModel", "PIL.Image"]
 LOADED += ["ruamel.yaml", "tqdm", "safetensors.torch", "diffusers:UNet2DConditionModel"]
+LOADED += ["mlflow:MlflowClient"]
 LOADED += ["diffusers:AutoencoderKL", "diffusers:DDIMScheduler", "transformers:CLIPTextModel"]
 LOADED += ["transformers:CLIPModel", "transformers:CLIPTokenizer", "transformers:BertModel"]
 
@@ -36,10 +37,10 @@ LOADED += ["transformers:CLIPModel", "transformers:CLIPTokenizer", "transformers
 class ForkServer:
     """A server, and the folder whose `python` asks it; a context."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path) -> None:
         """Write `python` into `folder`; the server starts with the context."""
         self.folder, self.log = folder, folder / "log"
-        self._address, self._environment = str(folder / "socket"), environment
+        self._address = str(folder / "socket")
 
     def __enter__(self) -> "ForkServer":
         """Start the server and wait until it listens."""
@@ -49,7 +50,7 @@ class ForkServer:
         client.chmod(0o755)
         self.log.touch()
         command = [sys.executable, __file__, self._address, str(self.log)]
-        self._process = subprocess.Popen(command, env={**os.environ, **self._environment})
+        self._process = subprocess.Popen(command)
         while not Path(self._address).exists():
             assert self._process.poll() is None, "the server ended"
             time.sleep(0.05)

@@ -43,7 +43,7 @@ def tiny_params(**changes):
 
 def write_params(folder, params):
     yaml = YAML(typ="safe")
-    yaml.default_flow_style = False
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
     yaml.dump(params, folder / "params.yaml")
 
 
