@@ -1,4 +1,4 @@
-"""A row of params.yaml adds a skill, merge, model, benchmark, measure, judge or scorer to the graph.
+"""A row of params.yaml adds a skill, merge, model, benchmark, measure, judge or scorer.
 
 dvc.yaml is the repository's own. `dvc status` names what is new and the stages that gather, and a
 `dvc repro` runs these and nothing else.
@@ -192,7 +192,9 @@ def test_an_expert_is_a_model_by_a_row(world):
 def test_a_second_benchmark_is_drawn_and_asked_and_the_training_prompts_are_checked(world):
     add_benchmark(world.folder, world.params)
     new = {"answers_row@second", "scores@dsg_second"}
-    new |= names("samples@{}-second", "base", "merged") | names("answers@second-{}", "base", "merged")
+    new |= names("samples@{}-second", "base", "merged") | names(
+        "answers@second-{}", "base", "merged"
+    )
     checked = names("prompts@{}", *SKILLS)
     assert world.status() == new | checked | EVERY_ROW
 
@@ -228,7 +230,7 @@ def set_value(params, key, value):
     [
         ("merges.merged.scale", 0.5, {"merge@merged", "report"}),
         ("skills.count.lora", {"rank": 1}, {"lora@count", "report"}),
-        ("skills.count.images", {"per_prompt": 2}, {"images@count", "report"}),
+        ("skills.count.images", {"batch_size": 1}, {"images@count", "report"}),
         ("skills.count.prompts", {"temperature": 0.5}, {"prompts@count", "report"}),
         ("mixtures.mixture.lora", {"rank": 1}, {"mixture_row@mixture", "mixture@mixture", "report"}),
         ("judges.pocket.batch_size", 1, {"judge_row@pocket"}),
@@ -315,7 +317,7 @@ def test_every_added_measure_is_compared_and_says_who_judged(grown):
     assert comparison["models"] == ["base", "merged", "without_count", "count_alone"]
     assert measures["dsg_lenient"]["policy"] == "lenient"
     assert measures["dsg_second"]["benchmark"] == "second"
-    assert measures["dsg_vilt"]["judge"] == "vilt"
+    assert measures["dsg_vilt"]["judge"].startswith("vilt vilt@sha256:")
     assert measures["clipscore"]["version"] == "cosine"
 
 
