@@ -19,7 +19,7 @@ DSG = {
         ("Is there a cat?", "0"), ("Is there a dog?", "0"), ("Is the cat red?", "1"),
         ("Is the dog blue?", "2"), ("Is the cat left?", "1,2")]),
     "vrd_1": ("two dogs under a tree", "entity", [
-        ("Is there a dog?", "0"), ("Is there a tree?", "0"), ("Is the dog under the tree?", "1,2")]),
+        ("Is there a dog?", "0"), ("Is there a tree?", "0"), ("Is the dog under it?", "1,2")]),
     "countbench_0": ("two red cars", "attribute", [
         ("Is there a car?", "0"), ("Is the car red?", "1"), ("Is there one of two?", "1")]),
     "countbench_1": ("three yellow birds on a car", "attribute", [
@@ -125,7 +125,8 @@ def params():
     judge = {**values["judges"]["pocket"], "revision": None, "questions_per_batch": 3}
     judge |= {"batch_size": 2, "max_new_tokens": 5}
     values["judges"] = {
-        name: {**judge, "kind": name, "path": str(MODELS / f"some-{name}")} for name in ("mplug", "blip2")
+        name: {**judge, "kind": name, "path": str(MODELS / f"some-{name}")}
+        for name in ("mplug", "blip2")
     }
     values["answers"] = {
         "by_mplug": {"judge": "mplug", "benchmark": "dsg1k", "template": "bare"},

@@ -232,7 +232,8 @@ def set_value(params, key, value):
         ("skills.count.lora", {"rank": 1}, {"lora@count", "report"}),
         ("skills.count.images", {"batch_size": 1}, {"images@count", "report"}),
         ("skills.count.prompts", {"temperature": 0.5}, {"prompts@count", "report"}),
-        ("mixtures.mixture.lora", {"rank": 1}, {"mixture_row@mixture", "mixture@mixture", "report"}),
+        ("mixtures.mixture.lora", {"rank": 1}, {"mixture_row@mixture", "mixture@mixture",
+            "report"}),
         ("judges.pocket.batch_size", 1, {"judge_row@pocket"}),
         ("answers.dsg.template", "yes-no", {"answers_row@dsg", "answers@dsg-base",
             "answers@dsg-merged", "scores@dsg", "report"}),
@@ -272,12 +273,31 @@ def test_other_weights_under_the_same_name_are_seen(world, file, stages):
         assert world.status() == stages
 
 
+def copy_of(built, folder):
+    shutil.copytree(built.folder, folder, symlinks=True)
+    return DvcWorld(folder, copy.deepcopy(built.params), built.server)
+
+
+def test_a_graph_without_merges_mixtures_and_preferences_runs(built, tmp_path):
+    world = copy_of(built, tmp_path / "world")
+    for gone in ("metrics/merges", "models/merged", "models/mixtures", "plots/loss/mixtures",
+                 "data/rows/mixtures", "data/rows/preferences", "data/scores/hps",
+                 "data/samples/merged", "data/answers/dsg/merged.parquet"):  # fmt: skip
+        path = world.folder / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    world.params |= {"merges": {}, "mixtures": {}, "preferences": {}}
+    del world.params["models"]["merged"]
+    add_expert(world.folder, world.params)
+    world.params["compare"]["subject"] = "count_alone"
+    new = new_model("count_alone", world.params)
+    assert set(world.repro()) == new | {"answers_row@dsg", "scores@dsg", *EVERY_ROW}
+    assert world.status() == set()
+
+
 @pytest.fixture(scope="session")
 def changed(built, tmp_path_factory):
     """A copy of the repository in which a merge has another scale, and what ran for it."""
-    folder = tmp_path_factory.mktemp("changed") / "world"
-    shutil.copytree(built.folder, folder, symlinks=True)
-    world = DvcWorld(folder, copy.deepcopy(built.params), built.server)
+    world = copy_of(built, tmp_path_factory.mktemp("changed") / "world")
     set_value(world.params, "merges.merged.scale", 0.5)
     return world, world.repro()
 
