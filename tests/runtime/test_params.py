@@ -232,7 +232,8 @@ def test_a_section_that_is_no_mapping_is_one_line(path):
 
 def test_an_unknown_row_lists_the_rows(path):
     changed(path)
-    with pytest.raises(ConfigError, match="skills has no row 'cuont'; there are: paragraph, count, "):
+    there_are = "skills has no row .cuont.; there are: paragraph, count, "
+    with pytest.raises(ConfigError, match=there_are):
         load_skill_section("lora", LoraParams, "cuont", path)
     with pytest.raises(ConfigError, match="hub has no row 'a'; there are: none"):
         load_row("hub", "a", ModelParams, path)
