@@ -228,9 +228,10 @@ def test_a_disc_within_a_ring_of_another_colour_are_two_objects():
     }
 
 
-def test_muddy_colours_side_by_side_are_no_object_either():
-    picture = _blend(_draw("circle"), ((150, 110, 100), (110, 120, 130)), background="black")
-    assert not _seen(picture)
+@pytest.mark.parametrize("background", ["black", "white"])
+def test_muddy_colours_side_by_side_are_no_object_either(background):
+    muddy = (150, 90, 80), (60, 110, 120)
+    assert not _seen(_blend(_draw("circle"), muddy, background=background))
 
 
 @pytest.mark.parametrize("shape", sorted({*SHAPES} - {"triangle"}))  # a piece of it may be one
