@@ -27,10 +27,16 @@ SMALL = {
 }
 
 
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    build_tokenizer(0).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, tokenizer):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
-    build_tokenizer(0).save_pretrained(tmp_path / "tokenizer")
     write_table(tmp_path / "bench.parquet", "benchmark", benchmark_rows("pocket-dsg", 1, 0))
 
     def train(scorer, out="out", **changes):
@@ -41,7 +47,7 @@ def run(tmp_path, monkeypatch):
         main(
             [
                 *("--scorer", scorer, "--params", str(tmp_path / "params.yaml")),
-                *("--tokenizer", str(tmp_path / "tokenizer")),
+                *("--tokenizer", str(tokenizer)),
                 *("--benchmarks", str(tmp_path / "bench.parquet")),
                 *("--out", str(folder / "model"), "--curve", str(folder / "curve.csv")),
                 *("--metrics", str(folder / "metrics.json")),
