@@ -34,7 +34,6 @@ class Detection:
     """
 
     background: str  # a name in ``BACKGROUNDS`` or "unknown"
-    background_share: float  # share of the pixels that have the background's colour
     objects: tuple[Detected, ...]  # from left to right
     leftovers: int
 
@@ -81,7 +80,6 @@ def _detection(found: Segmentation, fits: Sequence[Fit]) -> Detection:
             taken.update(parts)
     return Detection(
         found.background or UNKNOWN,
-        found.background_share,
         tuple(sorted(objects, key=lambda item: (item.x, item.y))),
         sum(len(parts) == 1 for parts in areas) - len(taken),
     )
@@ -111,8 +109,7 @@ def answer(picture: NDArray[np.uint8], question: str, choices: Sequence[str]) ->
 
 
 def answer_questions(
-    pictures: Sequence[NDArray[np.uint8]],
-    questions: Sequence[Sequence[tuple[str, Sequence[str]]]],
+    pictures: Sequence[NDArray[np.uint8]], questions: Sequence[Sequence[tuple[str, Sequence[str]]]]
 ) -> list[list[str]]:
     """Answer pairs (question, choices) about each picture; each picture is looked at once.
 

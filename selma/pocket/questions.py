@@ -61,10 +61,7 @@ _FORMS = [
         ("count", rf"(?:is|are) there (?:exactly )?(?P<value>{_NUMBER}) (?P<subject>{_NOUN})"),
         ("colour", rf"(?P<verb>is|are) the (?P<subject>{_NOUN}) (?P<value>{_COLOUR})"),
         ("size", rf"(?P<verb>is|are) the (?P<subject>{_NOUN}) (?P<value>{_SIZE})"),
-        (
-            "relation",
-            rf"is the (?P<subject>{_NOUN}) (?P<value>{_WHERE}) the (?P<other>{_NOUN})",
-        ),
+        ("relation", rf"is the (?P<subject>{_NOUN}) (?P<value>{_WHERE}) the (?P<other>{_NOUN})"),
         ("background", rf"is the background (?P<value>{any_of(BACKGROUNDS)})"),
         ("which colour", rf"what colou?r (?:is|are) the (?P<subject>{_NOUN})"),
         ("which size", rf"what size (?:is|are) the (?P<subject>{_NOUN})"),

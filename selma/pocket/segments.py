@@ -57,10 +57,9 @@ class Piece:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A picture's background, the share of it that has the background's colour, and all pieces."""
+    """A picture's background and all pieces."""
 
     background: str | None
-    background_share: float
     pieces: tuple[Piece, ...]
 
 
@@ -92,12 +91,11 @@ def segment(picture: NDArray[np.uint8]) -> Segmentation:
     votes = np.bincount(nearest[ours], minlength=len(BACKGROUNDS))
     winner = int(votes.argmax())
     if not votes[winner]:
-        return Segmentation(None, 0.0, ())
+        return Segmentation(None, ())
     background = np.median(pixels[ours & (nearest == winner)], axis=0).astype(np.float32)  # (3,)
-    share = float((_distances(pixels, background[None]) <= COLOUR_LIMIT).mean())
     named = float(np.linalg.norm(background - _BACKGROUND_RGB[winner])) <= COLOUR_LIMIT
     name = _BACKGROUND_NAMES[winner] if named else None
-    return Segmentation(name, share, tuple(_pieces(pixels - background, background)))
+    return Segmentation(name, tuple(_pieces(pixels - background, background)))
 
 
 def _distances(pixels: Array, colours: Array) -> Array:

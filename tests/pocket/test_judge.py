@@ -207,6 +207,16 @@ def test_a_small_second_tone_leaves_an_object_its_colour():
         assert [(item.shape, item.colour) for item in seen.objects] == [(shape, "green")]
 
 
+def test_a_tone_too_small_for_a_part_of_its_own_belongs_to_its_object():
+    seen = detect(_blend(_draw("cross", 4.2), ("green", "blue"), share=0.1, width=3))
+    assert [(item.shape, item.colour) for item in seen.objects] == [("cross", "green")]
+
+
+def test_halves_whose_border_fades_into_the_background_are_one_object():
+    seen = detect(_blend(_draw("ring"), ("green", "pink"), width=2, background="gray"))
+    assert [(item.shape, item.colour) for item in seen.objects] == [("ring", "unknown")]
+
+
 def test_a_two_tone_ring_is_counted():
     pictures = [_paint(_draw("ring", 6.6, x, y), "green") for x, y in ((8, 8), (24, 8), (8, 24))]
     cover = _draw("ring", 6.6, 24, 24)
@@ -228,9 +238,10 @@ def test_a_disc_within_a_ring_of_another_colour_are_two_objects():
     }
 
 
-def test_muddy_colours_side_by_side_are_no_object_either():
-    picture = _blend(_draw("circle"), ((150, 110, 100), (110, 120, 130)), background="black")
-    assert not _seen(picture)
+@pytest.mark.parametrize("background", ["black", "white"])
+def test_muddy_colours_side_by_side_are_no_object_either(background):
+    muddy = (150, 90, 80), (60, 110, 120)
+    assert not _seen(_blend(_draw("circle"), muddy, background=background))
 
 
 @pytest.mark.parametrize("shape", sorted({*SHAPES} - {"triangle"}))  # a piece of it may be one
