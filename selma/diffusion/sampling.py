@@ -1,9 +1,7 @@
 """Draws pictures from prompts exactly as stock `StableDiffusionPipeline` does, seed by seed."""
 
-import contextlib
-import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,9 +76,8 @@ def draw_batch(
     guided = guidance_scale > 1
     noise_scheduler = backbone.noise_scheduler
     read = [*([""] * len(prompts) if guided else []), *prompts]
-    with torch.inference_mode(), contextlib.ExitStack() as steps:
+    with torch.inference_mode():
         text = encode_prompts(backbone.tokenizer, backbone.text_encoder, read)  # (2N, tokens, d)
-        steps.enter_context(text_read_once(backbone.unet, text))
         noise_scheduler.set_timesteps(inference_steps, device=backbone.device)
         latents = initial_noise(seeds, backbone, text.dtype) * noise_scheduler.init_noise_sigma
         for timestep in noise_scheduler.timesteps:
@@ -95,28 +92,6 @@ def draw_batch(
         pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
     result: NDArray[np.float32] = pixels.float().cpu().numpy()
     return result
-
-
-@contextlib.contextmanager
-def text_read_once(unet: Any, text: "torch.Tensor") -> Iterator[None]:
-    """Keep the keys and values that a U-Net's cross-attention makes of `text`, for all steps."""
-
-    def once(forward: Callable[["torch.Tensor"], "torch.Tensor"]) -> Callable[..., "torch.Tensor"]:
-        keep = functools.cache(lambda: forward(text))
-        return lambda states: keep() if states is text else forward(states)
-
-    projections = [
-        module
-        for name, module in unet.named_modules()
-        if name.endswith(("attn2.to_k", "attn2.to_v"))
-    ]
-    for module in projections:
-        module.forward = once(module.forward)
-    try:
-        yield
-    finally:
-        for module in projections:
-            del module.forward
 
 
 def initial_noise(seeds: Sequence[int], backbone: Backbone, dtype: "torch.dtype") -> "torch.Tensor":

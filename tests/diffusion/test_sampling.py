@@ -127,13 +127,3 @@ def test_progress_is_told_after_each_batch(backbone):
         advance=told.append,
     )
     assert told == [2, 2, 1]
-
-
-def test_the_text_is_projected_once_for_all_steps(backbone):
-    projection = backbone.unet.get_submodule("mid_block.attentions.0.transformer_blocks.0.attn2")
-    calls = []
-    projection.to_k.weight.requires_grad_(False)
-    original = projection.to_k.forward
-    projection.to_k.forward = lambda states: calls.append(1) or original(states)
-    draw(backbone, ["dog"], [1], steps=4)
-    assert len(calls) == 1
