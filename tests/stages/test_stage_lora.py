@@ -103,6 +103,8 @@ def test_the_pictures_are_those_of_the_skill_in_the_folder_of_images(folder, cap
     caplog.set_level("INFO", logger="selma")
     first, _ = train(folder, params_of())
     assert "training count on 3 pictures: 1 steps of 2" in caplog.text
+    train(folder, params_of(), name="common")
+    assert "training common on 2 pictures" in caplog.text
     shutil.copytree(folder / "data/images", folder / "elsewhere")
     shutil.copy(folder / "data/images/common.parquet", folder / "elsewhere/count.parquet")
     second, _ = train(folder, params_of(), images="elsewhere")
