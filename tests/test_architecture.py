@@ -330,14 +330,13 @@ def test_the_graph_names_no_row():
 POCKET = {
     "dvc.yaml": "the package as a dep of the stages that may load it",
     "selma/commands/questions.py": "table of choices: who writes questions",
+    "selma/commands/score_options.py": "table of choices in words: judges",
     "selma/judges/loading.py": "table of choices: judges",
     "selma/llm/generators.py": "table of choices: text generators",
     "selma/runtime/params.py": "table of choices: prompts.backend",
     "selma/scorers/hps.py": "table of choices: versions of HPS",
 }
-POCKET_STAGES = {"benchmarks", "train_autoencoder", "train_base", "train_hps"} | {
-    "train_imagereward", "train_pickscore", "train_tokenizer",
-}  # fmt: skip
+POCKET_STAGES = {"benchmarks", "train_autoencoder", "train_base", "train_scorer", "train_tokenizer"}
 
 
 def test_only_the_pocket_world_its_factory_and_the_tables_of_choices_speak_of_it():

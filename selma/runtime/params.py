@@ -1,7 +1,7 @@
 """params.yaml, read as DVC reads it and checked whole: no defaults, no unknown keys.
 
-What a run can have several of are *rows*: a dictionary by name. A stage reads its own row or
-section and nothing else, so that a change elsewhere neither stops nor re-runs it.
+What a run can have several of are *rows*, by name. A stage reads its own row or section alone, so
+that a change elsewhere neither stops nor re-runs it.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -150,27 +150,26 @@ class AnswersParams(Section):
     template: str
 
 
-class DsgParams(Section):
+class _MeasureParams(Section):
+    title: str
+    answers: Name
+    path: Place
+    no_answer_max: Share
+
+
+class DsgParams(_MeasureParams):
     """Answers scored by DSG."""
 
     kind: Literal["dsg"]
-    title: str
-    answers: Name
-    path: Place
     policy: str
     mean: str
-    no_answer_max: Share
 
 
-class TifaParams(Section):
+class TifaParams(_MeasureParams):
     """Answers scored by TIFA; `path` is the sentence encoder's folder for the mapping sbert."""
 
     kind: Literal["tifa"]
-    title: str
-    answers: Name
-    path: Place
     mapping: str
-    no_answer_max: Share
 
 
 class PreferenceParams(Section):
@@ -207,7 +206,7 @@ class ReportParams(Section):
 
 
 MeasureParams: Any = Annotated[DsgParams | TifaParams, Field(discriminator="kind")]
-Nothing = Annotated[dict[Name, Any], Field(max_length=0)]
+Nothing = Annotated[dict[Name, Any], Field(max_length=0)]  # no stage reads it yet
 
 
 class Params(Section):
@@ -216,8 +215,8 @@ class Params(Section):
     seed: Seed
     threads: Threads
     same_bytes: bool
-    hub: Nothing  # no stage reads it yet
-    routers: Nothing  # no stage reads it yet
+    hub: Nothing
+    routers: Nothing
     backbone: BackboneParams
     prompts: PromptsParams
     images: ImagesParams
@@ -269,8 +268,8 @@ def _unknown_names(params: Params) -> Iterator[str]:
     yield from missing("compare.subject", [params.compare.subject], "models")
     yield from missing("compare.reference", [params.compare.reference], "models")
     yield from missing("compare.against", params.compare.against, "models")
-    if params.report.measure not in params.preferences:
-        yield from missing("report.measure", [params.report.measure], "measures")
+    shown = {params.report.measure} - set(params.preferences)
+    yield from missing("report.measure", shown, "measures")
     for name in sorted(set(params.measures) & set(params.preferences)):
         yield f"{name!r} is a row of measures and of preferences; rename one"
 
@@ -301,7 +300,7 @@ def load_row(section: str, name: str, model: Kind[S], path: Path = PARAMS_PATH) 
     """
     rows = _section(section, path)
     if not isinstance(rows, Mapping) or name not in rows:
-        known = ", ".join(rows) if isinstance(rows, Mapping) else "none"
+        known = ", ".join(rows) if isinstance(rows, Mapping) else ""
         raise ConfigError(f"{path}: {section} has no row {name!r}; there are: {known or 'none'}")
     return validate(model, rows[name], str(path), f"{section}.{name}")
 

@@ -256,7 +256,7 @@ def test_a_judge_with_weights_is_looked_into(project):
         ("compare.subject", "nobody", "models"),
         ("compare.reference", "nobody", "models"),
         ("compare.against", ["nobody"], "models"),
-        ("report.measure", "hps", "measures"),
+        ("report.measure", "nothing", "measures"),
     ],
 )
 def test_names_that_are_no_row(project, key, value, section):

@@ -69,6 +69,14 @@ def test_an_expert_has_the_rank_and_the_steps_of_params_and_says_how_it_was_made
     assert made["lora"] == lora
 
 
+def test_an_adapter_is_written_in_half_precision(folder):
+    from safetensors import safe_open
+
+    train(folder, params_of())
+    with safe_open(folder / "out/count.safetensors", framework="pt") as handle:
+        assert {handle.get_slice(name).get_dtype() for name in handle.keys()} == {"F16"}  # noqa: SIM118
+
+
 def test_a_skill_overrides_how_its_expert_is_trained_and_no_other_skill_does(folder):
     params = params_of(skill={"rank": 1})
     assert {layer.rank for layer in train(folder, params)[0].values()} == {1}
@@ -103,6 +111,8 @@ def test_the_pictures_are_those_of_the_skill_in_the_folder_of_images(folder, cap
     caplog.set_level("INFO", logger="selma")
     first, _ = train(folder, params_of())
     assert "training count on 3 pictures: 1 steps of 2" in caplog.text
+    train(folder, params_of(), name="common")
+    assert "training common on 2 pictures" in caplog.text
     shutil.copytree(folder / "data/images", folder / "elsewhere")
     shutil.copy(folder / "data/images/common.parquet", folder / "elsewhere/count.parquet")
     second, _ = train(folder, params_of(), images="elsewhere")

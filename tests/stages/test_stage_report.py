@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 
 import pytest
 from PIL import Image
@@ -65,7 +66,10 @@ def folder(world):
     return world
 
 
-def report(folder, *, root=".", compare=None, **changes):
+PLACES = "--data data --metrics metrics --curves plots/loss --out report"
+
+
+def report(folder, *, places=PLACES, compare=None, **changes):
     """Run scores, compare and report; the page's text."""
     params = tiny_params()
     row = {"instructions": "i", "prompts": {}, "images": {}, "lora": {}}
@@ -86,8 +90,8 @@ def report(folder, *, root=".", compare=None, **changes):
     run("scores", "--measure dsg --benchmarks data/benchmarks --answers data/answers/asked "
         "--out data/scores/dsg")  # fmt: skip
     run("compare", "--scores data/scores --metrics metrics --plot plots/scores.csv")
-    run("report", f"--root {root}")
-    return (folder / "report/report.html").read_text(encoding="utf-8")
+    run("report", places)
+    return (folder / places.split()[-1] / "report.html").read_text(encoding="utf-8")
 
 
 def pictures(page):
@@ -173,9 +177,13 @@ def test_the_grid_has_the_references_row_above_the_subjects(folder):
     assert lower[2] > lower[0] + 50  # the new model's blue
 
 
-def test_the_same_inputs_give_the_same_bytes_in_another_folder(folder):
+def test_all_is_read_from_and_written_to_the_folders_of_the_arguments(folder):
     page = report(folder)
     grid = (folder / "report/grid.png").read_bytes()
-    (folder / "report").rename(folder / "before")
-    assert report(folder, root=str(folder)) == page
-    assert (folder / "report/grid.png").read_bytes() == grid
+    for name in ("data", "metrics", "plots/loss"):
+        shutil.copytree(folder / name, folder / "copy" / name)
+    places = "--data copy/data --metrics copy/metrics --curves copy/plots/loss --out copy/report"
+    (folder / "plots/loss/mixtures/both.csv").unlink()
+    (folder / "metrics/merges/sum.json").unlink()
+    assert report(folder, places=places) == page
+    assert (folder / "copy/report/grid.png").read_bytes() == grid

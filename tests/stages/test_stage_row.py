@@ -1,6 +1,7 @@
 """The stage row writes what its row says and the content of what it names, and nothing else."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from stage_world import read_json, run
@@ -19,10 +20,21 @@ def put(path, text):
 
 
 def row(section, name, inputs):
-    run(
-        "row", f"--section {section} --row {name} --inputs {inputs} --out out/{section}/{name}.json"
-    )
-    return read_json(f"out/{section}/{name}.json")
+    out = f"out/{section}/{name}.json"
+    run("row", f"--section {section} --row {name} --inputs {inputs} --out {out}")
+    return read_json(out)
+
+
+def rows_by_model(section, name, inputs):
+    """A row about pictures becomes a file for each model."""
+    out = f"out/{section}/{name}"
+    run("row", f"--section {section} --row {name} --inputs {inputs} samples --out {out}")
+    return {path.stem: read_json(path) for path in Path(out).iterdir()}
+
+
+def write_samples(folder, benchmark):
+    for model in tiny_params()["models"]:
+        put(folder / "samples" / model / f"{benchmark}.parquet", f"{model} draws {benchmark}")
 
 
 @pytest.fixture
@@ -59,33 +71,43 @@ def test_a_mixtures_row_holds_the_tables_of_its_own_skills_alone(folder):
     assert found["row"]["skills"] == ["count", "common"]
 
 
-def test_a_preferences_row_holds_its_settings_its_model_and_its_benchmark(folder):
+def test_a_preferences_row_holds_settings_model_benchmark_and_each_models_pictures(folder):
     put(folder / "scorer/model.safetensors", "scorer")
     put(folder / "bench.parquet", "items")
-    found = row("preferences", "hps", "scorer bench.parquet")
-    assert found["row"] == tiny_params()["preferences"]["hps"]
-    assert found["files"] == {
-        "bench.parquet": sha256("items"),
-        "scorer": sha256(f"{sha256('scorer')}  model.safetensors\n"),
+    write_samples(folder, "pocket-dsg")
+    found = rows_by_model("preferences", "hps", "scorer bench.parquet")
+    assert found == {
+        model: {
+            "row": tiny_params()["preferences"]["hps"],
+            "files": {
+                "bench.parquet": sha256("items"),
+                "scorer": sha256(f"{sha256('scorer')}  model.safetensors\n"),
+            },
+            "samples": sha256(f"{model} draws pocket-dsg"),
+        }
+        for model in tiny_params()["models"]
     }
 
 
-def test_an_answers_row_holds_the_whole_row_of_its_judge(folder):
+def test_an_answers_row_holds_the_whole_row_of_its_judge_and_its_own_benchmarks_pictures(folder):
     put(folder / "selma/pocket/judge.py", "code")
     judge = row("judges", "pocket", "selma/pocket")
     assert judge["row"] == tiny_params()["judges"]["pocket"]
     put(folder / "bench.parquet", "items")
-    found = row("answers", "dsg", "out/judges/pocket.json bench.parquet")
-    assert found == {
-        "row": tiny_params()["answers"]["dsg"],
-        "files": {"pocket": judge, "bench.parquet": sha256("items")},
-    }
+    for benchmark in ("pocket-dsg", "pocket-tifa"):
+        write_samples(folder, benchmark)
+    for name, benchmark in (("dsg", "pocket-dsg"), ("tifa", "pocket-tifa")):
+        found = rows_by_model("answers", name, "out/judges/pocket.json bench.parquet")
+        assert set(found) == set(tiny_params()["models"])
+        for model, written in found.items():
+            assert written == {
+                "row": tiny_params()["answers"][name],
+                "files": {"pocket": judge, "bench.parquet": sha256("items")},
+                "samples": sha256(f"{model} draws {benchmark}"),
+            }
 
 
-def test_the_row_is_the_one_that_the_arguments_name(folder):
-    put(folder / "bench.parquet", "items")
-    found = row("answers", "tifa", "bench.parquet")
-    assert found["row"] == tiny_params()["answers"]["tifa"]
+def test_a_row_that_is_not_there_is_named(folder):
     with pytest.raises(ConfigError, match="models has no row 'nobody'"):
         row("models", "nobody", "bench.parquet")
 
