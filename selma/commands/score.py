@@ -288,7 +288,7 @@ def _have_judged(
             revision="",
             normalise=normalise,
             batch_size=PICTURES_PER_BATCH,
-            log=lambda _: log,
+            log=log,
             replies=replies,
             advance=advance,
         )
