@@ -8,9 +8,7 @@ from pathlib import Path
 from selma.core.errors import ConfigError
 
 STALE_DAYS = 7
-WORK_FOLDER = re.compile(
-    r"[\w.-]+-([0-9a-f]{16})"
-)  # STAGE-FINGERPRINT, see selma.runtime.workspace
+WORK_FOLDER = re.compile(r"[\w.-]+-([0-9a-f]{16})")  # STAGE-FINGERPRINT, see runtime.workspace
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
