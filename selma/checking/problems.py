@@ -1,4 +1,4 @@
-"""`selma check`: everything that can be known to be wrong before a run, all at once."""
+"""Everything that can be known to be wrong before a run, all at once."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,175 +7,161 @@ from typing import Any
 
 from selma.core.choices import choose
 from selma.core.errors import SelmaError
-from selma.runtime.params import Params, load_params
+from selma.runtime.params import JudgeParams, Params, load_params
 
 MADE = {"models/experts": "skills", "models/merged": "merges", "models/mixtures": "mixtures"}
 
 
 def find_problems(root: Path, params_path: Path) -> list[str]:
-    """Check params, choices, skill files, presets, models and keys; nothing is changed.
+    """Check a params file of the repository at root, and the presets; nothing is changed.
 
-    Args:
-        root: the repository.
-        params_path: the params file to check.
+    Checked are choices, skill files, models and keys.
 
     Returns:
         One line per problem; empty if a run can start.
     """
-    problems = _Problems()
-    params = problems.attempt(lambda: load_params(params_path))
-    if params is not None:
+    found = list(_attempt("", load_params, params_path))
+    if not found:
+        params = load_params(params_path)
         for check in (_prompts, _backbone, _merges, _models, _judges, _measures, _preferences):
-            check(root, params, problems)
+            found += check(root, params)
         available = os.cpu_count() or 1
         if params.threads > available:
-            problems.add(f"threads: {params.threads} are more than the {available} processors here")
+            found.append(f"threads: {params.threads} are more than the {available} processors here")
     for preset in sorted((root / "presets").glob("*.yaml")):
-        problems.attempt(lambda path=preset: load_params(path))
-    return problems.found
+        found += _attempt("", load_params, preset)
+    return found
 
 
-class _Problems:
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def add(self, problem: str) -> None:
-        self.found.append(problem)
-
-    def attempt(self, action: Callable[..., Any], key: str = "") -> Any:
-        """Do something; what it raises becomes a problem, told of the key in params.yaml."""
-        try:
-            return action()
-        except SelmaError as error:
-            self.add(f"{key}: {error}" if key else str(error))
-            return None
+def _attempt(key: str, action: Callable[..., Any], *args: Any, **named: Any) -> Iterator[str]:
+    """Call the action; what it raises becomes a problem of a key in params.yaml."""
+    try:
+        action(*args, **named)
+    except SelmaError as error:
+        yield f"{key}: {error}" if key else str(error)
 
 
-def _prompts(root: Path, params: Params, problems: _Problems) -> None:
+def _prompts(root: Path, params: Params) -> Iterator[str]:
     from selma.llm.generators import make_generator
     from selma.prompts.skills import read_skill
 
     llm = params.prompts.model_dump(include={"backend", "model", "revision", "temperature"})
-    problems.attempt(lambda: make_generator(**llm), "prompts")
+    yield from _attempt("prompts", make_generator, **llm)
     for skill, row in params.skills.items():
-        path = root / row.instructions
-        problems.attempt(lambda path=path: read_skill(path), f"skills.{skill}.instructions")
+        yield from _attempt(f"skills.{skill}.instructions", read_skill, root / row.instructions)
 
 
-def _backbone(root: Path, params: Params, problems: _Problems) -> None:
+def _backbone(root: Path, params: Params) -> Iterator[str]:
     from selma.diffusion.inspection import backbone_problems
 
     folder = root / params.backbone.path
-    if not folder.is_dir():
-        problems.add(_absent("backbone.path", params.backbone.path))
-        return
     steps = max(params.images.inference_steps, params.samples.inference_steps)
-    for problem in backbone_problems(folder, steps):
-        problems.add(f"backbone.path: {problem}")
+    if not folder.is_dir():
+        yield _absent("backbone.path", params.backbone.path)
+    else:
+        yield from (f"backbone.path: {problem}" for problem in backbone_problems(folder, steps))
 
 
-def _merges(root: Path, params: Params, problems: _Problems) -> None:
+def _merges(root: Path, params: Params) -> Iterator[str]:
     from selma.merging.methods import MERGE_METHODS, absolute_weights
 
     for name, row in params.merges.items():
-        problems.attempt(lambda m=row.method: choose("merge method", m, MERGE_METHODS),
-                         f"merges.{name}.method")  # fmt: skip
-        problems.attempt(lambda r=row: absolute_weights(r.weights, r.scale), f"merges.{name}")
+        key = f"merges.{name}"
+        yield from _attempt(f"{key}.method", choose, "merge method", row.method, MERGE_METHODS)
+        yield from _attempt(key, absolute_weights, row.weights, row.scale)
 
 
-def _models(root: Path, params: Params, problems: _Problems) -> None:
+def _models(root: Path, params: Params) -> Iterator[str]:
     """A model's weights are there, or a row makes them."""
     for name, row in params.models.items():
         path = Path(row.weights)
         section = MADE.get(path.parent.as_posix())
         if section is None and not (root / path).exists():
-            problems.add(_absent(f"models.{name}.weights", row.weights))
+            yield _absent(f"models.{name}.weights", row.weights)
         elif section is not None and path.stem not in getattr(params, section):
-            problems.add(
-                f"models.{name}.weights: {path} is made by no row of {section}; rows: "
-                f"{', '.join(getattr(params, section)) or 'none'}"
-            )
+            rows = ", ".join(getattr(params, section)) or "none"
+            yield f"models.{name}.weights: {path} is made by no row of {section}; rows: {rows}"
 
 
-def _judges(root: Path, params: Params, problems: _Problems) -> None:
-    from selma.judges.loading import JUDGES, WITHOUT_WEIGHTS
-    from selma.judges.normalise import NORMALISERS
+def _judges(root: Path, params: Params) -> Iterator[str]:
     from selma.judges.templates import TEMPLATES
 
     for name, row in params.judges.items():
-        key = f"judges.{name}"
-        known = problems.attempt(lambda k=row.kind: choose("judge", k, JUDGES), f"{key}.kind")
-        problems.attempt(lambda n=row.normalise: choose("answer normaliser", n, NORMALISERS),
-                         f"{key}.normalise")  # fmt: skip
-        if known is None:
-            continue
-        if (row.model is None) == (row.kind == "endpoint"):
-            expected = "the model's name" if row.kind == "endpoint" else "null"
-            problems.add(f"{key}.model: expected {expected}, got {row.model!r}")
-        elif row.kind == "endpoint":
-            problems.attempt(_endpoint(row.model or "", row.model_dump()), key)
-        if not (root / row.path).exists():
-            problems.add(_absent(f"{key}.path", row.path))
-        elif row.kind not in WITHOUT_WEIGHTS:
-            for problem in _model_folder(root / row.path):
-                problems.add(f"{key}.path: {problem}")
+        yield from _judge(root, f"judges.{name}", row)
     for name, answers in params.answers.items():
-        problems.attempt(lambda t=answers.template: choose("judge template", t, TEMPLATES),
-                         f"answers.{name}.template")  # fmt: skip
+        key = f"answers.{name}.template"
+        yield from _attempt(key, choose, "judge template", answers.template, TEMPLATES)
     for name in params.benchmarks:
         path = root / "data/benchmarks" / f"{name}.parquet"
         if not path.is_file():
-            problems.add(f"benchmarks.{name}: {path}: no such file; `selma import` or `dvc pull`")
+            yield f"benchmarks.{name}: {path}: no such file; `selma import` or `dvc pull`"
 
 
-def _endpoint(model: str, values: dict[str, Any]) -> Callable[[], Any]:
+def _judge(root: Path, key: str, row: JudgeParams) -> Iterator[str]:
+    from selma.judges.loading import JUDGES, WITHOUT_WEIGHTS
+    from selma.judges.normalise import NORMALISERS
+
+    yield from _attempt(f"{key}.kind", choose, "judge", row.kind, JUDGES)
+    yield from _attempt(f"{key}.normalise", choose, "answer normaliser", row.normalise, NORMALISERS)
+    if row.kind not in JUDGES:
+        return
+    if (row.model is None) == (row.kind == "endpoint"):
+        expected = "the model's name" if row.kind == "endpoint" else "null"
+        yield f"{key}.model: expected {expected}, got {row.model!r}"
+    elif row.kind == "endpoint":
+        yield from _attempt(key, _load_endpoint, {**row.model_dump(), "path": row.model})
+    if not (root / row.path).exists():
+        yield _absent(f"{key}.path", row.path)
+    elif row.kind not in WITHOUT_WEIGHTS:
+        yield from _model_folder(f"{key}.path", root / row.path)
+
+
+def _load_endpoint(values: dict[str, Any]) -> None:
     from selma.judges.loading import judge_settings, load_judge
 
-    return lambda: load_judge(
-        "endpoint", judge_settings({**values, "path": model}, template="bare")
-    )
+    load_judge("endpoint", judge_settings(values, template="bare"))
 
 
-def _measures(root: Path, params: Params, problems: _Problems) -> None:
+def _measures(root: Path, params: Params) -> Iterator[str]:
     from selma.metrics.dsg import DSG_MEANS, DSG_POLICIES
     from selma.metrics.tifa import TIFA_MAPPINGS
 
+    tables = {
+        "dsg": {"policy": DSG_POLICIES, "mean": DSG_MEANS},
+        "tifa": {"mapping": TIFA_MAPPINGS},
+    }
     for name, row in params.measures.items():
         key = f"measures.{name}"
-        if row.kind == "dsg":
-            problems.attempt(lambda p=row.policy: choose("dsg policy", p, DSG_POLICIES),
-                             f"{key}.policy")  # fmt: skip
-            problems.attempt(lambda m=row.mean: choose("dsg mean", m, DSG_MEANS), f"{key}.mean")
-        else:
-            problems.attempt(lambda m=row.mapping: choose("tifa mapping", m, TIFA_MAPPINGS),
-                             f"{key}.mapping")  # fmt: skip
+        for option, table in tables[row.kind].items():
+            value = getattr(row, option)
+            yield from _attempt(f"{key}.{option}", choose, f"{row.kind} {option}", value, table)
         if not (root / row.path).exists():
-            problems.add(_absent(f"{key}.path", row.path))
+            yield _absent(f"{key}.path", row.path)
 
 
-def _preferences(root: Path, params: Params, problems: _Problems) -> None:
+def _preferences(root: Path, params: Params) -> Iterator[str]:
     from selma.measuring.scoring import check_version
     from selma.scorers.preference import SCORERS, read_origin
 
     for name, row in params.preferences.items():
         key, folder = f"preferences.{name}", root / row.path
-        if problems.attempt(lambda k=row.kind: choose("scorer", k, SCORERS), f"{key}.kind") is None:
+        yield from _attempt(f"{key}.kind", choose, "scorer", row.kind, SCORERS)
+        if row.kind not in SCORERS:
             continue
-        problems.attempt(lambda r=row: check_version(r.kind, r.version, r.antialias), key)
+        yield from _attempt(key, check_version, row.kind, row.version, row.antialias)
         if not folder.is_dir():
-            problems.add(_absent(f"{key}.path", row.path))
+            yield _absent(f"{key}.path", row.path)
             continue
-        problems.attempt(lambda f=folder, k=row.kind: read_origin(f, k), f"{key}.path")
-        for problem in _model_folder(folder):
-            problems.add(f"{key}.path: {problem}")
+        yield from _attempt(f"{key}.path", read_origin, folder, row.kind)
+        yield from _model_folder(f"{key}.path", folder)
 
 
-def _model_folder(folder: Path) -> Iterator[str]:
+def _model_folder(key: str, folder: Path) -> Iterator[str]:
     """What a folder lacks that holds one model in transformers' layout."""
     if not (folder / "config.json").is_file():
-        yield f"{folder}: holds no config.json, so it is no model's folder"
+        yield f"{key}: {folder}: holds no config.json, so it is no model's folder"
     if not any(folder.glob("*.safetensors")):
-        yield f"{folder}: holds no .safetensors; other formats are never loaded"
+        yield f"{key}: {folder}: holds no .safetensors; other formats are never loaded"
 
 
 def _absent(key: str, path: str) -> str:
