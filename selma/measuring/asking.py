@@ -34,19 +34,10 @@ def ask(
 
     Each picture is decoded once and all its questions are asked together.
 
-    Args:
-        benchmark: rows of a benchmark table.
-        pictures: of its items, as `read_samples` found them fit.
-        kind: a key of `JUDGES`.
-        settings: of the judge's model, and how it is asked.
-        revision: of a judge whose weights do not tell it.
-        normalise: a key of `NORMALISERS`, from what the judge says to what counts as its answer;
-            both are kept.
-        batch_size: pictures at a time.
-        log: from what the answers are about to the file that keeps them while the judge works;
-            the answers of an earlier run are taken from it.
-        replies: where a judge that is paid for keeps each reply.
-        advance: called with the number of pictures after each batch.
+    The kind is a key of `JUDGES`, `normalise` one of `NORMALISERS`; `revision` is that of a judge
+    whose weights do not tell it. `log` maps what the answers are about to the file that keeps them
+    while the judge works, from which the answers of an earlier run are taken; in `replies` a judge
+    that is paid for keeps each reply. `advance` is called with the number of pictures of a batch.
 
     Returns:
         Rows of an answers table, and what they are about.
@@ -89,21 +80,16 @@ def ask(
 
 
 def _answers(
-    judge: Judge,
-    batch: Sequence[Row],
-    questions: Mapping[str, Sequence[Row]],
-    kept: AnswerLog,
+    judge: Judge, batch: Sequence[Row], questions: Mapping[str, Sequence[Row]], kept: AnswerLog
 ) -> list[list[str]]:
     """Answer each picture's questions: from the log, or by the judge, and then keep them."""
     found = [kept.get(_key(row)) for row in batch]
     new = [row for row, answers in zip(batch, found, strict=True) if answers is None]
-    if not new:
-        return [answers or [] for answers in found]
     asked = [
         [Question(q["question"], tuple(q["choices"])) for q in questions[row["item_id"]]]
         for row in new
     ]
-    said = judge([picture_of(row) for row in new], asked)
+    said = judge([picture_of(row) for row in new], asked) if new else []
     if [len(answers) for answers in said] != [len(texts) for texts in asked]:
         got, want = sum(map(len, said)), sum(map(len, asked))
         raise BackendError(f"the judge gave {got} answers to {want} questions")

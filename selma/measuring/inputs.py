@@ -14,11 +14,9 @@ Row = Mapping[str, Any]
 
 
 def read_benchmark(path: Path, sources: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Read a benchmark's table, or a public file of it, and keep the items of some sources.
+    """Read a benchmark and keep the items of some sources, or all if none are named.
 
-    Args:
-        path: a .parquet table, DSG's annotations (.csv) or TIFA's questions (.json).
-        sources: empty for all.
+    The file is a .parquet table, DSG's annotations (.csv) or TIFA's questions (.json).
 
     Raises:
         ConfigError: it is no file, or a source is not in the benchmark.
@@ -56,19 +54,14 @@ def read_samples(
 ) -> PictureSet:
     """Read a samples table, or a folder of pictures, of a benchmark, and look at each picture.
 
-    Args:
-        path: a .parquet table or a folder.
-        benchmark: rows of the benchmark table.
-        only_asked: items without questions need no picture.
-        allow_partial: leave out what is wrong, instead of refusing.
+    With `only_asked` items without questions need no picture; `allow_partial` leaves out what is
+    wrong, instead of refusing.
 
     Raises:
         MissingDataError: pictures are missing.
         RecordError: pictures are doubled, alike, black, unreadable or of no item.
     """
+    options = {"only_asked": only_asked, "allow_partial": allow_partial}
     if path.suffix == ".parquet":
-        samples = read_table(path, "samples")
-        return check_table(
-            str(path), samples, benchmark, only_asked=only_asked, allow_partial=allow_partial
-        )
-    return read_pictures(path, benchmark, only_asked=only_asked, allow_partial=allow_partial)
+        return check_table(str(path), read_table(path, "samples"), benchmark, **options)
+    return read_pictures(path, benchmark, **options)

@@ -19,11 +19,10 @@ from selma.scorers.preference import SCORERS, score_samples
 
 Row = Mapping[str, Any]
 Scores = tuple[list[dict[str, Any]], dict[str, Any]]  # rows of a scores table, what it is about
-TITLES = {"dsg": "DSG", "tifa": "TIFA", "pickscore": "PickScore", "hps": "HPS"} | {
-    "imagereward": "ImageReward",
-    "clipscore": "CLIPScore",
-    "vqascore": "VQAScore",
-}
+TITLES = {
+    "dsg": "DSG", "tifa": "TIFA", "pickscore": "PickScore", "hps": "HPS",
+    "imagereward": "ImageReward", "clipscore": "CLIPScore", "vqascore": "VQAScore",
+}  # fmt: skip
 VERSIONS = {"pickscore": "arXiv 2305.01569", "imagereward": "arXiv 2304.05977"}
 
 
@@ -40,27 +39,21 @@ def score_answers(
     no_answer_max: float,
     allow_partial: bool = False,
 ) -> Scores:
-    """Score a judge's answers by DSG or TIFA; no model runs, but for TIFA's mapping sbert.
+    """Score one judge's answers by DSG or TIFA; no model runs, but for TIFA's mapping sbert.
 
-    Args:
-        kind: "dsg" or "tifa".
-        benchmark: rows of a benchmark table.
-        answers: rows of an answers table, of one judge.
-        judge_about: what that table says of its judge; None if it says nothing.
-        settings: DSG's policy and mean; TIFA's mapping and sbert_path.
-        measure: name of the row of params, or the metric.
-        title: as people read it.
-        benchmark_name: kept with the scores.
-        no_answer_max: share of replies that may be no answer.
-        allow_partial: leave out pictures that lack an answer, instead of refusing.
+    The settings are DSG's policy and mean, or TIFA's mapping and sbert_path; `judge_about` is what
+    the answers table says of its judge, None if it says nothing. `measure` is the name of the row
+    of params, or the metric; `title` its name for people. `no_answer_max` is the share of replies
+    that may be no answer; `allow_partial` leaves out pictures that lack one, instead of refusing.
 
     Raises:
         ConfigError: there is no such kind, policy, mean or mapping.
         MissingDataError: an answer is missing.
         RecordError: an answer belongs to no question, or too many replies are no answer.
     """
-    common: dict[str, Any] = {"judge_about": judge_about, "allow_partial": allow_partial}
-    common["no_answer_max"] = no_answer_max
+    common: dict[str, Any] = {
+        "judge_about": judge_about, "allow_partial": allow_partial, "no_answer_max": no_answer_max
+    }  # fmt: skip
     if kind == "dsg":
         rows, about = score_dsg(benchmark, answers, **settings, **common)
     elif kind == "tifa":
@@ -72,11 +65,7 @@ def score_answers(
 
 
 def check_version(kind: str, version: str | None, antialias: bool | None) -> None:
-    """Check that a preference scorer's version and antialias are such as it has.
-
-    Raises:
-        ConfigError: they are not.
-    """
+    """Check that a preference scorer's version and antialias are such as it has, or ConfigError."""
     if kind in VERSIONS and version is not None:
         raise ConfigError(f"version: {kind} has one version, expected null, got {version!r}")
     if kind not in VERSIONS:
@@ -89,14 +78,10 @@ def check_version(kind: str, version: str | None, antialias: bool | None) -> Non
 def load_scorer(
     kind: str, directory: Path, *, version: str | None, antialias: bool | None, device: str
 ) -> Scorer:
-    """Load a preference scorer.
+    """Load the preference scorer of a kind, a key of `SCORERS`, from its folder.
 
-    Args:
-        kind: a key of `SCORERS`.
-        directory: its folder.
-        version: of HPS, or the variant of CLIPScore; None for those that have one version.
-        antialias: HPS's, of the tensor's resize; None takes what the folder says.
-        device: "cpu" or "cuda".
+    The version is that of HPS or the variant of CLIPScore, None for those that have one version;
+    `antialias` is HPS's, of the tensor's resize, None takes what the folder says.
 
     Raises:
         ConfigError: an option is wrong, missing or not the scorer's.
@@ -125,47 +110,32 @@ def score_pictures(
 ) -> Scores:
     """Score each picture of a benchmark against its prompt.
 
-    Args:
-        benchmark: rows of a benchmark table.
-        pictures: of its items, as `read_samples` found them fit.
-        scorer: the preference model.
-        kind: a key of `SCORERS`.
-        judge: names the scorer's weights.
-        measure: name of the row of params, or the metric.
-        title: as people read it.
-        benchmark_name: kept with the scores.
-        batch_size: pictures at a time.
-        advance: called with the number of pictures after each batch.
-        shuffle_seed: not None scores each picture against another item's prompt, as a control.
+    The kind is the scorer's key in `SCORERS`, `judge` names its weights; `measure` and `title` are
+    as of `score_answers`. `advance` is called with the number of pictures of each batch. With a
+    `shuffle_seed` each picture is scored against another item's prompt, as a control.
 
     Raises:
         MissingDataError: there is no picture to score.
         RecordError: a score is not finite.
     """
-    rows = scored_rows(benchmark, pictures, shuffle_seed)
-    sources = {row["item_id"]: row["source"] for row in benchmark}
     scores, about = score_samples(
-        rows,
+        _scored_rows(benchmark, pictures, shuffle_seed),
         scorer,
         metric=kind,
         judge=judge,
-        sources=sources,
+        sources={row["item_id"]: row["source"] for row in benchmark},
         batch_size=batch_size,
         advance=advance,
     )
     prompts = "own" if shuffle_seed is None else f"another item's, seed {shuffle_seed}"
     named = _name(measure, title, benchmark_name, benchmark)
-    return scores, about | picture_coverage(pictures, scores) | named | {"prompts": prompts}
+    return scores, about | _coverage(pictures, scores) | named | {"prompts": prompts}
 
 
-def scored_rows(
+def _scored_rows(
     benchmark: Sequence[Row], pictures: PictureSet, shuffle_seed: int | None
 ) -> Sequence[Row]:
-    """The pictures with the prompts they are scored against.
-
-    Raises:
-        MissingDataError: there is none.
-    """
+    """The pictures with the prompts they are scored against."""
     if not pictures.rows:
         raise MissingDataError("no picture of the benchmark can be scored")
     if shuffle_seed is None:
@@ -174,8 +144,7 @@ def scored_rows(
     return [{**row, "prompt": others[row["item_id"]]} for row in pictures.rows]
 
 
-def picture_coverage(pictures: PictureSet, scores: Sequence[Row]) -> dict[str, Any]:
-    """What share of the benchmark's pictures was scored, and what was left out."""
+def _coverage(pictures: PictureSet, scores: Sequence[Row]) -> dict[str, Any]:
     return {
         "coverage": len(scores) / pictures.n_wanted,
         "left_out": pictures.findings.problems(),
@@ -202,15 +171,9 @@ def score_by_probability(
     benchmark_name: str,
     advance: Callable[[int], None],
 ) -> Scores:
-    """Score pictures by VQAScore: a chat model's probability of "Yes".
+    """Score pictures by VQAScore, a chat model's probability of "Yes", like `score_pictures`.
 
-    Args:
-        benchmark: rows of a benchmark table.
-        pictures: of its items.
-        settings: `JudgeSettings` of the chat model.
-        variant: a key of `vqascore.VARIANTS`.
-        benchmark_name: kept with the scores.
-        advance: called with the number of pictures after each batch.
+    The settings are the chat model's `JudgeSettings`; the variant is a key of `vqascore.VARIANTS`.
     """
     from selma.judges.chat.vqascore import load_vqascore
     from selma.judges.loading import describe_judge
@@ -218,22 +181,23 @@ def score_by_probability(
 
     scorer = load_vqascore(settings, variant)
     sources = {row["item_id"]: row["source"] for row in benchmark}
-    samples, size = scored_rows(benchmark, pictures, None), settings.questions_per_batch
-    rows: list[dict[str, Any]] = []
+    samples, size = _scored_rows(benchmark, pictures, None), settings.questions_per_batch
+    scores: list[float] = []
     for start in range(0, len(samples), size):
         batch = samples[start : start + size]
-        scores = scorer([picture_of(row) for row in batch], [row["prompt"] for row in batch])
-        rows += [
-            {
-                **{key: row[key] for key in ("item_id", "sample")},
-                "source": sources[row["item_id"]],
-                "score": score,
-                "weight": 1.0,
-                "details": "{}",
-            }
-            for row, score in zip(batch, scores, strict=True)
-        ]
+        scores += scorer([picture_of(row) for row in batch], [row["prompt"] for row in batch])
         advance(len(batch))
+    rows = [
+        {
+            "item_id": row["item_id"],
+            "sample": row["sample"],
+            "source": sources[row["item_id"]],
+            "score": score,
+            "weight": 1.0,
+            "details": "{}",
+        }
+        for row, score in zip(samples, scores, strict=True)
+    ]
     described = describe_judge(scorer.about, settings)
     about = {
         "factor": 1.0,
@@ -248,7 +212,7 @@ def score_by_probability(
         "version": "arXiv 2404.01291",
     }
     named = _name("vqascore", TITLES["vqascore"], benchmark_name, benchmark)
-    return rows, about | picture_coverage(pictures, rows) | named
+    return rows, about | _coverage(pictures, rows) | named
 
 
 def shuffled_prompts(prompts: Mapping[str, str], seed: int) -> dict[str, str]:
@@ -256,21 +220,13 @@ def shuffled_prompts(prompts: Mapping[str, str], seed: int) -> dict[str, str]:
 
     The different prompts stand on a circle, in an order that seed and prompt alone decide, and each
     is replaced by the next one. So no item keeps its prompt, also if two items share one, and what
-    replaces a prompt changes only if a prompt is put between the two.
-
-    Args:
-        prompts: item id → its prompt.
-        seed: of the order.
-
-    Returns:
-        Item id → another item's prompt.
+    replaces a prompt changes only if a prompt is put between the two. All by item id.
 
     Raises:
         RecordError: all prompts are the same.
     """
-    circle = sorted(
-        set(prompts.values()), key=lambda text: (derive_seed(seed, "shuffle", text), text)
-    )
+    texts = set(prompts.values())
+    circle = sorted(texts, key=lambda text: (derive_seed(seed, "shuffle", text), text))
     if len(circle) < 2:
         raise RecordError(
             f"shuffled prompts: {len(prompts)} items have {len(circle)} different prompts; "
