@@ -6,33 +6,16 @@ draw prompts again. Agreement on questions is over all questions of all pictures
 
 import itertools
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
+from selma.comparing import comparison, items
 from selma.comparing.categories import question_table, split
-from selma.comparing.comparison import (
-    BETTER,
-    UNDECIDED,
-    WORSE,
-    Record,
-    compare_parts,
-    summarise_model,
-)
-from selma.comparing.items import (
-    ALL_SKILLS,
-    About,
-    ItemScores,
-    Row,
-    check_same_making,
-    item_scores,
-    judge_label,
-    measure_of,
-    on_common_items,
-)
+from selma.comparing.comparison import Record
+from selma.comparing.items import About, ItemScores, Row
 from selma.comparing.statistics import Bootstrap, Floats, compare_paired
 from selma.core.errors import RecordError
 
@@ -42,13 +25,10 @@ DECIMALS = 9  # further ones are rounding
 
 @dataclass(frozen=True)
 class Judged:
-    """One judge's scores of one model's pictures.
+    """One judge's scores of one model's pictures; no other judge of the comparison has its name.
 
-    Attributes:
-        judge: a name that no other judge of the comparison has.
-        scores: one value per prompt.
-        pictures: item and sample of each picture.
-        questions: the score per item, sample and question, sorted; empty if the metric asks none.
+    Pictures are item and sample; the questions' scores, none if the metric asks none, are indexed
+    by item, sample and question, sorted.
     """
 
     judge: str
@@ -58,11 +38,7 @@ class Judged:
 
 
 def judged_tables(model: str, tables: Sequence[tuple[Sequence[Row], About]]) -> list[Judged]:
-    """Bring several judges' scores of one model's pictures together.
-
-    Args:
-        model: whose pictures were scored.
-        tables: rows and metadata, one of each judge.
+    """Bring several judges' tables, rows and metadata, of one model's pictures together.
 
     Raises:
         MissingDataError: a table is empty.
@@ -79,7 +55,7 @@ def judged_tables(model: str, tables: Sequence[tuple[Sequence[Row], About]]) -> 
     found = [
         Judged(
             name,
-            item_scores(str(measure_of(about)), model, rows, about),
+            items.item_scores(str(items.measure_of(about)), model, rows, about),
             frozenset((row["item_id"], row["sample"]) for row in rows),
             question_table(rows).set_index(["item_id", "sample", "question_id"])["score"],
         )
@@ -96,24 +72,23 @@ def judge_names(abouts: Sequence[About]) -> list[str]:
     Raises:
         RecordError: two are the same judge in all their settings.
     """
-    labels = [judge_label(about) for about in abouts]
-    settings = [
-        {**(about.get("judge_settings") or {}), "preprocessing": about.get("preprocessing")}
+    judges = [
+        (items.judge_label(about), {**(about.get("judge_settings") or {}),
+                                    "preprocessing": about.get("preprocessing")})
         for about in abouts
-    ]
+    ]  # fmt: skip
     names = []
-    for label, own in zip(labels, settings, strict=True):
-        namesakes = [s for other, s in zip(labels, settings, strict=True) if other == label]
-        differ = [
-            key
+    for label, own in judges:
+        namesakes = [settings for other, settings in judges if other == label]
+        shown = [
+            f"{key}={own.get(key)}"
             for key in sorted(set().union(*namesakes))
-            if len({json.dumps(s.get(key), sort_keys=True) for s in namesakes}) > 1
+            if len({json.dumps(settings.get(key), sort_keys=True) for settings in namesakes}) > 1
         ]
-        shown = ", ".join(f"{key}={own.get(key)}" for key in differ)
-        names.append(f"{label} ({shown})" if differ else label)
-    twice = [name for name, number in Counter(names).items() if number > 1]
-    if twice:
-        raise RecordError(f"judges: {twice[0]!r} judged twice; give each judge's scores once")
+        name = f"{label} ({', '.join(shown)})" if shown else label
+        if name in names:
+            raise RecordError(f"judges: {name!r} judged twice; give each judge's scores once")
+        names.append(name)
     return names
 
 
@@ -121,7 +96,9 @@ def judge_means(judged: Sequence[Judged], bootstrap: Bootstrap) -> list[Record]:
     """Estimate the mean of each judge's scores with its interval."""
     return [
         {
-            **summarise_model(one.scores, ALL_SKILLS, bootstrap, kind="judge", part=one.judge),
+            **comparison.summarise_model(
+                one.scores, items.ALL_SKILLS, bootstrap, kind="judge", part=one.judge
+            ),
             "judge": one.judge,
             "n_pictures": len(one.pictures),
             "n_questions": len(one.questions),
@@ -152,7 +129,7 @@ def model_differences(
     return [
         {**record, "judge": one.judge}
         for one, other in _by_judge(first, second)
-        for record in compare_parts(
+        for record in comparison.compare_parts(
             split(one.scores, by="none"), split(other.scores, by="none"), bootstrap
         )
     ]
@@ -166,24 +143,30 @@ def judge_shifts(
     This, and not that one verdict is "better" and the other "undecided", says whether the size of
     the difference depends on the judge.
     """
-    gains = []
+    gains = {}
     for mine, theirs in _by_judge(first, second):
-        one, baseline, _ = on_common_items(mine.scores, theirs.scores)
-        gains.append((mine, one.values - baseline.values))
+        one, baseline, _ = items.on_common_items(mine.scores, theirs.scores)
+        gains[mine.judge] = one.values - baseline.values
     return [
-        _difference(("judge-shift", one.scores.measure), one, other, gain, other_gain, bootstrap)
-        for (one, gain), (other, other_gain) in itertools.combinations(gains, 2)
+        _difference(
+            ("judge-shift", one.scores.measure),
+            one,
+            other,
+            (gains[one.judge], gains[other.judge]),
+            bootstrap,
+        )
+        for one, other in itertools.combinations(first, 2)
     ]
 
 
 def conclusion(records: Sequence[Record]) -> str:
     """Say whether all verdicts are undecided, all the same, some reversed, or not all decided."""
     verdicts = {record["verdict"] for record in records}
-    if verdicts == {UNDECIDED}:
+    if verdicts == {comparison.UNDECIDED}:
         return "none decides"
     if len(verdicts) == 1:
         return "same"
-    return "reversed" if {BETTER, WORSE} <= verdicts else "not all decided"
+    return "reversed" if {comparison.BETTER, comparison.WORSE} <= verdicts else "not all decided"
 
 
 def cohens_kappa(first: Sequence[float], second: Sequence[float]) -> float | None:
@@ -204,7 +187,7 @@ def _pair(one: Judged, other: Judged, bootstrap: Bootstrap) -> Record:
     varied = np.ptp(first) > 0 and np.ptp(second) > 0
     ranked = np.round(first, DECIMALS), np.round(second, DECIMALS)
     return {
-        **_difference(names, one, other, first, second, bootstrap),
+        **_difference(names, one, other, (first, second), bootstrap),
         "pearson": float(pearsonr(first, second).statistic) if varied else None,
         "spearman": float(spearmanr(*ranked).statistic) if varied else None,
         "equal_questions": float(np.mean(labels == others)) if len(labels) else None,
@@ -214,15 +197,10 @@ def _pair(one: Judged, other: Judged, bootstrap: Bootstrap) -> Record:
 
 
 def _difference(
-    names: tuple[str, ...],
-    one: Judged,
-    other: Judged,
-    first: Floats,
-    second: Floats,
-    bootstrap: Bootstrap,
+    names: Sequence[str], one: Judged, other: Judged, values: Sequence[Floats], bootstrap: Bootstrap
 ) -> Record:
     named = bootstrap.named(*names, one.judge, other.judge)
-    result = compare_paired(first, second, one.scores.weights, named)
+    result = compare_paired(*values, one.scores.weights, named)
     pair = {"first": one.judge, "second": other.judge, "unit": one.scores.about["unit"]}
     return {**pair, **asdict(result)}
 
@@ -243,7 +221,7 @@ def _by_judge(first: Sequence[Judged], second: Sequence[Judged]) -> list[tuple[J
 
 
 def _check_same_pictures(first: Judged, second: Judged) -> None:
-    check_same_making(first.scores, second.scores, may_differ=JUDGE_KEYS)
+    items.check_same_making(first.scores, second.scores, may_differ=JUDGE_KEYS)
     names = f"judges: {first.judge} and {second.judge}"
     unpaired = sorted(first.pictures ^ second.pictures)
     if unpaired:
@@ -257,4 +235,4 @@ def _check_same_pictures(first: Judged, second: Judged) -> None:
             f"{names}: {len(lost)} questions are answered by only one of them, first item "
             f"{lost[0][0]!r} sample {lost[0][1]} question {lost[0][2]}; use one benchmark"
         )
-    on_common_items(first.scores, second.scores)
+    items.on_common_items(first.scores, second.scores)

@@ -18,13 +18,9 @@ from selma.comparing.statistics import Bootstrap, estimate_mean, standard_error
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean with its interval.
+    """A mean with its interval; without one if all its prompts are alike: there is no variation.
 
-    Attributes:
-        low: end of the interval, like high; None if all its prompts are alike, for then the
-            bootstrap has nothing to draw from.
-        n_prompts: prompts with a part in the cell.
-        n_questions: questions in the cell, each picture's counted; 0 where none are asked.
+    Counted are the prompts with a part in the cell and its questions, those of each picture.
     """
 
     name: str
@@ -51,25 +47,18 @@ def prompt_cells(
         label=[label(row) for row in rows],
         questions=[len(question_scores(row)) for row in rows],
     )
-    cells = []
-    for name, part in table.groupby("label"):
-        cells.append(_cell(str(name), _items(part), int(part["questions"].sum()), factor, how))
-    return cells
+    return [
+        _cell(str(name), _items(part), int(part["questions"].sum()), factor, how)
+        for name, part in table.groupby("label")
+    ]
 
 
 def question_cells(
-    rows: Sequence[Row],
-    label: Callable[[str, int, str], str | None],
-    factor: float,
-    how: Bootstrap,
+    rows: Sequence[Row], label: Callable[[str, int, str], str | None], factor: float, how: Bootstrap
 ) -> list[Cell]:
-    """Average all questions of each label, pooled over prompts, sorted by label.
+    """Average all questions of each label, pooled over prompts, times `factor`, sorted by label.
 
-    Args:
-        rows: of a scores table whose details have questions.
-        label: item_id, question_id and category → cell; None leaves the question out.
-        factor: what the mean is multiplied by.
-        how: the bootstrap over prompts.
+    The label is made of item_id, question_id and category; None leaves the question out.
     """
     table = question_table(rows)
     asked = zip(table["item_id"], table["question_id"], table["category"], strict=True)

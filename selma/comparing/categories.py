@@ -16,10 +16,7 @@ Parts = Mapping[str, ItemScores]  # `ALL_SKILLS` first
 def question_scores(row: Row) -> list[tuple[int, str, float]]:
     """Read id, category and score of each question of a scores row; none if it asks no questions.
 
-    DSG's score is the one after the filter.
-
-    Raises:
-        RecordError: the details are not what the scorers write.
+    DSG's score is the one after the filter. Details that no scorer wrote are a RecordError.
     """
     try:
         return [
@@ -48,20 +45,15 @@ def category_scores(whole: ItemScores, rows: Sequence[Row]) -> dict[str, ItemSco
 
     An item's value is the mean over its questions of the category, pooled over its pictures; its
     weight is the number of those questions. Items without such questions are left out.
-
-    Returns:
-        Nothing if the metric asks no questions.
     """
     parts = {}
     for category, asked in question_table(rows).groupby("category"):
-        found = asked.groupby("item_id").agg(
-            value=("score", "mean"), weight=("question_id", "nunique")
-        )
-        kept = whole.of_items(found.index)
+        by_item = asked.groupby("item_id")
+        kept = whole.of_items(by_item.groups)
         items = kept.items.assign(
             skill=category,
-            value=whole.about["factor"] * found["value"],
-            weight=found["weight"].astype(float),
+            value=whole.about["factor"] * by_item["score"].mean(),
+            weight=by_item["question_id"].nunique().astype(float),
         )
         parts[str(category)] = replace(kept, items=items)
     return parts
@@ -75,11 +67,8 @@ SPLITS: dict[str, Callable[[ItemScores, Sequence[Row]], dict[str, ItemScores]]] 
 
 
 def split(whole: ItemScores, rows: Sequence[Row] = (), by: str = "skill") -> Parts:
-    """List a model's scores over all items, and then over each part of them.
+    """List a model's scores over all items, and then over each part of them, by one of `SPLITS`.
 
-    Args:
-        whole: what `item_scores` makes of the rows.
-        rows: of the scores table; only needed for categories.
-        by: one of `SPLITS`; the skill is the item's source, the category that of its questions.
+    The skill is the item's source, the category that of its questions, read from the table's rows.
     """
     return {ALL_SKILLS: whole, **choose("split", by, SPLITS)(whole, rows)}

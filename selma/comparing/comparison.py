@@ -5,23 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from selma.comparing import statistics
 from selma.comparing.categories import Parts
-from selma.comparing.items import (
-    ALL_SKILLS,
-    ItemScores,
-    check_same_making,
-    judge_label,
-    on_common_items,
-)
+from selma.comparing.items import ALL_SKILLS, ItemScores, check_same_making, on_common_items
 from selma.comparing.power import minimum_detectable_effect
-from selma.comparing.statistics import (
-    TIE,
-    Bootstrap,
-    compare_paired,
-    estimate_mean,
-    holm,
-    standard_error,
-)
+from selma.comparing.statistics import Bootstrap
 from selma.core.errors import RecordError
 
 Record = dict[str, Any]
@@ -30,21 +18,13 @@ ROUNDING = 1e-12  # 1 - 0.95 is a little more than 0.05
 
 
 def compare_parts(
-    first: Parts,
-    second: Parts,
-    how: Bootstrap,
-    *,
-    margin: float = 0.0,
-    allow_partial: bool = False,
+    first: Parts, second: Parts, how: Bootstrap, *, margin: float = 0.0, allow_partial: bool = False
 ) -> list[Record]:
     """Compare two models over all prompts and on each part, with verdicts as of `add_verdicts`.
 
-    Args:
-        first: of the model that should be better; `categories.split` makes it.
-        second: of its baseline, split likewise.
-        how: how intervals and p-values are made.
-        margin: a difference up to this, in the measure's unit, is neither better nor worse.
-        allow_partial: leave out prompts, and parts, that only one of them has.
+    The second is the baseline; both are what `categories.split` makes. A difference up to the
+    margin, in the measure's unit, is neither better nor worse. `allow_partial` leaves out prompts,
+    and parts, that only one of them has.
 
     Raises:
         MissingDataError: no prompt is common to both.
@@ -79,7 +59,9 @@ def difference(
     The random numbers come from seed, measure, names of the models and skill.
     """
     named = how.named("compare", first.measure, first.model, second.model, skill)
-    result = compare_paired(first.values, second.values, first.weights, named, margin=margin)
+    result = statistics.compare_paired(
+        first.values, second.values, first.weights, named, margin=margin
+    )
     return {
         **_made(first, skill, how),
         "baseline": second.model,
@@ -100,13 +82,12 @@ def summarise_model(
     """
     kept = scores.of_skill(skill)
     named = how.named(kind, scores.measure, scores.model, part or skill)
-    estimate = estimate_mean(kept.values, kept.weights, named)
+    estimate = asdict(statistics.estimate_mean(kept.values, kept.weights, named))
     return {
         **_made(kept, skill, how),
-        "score": estimate.mean,
-        "low": estimate.low,
-        "high": estimate.high,
-        "standard_error": standard_error(kept.values, kept.weights),
+        "score": estimate.pop("mean"),
+        **estimate,
+        "standard_error": statistics.standard_error(kept.values, kept.weights),
     }
 
 
@@ -125,7 +106,7 @@ def add_verdicts(records: Sequence[Record]) -> list[Record]:
         is no variation to compare it with.
     """
     parts = [record["p_value"] for record in records if record["skill"] != ALL_SKILLS]
-    adjusted = iter(holm(parts))
+    adjusted = iter(statistics.holm(parts))
     judged = []
     for record in records:
         whole = record["skill"] == ALL_SKILLS
@@ -151,7 +132,7 @@ def _verdict(record: Record, p_value: float) -> str:
 
 
 def _detectable(record: Record, family_size: int) -> float | None:
-    if record["standard_error"] is None or record["standard_error"] < TIE:
+    if record["standard_error"] is None or record["standard_error"] < statistics.TIE:
         return None
     spread = record["standard_error"] * math.sqrt(record["n_items"])
     alpha = (1 - record["confidence"]) / family_size
@@ -160,15 +141,9 @@ def _detectable(record: Record, family_size: int) -> float | None:
 
 
 def _made(scores: ItemScores, skill: str, how: Bootstrap) -> Record:
-    """Say what a number is, on how much it stands, and how its interval is made."""
-    about = scores.about
     return {
         "measure": scores.measure,
-        "metric": about["metric"],
-        "version": about["version"],
-        "policy": about["policy"],
-        "judge": judge_label(about),
-        "unit": about["unit"],
+        **scores.made_by,
         "model": scores.model,
         "skill": skill,
         "n_items": len(scores.items),

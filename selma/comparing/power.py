@@ -18,12 +18,10 @@ POWER = 0.8  # the customary chance of finding what is there
 
 @dataclass(frozen=True)
 class PowerNote:
-    """What one model's mean can be distinguished from, at a given power.
+    """What one model's mean, with half the width of its interval, can be distinguished from.
 
-    Attributes:
-        half_width: of its interval.
-        from_a_number: least distance that is found to a fixed number, such as a printed one.
-        from_other_prompts: least distance to a model with the same spread whose prompts are others.
+    The least distances found are those to a fixed number, such as a printed one, and to a model
+    with the same spread whose prompts are others.
     """
 
     standard_error: float
@@ -61,15 +59,6 @@ def minimum_detectable_effect(
     """
     _check(spread, number, alpha, power)
     return (_limit(alpha) + NORMAL.inv_cdf(power)) * spread / math.sqrt(number)
-
-
-def prompts_needed(effect: float, spread: float, *, alpha: float, power: float = POWER) -> int:
-    """Count the prompts on which `effect` is the minimum detectable effect."""
-    _check(spread, 1, alpha, power)
-    if effect == 0:
-        raise ConfigError("power: no number of prompts finds a difference of 0; give the effect")
-    wanted = (_limit(alpha) + NORMAL.inv_cdf(power)) * spread / abs(effect)
-    return max(1, math.ceil(wanted**2))
 
 
 def describe_power(spread: float, number: int, *, alpha: float, power: float = POWER) -> PowerNote:

@@ -32,12 +32,9 @@ class Votes:
 def judge_votes(
     rows: Sequence[Votes], *, confidence: float, votes_per_prompt: int | None
 ) -> list[dict[str, Any]]:
-    """Estimate shares, intervals and sign tests of each row of counts.
+    """Estimate shares, intervals and sign tests of each row of counts, which differ in name.
 
-    Args:
-        rows: with different names.
-        confidence: coverage of the intervals, e.g. 0.95.
-        votes_per_prompt: by as many persons; None leaves the wider interval out.
+    Without the number of votes per prompt the wider intervals are None.
 
     Returns:
         Per row its counts; ``win_share`` among wins and losses, with Wilson's interval, None if all
@@ -53,37 +50,32 @@ def judge_votes(
     """
     _check(rows, confidence, votes_per_prompt)
     p_values = {row.name: sign_test(row.win, row.lose) for row in rows}
-    family = [row.name for row in rows if row.name.casefold() != ALL_VOTES]
-    adjusted = dict(zip(family, holm([p_values[name] for name in family]), strict=True))
+    family = {name: p for name, p in p_values.items() if name.casefold() != ALL_VOTES}
+    adjusted = p_values | dict(zip(family, holm([*family.values()]), strict=True))
     records = []
     for row in rows:
         decided, number = row.win + row.lose, row.win + row.lose + row.tie
         wins, half = row.win / (decided or 1), (row.win + row.tie / 2) / number
         of_wins = partial(wilson_interval, wins, confidence=confidence)
         of_halves = partial(half_tie_interval, row, confidence=confidence)
-        p_value = p_values[row.name]
         records.append(
             {
                 **asdict(row),
                 **_share("win_share", wins, decided, votes_per_prompt, of_wins),
                 **_share("half_tie_share", half, number, votes_per_prompt, of_halves),
-                "p_value": p_value,
-                "p_value_holm": adjusted.get(row.name, p_value),
+                "p_value": p_values[row.name],
+                "p_value_holm": adjusted[row.name],
             }
         )
     return records
 
 
 def half_tie_interval(votes: Votes, number: float, confidence: float) -> Interval:
-    """Compute the interval of the share of wins where a tie counts half.
+    """Compute the interval of the share of wins where a tie counts half, of independent votes.
 
     It is the normal one with the multinomial variance of a vote that is worth 1, ½ or 0, cut to
-    [0, 1]; where all votes are alike that variance is 0, and Wilson's interval is taken.
-
-    Args:
-        votes: the counts.
-        number: of independent votes; may be a fraction.
-        confidence: coverage, e.g. 0.95.
+    [0, 1]; where all votes are alike that variance is 0, and Wilson's interval is taken. The number
+    of independent votes may be a fraction.
     """
     counted = votes.win + votes.lose + votes.tie
     share = (votes.win + votes.tie / 2) / counted
@@ -120,17 +112,10 @@ def _share(
     votes_per_prompt: int | None,
     interval: Callable[[float], Interval],
 ) -> dict[str, float | None]:
-    low, high = interval(number) if number else (None, None)
-    wide_low, wide_high = (
-        interval(number / votes_per_prompt) if number and votes_per_prompt else (None, None)
-    )
-    return {
-        name: value if number else None,
-        f"{name}_low": low,
-        f"{name}_high": high,
-        f"{name}_low_dependent": wide_low,
-        f"{name}_high_dependent": wide_high,
-    }
+    ends = interval(number) if number else (None, None)
+    wide = interval(number / votes_per_prompt) if number and votes_per_prompt else (None, None)
+    keys = [f"{name}_{end}{kind}" for kind in ("", "_dependent") for end in ("low", "high")]
+    return {name: value if number else None, **dict(zip(keys, (*ends, *wide), strict=True))}
 
 
 def _check(rows: Sequence[Votes], confidence: float, votes_per_prompt: int | None) -> None:
