@@ -1,7 +1,7 @@
 """Everything that can be known to be wrong before a run, all at once."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def _measures(root: Path, params: Params) -> Iterator[str]:
     from selma.metrics.dsg import DSG_MEANS, DSG_POLICIES
     from selma.metrics.tifa import TIFA_MAPPINGS
 
-    tables = {
+    tables: dict[str, dict[str, Mapping[str, Any]]] = {
         "dsg": {"policy": DSG_POLICIES, "mean": DSG_MEANS},
         "tifa": {"mapping": TIFA_MAPPINGS},
     }

@@ -1,7 +1,6 @@
 """Whether a result depends on who judged: several judges' scores of the same pictures.
 
-Compared are judges, so prompts are the unit here as well: correlations are over prompts, intervals
-draw prompts again. Agreement on questions is over all questions of all pictures.
+Prompts are the unit; agreement on questions is over all questions of all pictures.
 """
 
 import itertools
@@ -110,10 +109,9 @@ def judge_means(judged: Sequence[Judged], bootstrap: Bootstrap) -> list[Record]:
 def judge_pairs(judged: Sequence[Judged], bootstrap: Bootstrap) -> list[Record]:
     """Say how much each two judges differ and agree on the same pictures.
 
-    Returns:
-        Per pair: the paired difference first − second with interval and p-value; Pearson's and
-        Spearman's correlation over prompts; share of questions with equal scores and Cohen's kappa.
-        None where it is not defined: a judge gives all prompts one score, or asks no questions.
+    That is: the paired difference first − second; Pearson's and Spearman's correlation over
+    prompts; the share of questions with equal scores and Cohen's kappa. None where one is not
+    defined: a judge gives all prompts one score, or asks no questions.
     """
     return [_pair(one, other, bootstrap) for one, other in itertools.combinations(judged, 2)]
 
@@ -121,11 +119,7 @@ def judge_pairs(judged: Sequence[Judged], bootstrap: Bootstrap) -> list[Record]:
 def model_differences(
     first: Sequence[Judged], second: Sequence[Judged], bootstrap: Bootstrap
 ) -> list[Record]:
-    """Compare two models under each judge: first − second, each judge's verdict by itself.
-
-    Raises:
-        RecordError: the judges are not the same, in any order, or the prompts are not.
-    """
+    """Compare two models under each judge, the same for both: first − second, with a verdict."""
     return [
         {**record, "judge": one.judge}
         for one, other in _by_judge(first, second)
@@ -197,7 +191,11 @@ def _pair(one: Judged, other: Judged, bootstrap: Bootstrap) -> Record:
 
 
 def _difference(
-    names: Sequence[str], one: Judged, other: Judged, values: Sequence[Floats], bootstrap: Bootstrap
+    names: Sequence[str],
+    one: Judged,
+    other: Judged,
+    values: tuple[Floats, Floats],
+    bootstrap: Bootstrap,
 ) -> Record:
     named = bootstrap.named(*names, one.judge, other.judge)
     result = compare_paired(*values, one.scores.weights, named)

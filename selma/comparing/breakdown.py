@@ -1,7 +1,6 @@
 """Score rows cut into cells: by prompts (source, group) or by questions (skill, type), each with n.
 
-Prompts are what is drawn again for an interval, in cells of questions too: the questions of one
-prompt and the pictures of one prompt stay together.
+Intervals draw prompts again, in cells of questions too: what belongs to one prompt stays together.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,13 +38,9 @@ def overall(rows: Sequence[Row], factor: float, how: Bootstrap) -> Cell:
 def prompt_cells(
     rows: Sequence[Row], label: Callable[[Row], str], factor: float, how: Bootstrap
 ) -> list[Cell]:
-    """Average the prompts of each label by weight, sorted by label.
-
-    A prompt's value is the mean over its pictures, its weight its rows' `weight`.
-    """
+    """Average the prompts of each label, means over pictures, by weight, sorted by label."""
     table = pd.DataFrame(rows, columns=["item_id", "score", "weight"]).assign(
-        label=[label(row) for row in rows],
-        questions=[len(question_scores(row)) for row in rows],
+        label=[label(row) for row in rows], questions=[len(question_scores(row)) for row in rows]
     )
     return [
         _cell(str(name), _items(part), int(part["questions"].sum()), factor, how)

@@ -54,10 +54,7 @@ def compare_parts(
 def difference(
     first: ItemScores, second: ItemScores, skill: str, how: Bootstrap, margin: float = 0.0
 ) -> Record:
-    """Compare the values of the same items, all or one part of them: first − second; unrounded.
-
-    The random numbers come from seed, measure, names of the models and skill.
-    """
+    """Compare the same items, all or one part of them: first − second; unrounded."""
     named = how.named("compare", first.measure, first.model, second.model, skill)
     result = statistics.compare_paired(
         first.values, second.values, first.weights, named, margin=margin
@@ -76,10 +73,7 @@ def difference(
 def summarise_model(
     scores: ItemScores, skill: str, how: Bootstrap, *, kind: str = "score", part: str = ""
 ) -> Record:
-    """Estimate one model's mean on one skill's prompts, or on `ALL_SKILLS`; unrounded.
-
-    The random numbers come from seed, kind, measure, model and part, else skill.
-    """
+    """Estimate one model's mean on one skill's prompts, or on `ALL_SKILLS`; unrounded."""
     kept = scores.of_skill(skill)
     named = how.named(kind, scores.measure, scores.model, part or skill)
     estimate = asdict(statistics.estimate_mean(kept.values, kept.weights, named))
@@ -92,18 +86,13 @@ def summarise_model(
 
 
 def add_verdicts(records: Sequence[Record]) -> list[Record]:
-    """Say of each difference of one pair of models on one measure whether it is there.
+    """Add `p_value_holm`, `verdict` and `minimum_detectable_effect` to one pair's differences.
 
     "better" if the adjusted p-value is at most 1 − confidence and the interval lies above the
     margin (0 if there is none), "worse" if it lies below its negative, else "undecided". The
-    p-values of the parts are adjusted by Holm's method, all parts being one family; the one over
-    all prompts is the first question asked and stays as it is.
-
-    Returns:
-        The records with `p_value_holm`, `verdict` and `minimum_detectable_effect`: the true
-        difference that is found with 80 % power; for a part at the level that Holm's method gives
-        to the least p-value. None for a single prompt, and where all prompts differ alike: there
-        is no variation to compare it with.
+    p-values of the parts are adjusted by Holm's method as one family, that over all prompts is not.
+    Detectable is what is found with 80 % power; for a part at the level that Holm's method gives to
+    the least p-value; None without variation: for one prompt, and where all differ alike.
     """
     parts = [record["p_value"] for record in records if record["skill"] != ALL_SKILLS]
     adjusted = iter(statistics.holm(parts))

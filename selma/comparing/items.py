@@ -141,10 +141,7 @@ def check_same_making(
         if first.about.get(key) != second.about.get(key)
     ]
     if differ:
-        raise RecordError(
-            f"{_names(first, second)} cannot be compared: {'; '.join(differ)}; score both in the "
-            "same way"
-        )
+        raise _incomparable(first, second, f"{'; '.join(differ)}; score both in the same way")
 
 
 def on_common_items(
@@ -157,30 +154,26 @@ def on_common_items(
         RecordError: an item is in only one of them and `allow_partial` is off, or has two
             sources or weights.
     """
-    names = _names(first, second)
     common = first.items.index.intersection(second.items.index)
     unpaired = sorted(first.items.index.symmetric_difference(second.items.index))
     if unpaired and not allow_partial:
-        raise RecordError(
-            f"{names} cannot be compared: {len(unpaired)} items are in only one of them, "
-            f"{shortened(map(repr, unpaired))}; score both on the same prompts, or allow a partial "
-            "comparison"
-        )
+        reason = f"{len(unpaired)} items are in only one of them, {shortened(map(repr, unpaired))}"
+        remedy = "score both on the same prompts, or allow a partial comparison"
+        raise _incomparable(first, second, f"{reason}; {remedy}")
     if common.empty:
-        raise MissingDataError(f"{names} have no item in common; score both on the same prompts")
+        raise MissingDataError(
+            f"{first.measure}: {first.model} and {second.model} have no item in common; score both "
+            "on the same prompts"
+        )
     one, other = first.of_items(common), second.of_items(common)
     if not one.items["skill"].equals(other.items["skill"]):
-        raise RecordError(
-            f"{names} cannot be compared: their items have different sources; score both on one "
-            "benchmark"
-        )
+        reason = "their items have different sources; score both on one benchmark"
+        raise _incomparable(first, second, reason)
     differ = one.items.index[one.weights != other.weights]
     if len(differ):
         weights = (f"{side.items.loc[differ[0], 'weight']:g}" for side in (one, other))
-        raise RecordError(
-            f"{names} cannot be compared: item {differ[0]!r} weighs {' and '.join(weights)}; "
-            "score both on the same questions"
-        )
+        reason = f"item {differ[0]!r} weighs {' and '.join(weights)}"
+        raise _incomparable(first, second, f"{reason}; score both on the same questions")
     return one, other, unpaired
 
 
@@ -190,8 +183,9 @@ def shortened(names: Iterable[str], number: int = 3) -> str:
     return ", ".join(listed[:number]) + (", …" if len(listed) > number else "")
 
 
-def _names(first: ItemScores, second: ItemScores) -> str:
-    return f"{first.measure}: {first.model} and {second.model}"
+def _incomparable(first: ItemScores, second: ItemScores, reason: str) -> RecordError:
+    names = f"{first.measure}: {first.model} and {second.model}"
+    return RecordError(f"{names} cannot be compared: {reason}")
 
 
 def _shown(about: About, key: str) -> str:

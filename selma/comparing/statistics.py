@@ -1,9 +1,8 @@
 """What a mean over prompts, and a difference of two models on the same prompts, is worth.
 
-Prompts are the unit that is drawn again: a prompt stands for all its pictures and questions,
-however many it has, and they stay together. Bootstrap and sign flips are written here because
-SciPy's draw other random numbers than the released results, and take twice and three times as long
-(python bench/significance.py); Holm's method because SciPy has only the false discovery rate.
+Prompts are drawn again, with all their pictures and questions. Bootstrap and sign flips are ours
+because SciPy's draw other numbers than the released results and take two and three times as long
+(bench/significance.py); Holm's method because SciPy has only the false discovery rate.
 """
 
 from collections.abc import Iterator, Sequence

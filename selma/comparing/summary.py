@@ -29,9 +29,7 @@ def summarise(
     measured, and with each rival in `against`; and every other model with the reference, which may
     be the subject. Each pair on each measure is a family of its own for Holm's adjustment.
 
-    Returns:
-        What metrics/comparison.json holds: subject, reference, against, models, measures, scores
-        and comparisons, fractions rounded to `DIGITS`.
+    Returns what metrics/comparison.json holds, fractions rounded to `DIGITS`.
 
     Raises:
         ConfigError: a name is no model of the table.

@@ -1,8 +1,7 @@
 """What counted human votes for one of two models say: win shares, intervals, a sign test.
 
-Counts do not say which votes belong to one prompt. So each share has two intervals: one as if all
-votes were independent, and a wider one as if the votes of one prompt always agreed, in which case n
-votes are worth n / votes_per_prompt. Where they agree in part, the truth lies between the two.
+Counts do not say which votes belong to one prompt. So each share has an interval as if all votes
+were independent, and a wider one as if those of a prompt agreed: n / votes_per_prompt votes.
 """
 
 import math
@@ -38,15 +37,12 @@ def judge_votes(
 
     Returns:
         Per row its counts; ``win_share`` among wins and losses, with Wilson's interval, None if all
-        tied; ``half_tie_share`` where a tie counts half, with the interval of `half_tie_interval`;
-        each with ``_low`` and ``_high`` if votes are independent, and ``_low_dependent`` and
-        ``_high_dependent`` if those of a prompt always agree; ``p_value`` of the sign test, and
-        ``p_value_holm``, adjusted for all rows but the one named `ALL_VOTES`, which holds their sum
-        or more.
+        tied; ``half_tie_share`` where a tie counts half, with `half_tie_interval`; each with
+        ``_low`` and ``_high``, and these ``_dependent``; ``p_value`` of the sign test, and
+        ``p_value_holm``, adjusted for all rows but `ALL_VOTES`, which holds their sum or more.
 
     Raises:
-        ConfigError: a count is negative, a row has no votes, a name occurs twice, or a number is
-            out of range.
+        ConfigError: a row has no votes or a negative count, or a name or number is invalid.
     """
     _check(rows, confidence, votes_per_prompt)
     p_values = {row.name: sign_test(row.win, row.lose) for row in rows}

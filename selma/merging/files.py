@@ -1,9 +1,8 @@
 """Reads and writes adapters in diffusers' LoRA layout, which stock diffusers loads.
 
 Tensors are ``unet.<module>.lora_A.weight`` (r, in) and ``unet.<module>.lora_B.weight`` (out, r).
-The one metadata key is the one diffusers reads, ``lora_adapter_metadata``: JSON whose ``unet.*``
-entries are the `LoraConfig` (each layer's alpha = its rank, so every reader agrees on scale 1) and
-whose ``selma`` entry, which diffusers skips, says how the adapter was made.
+Metadata are JSON: ``unet.*`` is the `LoraConfig` (each layer's alpha = its rank, so every reader
+agrees on scale 1); ``selma``, which diffusers skips, says how the adapter was made.
 """
 
 import json

@@ -82,11 +82,7 @@ def merge_files(
 
 
 def absolute_weights(weights: Mapping[str, float], scale: float) -> dict[str, float]:
-    """Turn relative weights into the factors scale · wₜ / Σ w of those that are not 0.
-
-    Raises:
-        ConfigError: a weight is negative, all are 0, or the scale is 0.
-    """
+    """Turn weights, at least 0, into the factors scale · wₜ / Σ w of those that are not 0."""
     for skill, weight in sorted(weights.items()):
         if weight < 0:
             raise ConfigError(f"merge.weights.{skill}: must be at least 0, got {weight}")

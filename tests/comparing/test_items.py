@@ -46,7 +46,7 @@ def rows(value, weight=1.0):
 
 
 def scores(model, value, **about):
-    return item_scores("dsg", model, rows(value), ABOUT | about, BENCHMARK)
+    return item_scores("dsg", model, rows(value), ABOUT | about)
 
 
 def test_a_prompts_value_is_the_mean_of_its_samples_in_percent():
