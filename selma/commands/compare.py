@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from selma.commands.text_table import (
     DIFFERENCE,
@@ -68,14 +68,6 @@ def add_bootstrap_options(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print all numbers unrounded")
 
 
-class Compared(NamedTuple):
-    """One measure of both models: its records, how the numbers were made, what to know besides."""
-
-    records: "list[Record]"
-    making: str
-    notes: list[str]
-
-
 def run(args: argparse.Namespace) -> int:
     """Print the comparison; exit code 0, or `REGRESSION_EXIT_CODE`."""
     from selma.comparing.statistics import Bootstrap
@@ -87,19 +79,20 @@ def run(args: argparse.Namespace) -> int:
             "--margin: expected at least 0, finite, and one measure, for it is in its unit, got "
             f"{args.margin:g} and {', '.join(sorted(files))}"
         )
-    found = [
-        compare_files(*pair, how, by=args.by, margin=args.margin, allow_partial=args.allow_partial)
-        for _, pair in sorted(files.items())
-    ]
-    records = [record for one in found for record in one.records]
-    notes = [note for one in found for note in one.notes]
+    records, makings, notes = [], [], []
+    options = {"by": args.by, "margin": args.margin, "allow_partial": args.allow_partial}
+    for _, pair in sorted(files.items()):
+        of_one, making, besides = compare_files(*pair, how, **options)
+        records += of_one
+        makings.append(making)
+        notes += besides
     worse = [f"{r['measure']} {r[_key(args.by)]}" for r in records if r["verdict"] == "worse"]
     if args.json:
         result = {name: getattr(args, name) for name in ("first", "second", "by", "seed")}
         result |= {"comparisons": records, "notes": notes, "worse": worse}
         print(json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False))
     else:
-        print("\n".join([f"A: {args.first}", f"B: {args.second}", *(one.making for one in found)]))
+        print("\n".join([f"A: {args.first}", f"B: {args.second}", *makings]))
         print("\n".join(["", _text(records, args.by, args.margin, how), *notes]))
     if args.fail_on_regression and worse:
         print(f"selma: regression: {', '.join(worse)}", file=sys.stderr)
@@ -159,8 +152,11 @@ def about_scores(path: Path) -> dict[str, Any]:
 
 def compare_files(
     first: Path, second: Path, how: "Bootstrap", *, by: str, margin: float, allow_partial: bool
-) -> Compared:
-    """Compare two score files as the compare stage does; a model's name is its file's."""
+) -> "tuple[list[Record], str, list[str]]":
+    """Compare two score files as the compare stage does; a model's name is its file's.
+
+    Returns the records, how the numbers were made, and what to know besides.
+    """
     from selma.comparing.categories import split
     from selma.comparing.comparison import compare_parts
     from selma.comparing.items import ALL_SKILLS, item_scores, measure_of, on_common_items
@@ -183,7 +179,7 @@ def compare_files(
     for record in records:
         record["by"] = by
         record[_key(by)] = record.pop("skill")
-    return Compared(records, _making(one, other), [f"{one.measure}: {note}" for note in notes])
+    return records, _making(one, other), [f"{one.measure}: {note}" for note in notes]
 
 
 def _making(first: "ItemScores", second: "ItemScores") -> str:

@@ -102,14 +102,8 @@ def run_answers(args: argparse.Namespace) -> None:
         named = {"judge": args.judge, "revision": args.judge_revision or "as named by the user"}
         answers = [{**answer, **named} for answer in answers]
     judge_about = read_about(args.answers) if args.answers.suffix == ".parquet" else None
-    print_results(
-        [
-            _answers_result(args, one, benchmark, answers, judge_about, how,
-                            with_details=args.json or len(settings) == 1)
-            for one in settings
-        ],
-        as_json=args.json,
-    )  # fmt: skip
+    given = benchmark, answers, judge_about, how, args.json or len(settings) == 1
+    print_results([_answers_result(args, one, *given) for one in settings], as_json=args.json)
 
 
 def _answers_result(
@@ -119,7 +113,6 @@ def _answers_result(
     answers: Sequence[Row],
     judge_about: Row | None,
     how: "Bootstrap",
-    *,
     with_details: bool,
 ) -> dict[str, Any]:
     """Score by one of the settings, and by the metric's control."""
@@ -140,7 +133,7 @@ def _answers_result(
     )
     rows, about = score(answers, judge_about, settings=settings)
     name, control = CONTROLS[args.metric]
-    exact = {**settings, "mapping": "exact"} if args.metric == "tifa" else settings
+    exact = settings | ({"mapping": "exact"} if args.metric == "tifa" else {})
     spoilt, _ = score(control(benchmark, answers), None, settings=exact)
     about |= {"t2i_model": args.t2i_model}
     if args.out is not None:
@@ -154,14 +147,12 @@ def _answers_result(
 
 def run_preference(args: argparse.Namespace) -> None:
     """Score pictures by a preference model; with --shuffled also against other items' prompts."""
-    from selma.comparing.statistics import Bootstrap
     from selma.core.devices import prepare_device
     from selma.measuring.details import hps_numbers
     from selma.measuring.scoring import TITLES, load_scorer, score_pictures
     from selma.runtime.progress import progress
 
-    how = Bootstrap(args.resamples, args.confidence, args.seed)
-    benchmark, pictures = _pictures(args)
+    how, benchmark, pictures = _inputs(args)
     options = {"version": args.version, "antialias": ANTIALIAS[args.antialias]}
     scorer = load_scorer(args.metric, args.weights, **options, device=prepare_device())
 
@@ -184,12 +175,10 @@ def run_preference(args: argparse.Namespace) -> None:
 
 def run_vqascore(args: argparse.Namespace) -> None:
     """Score pictures by a chat model's probability of "Yes"."""
-    from selma.comparing.statistics import Bootstrap
     from selma.measuring.scoring import score_by_probability
     from selma.runtime.progress import progress
 
-    how = Bootstrap(args.resamples, args.confidence, args.seed)
-    benchmark, pictures = _pictures(args)
+    how, benchmark, pictures = _inputs(args)
     with progress(len(pictures.rows), "vqascore") as advance:
         rows, about = score_by_probability(
             benchmark,
@@ -202,14 +191,16 @@ def run_vqascore(args: argparse.Namespace) -> None:
     _print_pictures(args, rows, about, {}, {}, how)
 
 
-def _pictures(args: argparse.Namespace) -> Any:
-    """Read the benchmark and the pictures that are to be scored."""
+def _inputs(args: argparse.Namespace) -> Any:
+    """Check the options; read the benchmark and the pictures that are to be scored."""
+    from selma.comparing.statistics import Bootstrap
     from selma.measuring.inputs import read_benchmark, read_samples
 
+    how = Bootstrap(args.resamples, args.confidence, args.seed)
     check_table_out(args.out, "scores")
     benchmark = read_benchmark(args.benchmark or args.annotations, args.source)
     options = {"only_asked": False, "allow_partial": args.allow_partial}
-    return benchmark, read_samples(args.images, benchmark, **options)
+    return how, benchmark, read_samples(args.images, benchmark, **options)
 
 
 def _print_pictures(
@@ -273,13 +264,13 @@ def _measure_settings(args: argparse.Namespace) -> list[dict[str, Any]]:
         return [{"mapping": args.mapping, "sbert_path": args.sbert}]
     policies = list(DSG_POLICIES) if "all" in args.policy else args.policy
     means = list(DSG_MEANS) if "all" in args.mean else args.mean
-    for policy in policies:
-        choose("dsg policy", policy, DSG_POLICIES)
-    for mean in means:
-        choose("dsg mean", mean, DSG_MEANS)
-    if args.out is not None and len(policies) * len(means) > 1:
+    settings = [{"policy": policy, "mean": mean} for policy in policies for mean in means]
+    for one in settings:
+        choose("dsg policy", one["policy"], DSG_POLICIES)
+        choose("dsg mean", one["mean"], DSG_MEANS)
+    if args.out is not None and len(settings) > 1:
         raise ConfigError("--out: holds one score; choose one --policy and one --mean")
-    return [{"policy": policy, "mean": mean} for policy in policies for mean in means]
+    return settings
 
 
 def _check_answer_options(args: argparse.Namespace) -> None:

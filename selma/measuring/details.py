@@ -23,7 +23,7 @@ def answer_details(
     """Cut a score of answers into tables, and add the metric's own further numbers."""
     if metric == "dsg":
         return _dsg_tables(rows, benchmark, how), _dsg_numbers(rows, answers)
-    return _tifa_tables(rows, how), _tifa_numbers(rows)
+    return _tifa_details(rows, how)
 
 
 def _dsg_tables(rows: Sequence[Row], benchmark: Sequence[Row], how: Bootstrap) -> Tables:
@@ -53,25 +53,20 @@ def _dsg_tables(rows: Sequence[Row], benchmark: Sequence[Row], how: Bootstrap) -
     }
 
 
-def _tifa_tables(rows: Sequence[Row], how: Bootstrap) -> Tables:
-    """Cut into the prompts' sources, and into TIFA's element types where the questions have one."""
+def _tifa_details(rows: Sequence[Row], how: Bootstrap) -> tuple[Tables, dict[str, Any]]:
+    """Cut into sources, and TIFA's element types if there are; name numbers as its authors do."""
     from selma.benchmarks.tifa import ELEMENT_TYPES
 
     tables: Tables = {"source": prompt_cells(rows, lambda row: row["source"], PERCENT, how)}
     cells = question_cells(rows, lambda _item, _id, category: category or None, PERCENT, how)
     if cells:
         tables["element type"] = _in_order(cells, list(ELEMENT_TYPES))
-    return tables
-
-
-def _tifa_numbers(rows: Sequence[Row]) -> dict[str, Any]:
-    """The numbers under the names, and in the unit, of the package of TIFA's authors."""
     points: dict[str, list[float]] = {}
     for row in rows:
         for _, category, point in question_scores(row):
             points.setdefault(category, []).append(point)
     scores = breakdown.prompt_scores(rows).values()
-    return {
+    return tables, {
         "tifa_average": sum(scores) / len(scores),
         "tifa_stdev": breakdown.sample_deviation(rows),
         "accuracy_by_type": {name: sum(p) / len(p) for name, p in points.items() if name},

@@ -13,10 +13,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Scored:
-    """A scores table, by title its tables of cells, and further numbers of its metric.
-
-    Controls are rows of the same pictures or answers, spoilt on purpose, by name.
-    """
+    """A scores table, its cuts by title, and as controls scores of spoilt answers by name."""
 
     rows: Sequence[Row]
     about: Mapping[str, Any]
