@@ -26,6 +26,7 @@ PREFERENCE = {
 ANTIALIAS = {"yes": True, "no": False, None: None}
 PICTURES_PER_BATCH = 8  # decoded at a time; does not change an answer
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -109,8 +110,8 @@ def run_answers(args: argparse.Namespace) -> None:
 def _answers_result(
     args: argparse.Namespace,
     settings: dict[str, Any],
-    benchmark: Sequence[Row],
-    answers: Sequence[Row],
+    benchmark: Rows,
+    answers: Rows,
     judge_about: Row | None,
     how: "Bootstrap",
     with_details: bool,
@@ -122,15 +123,10 @@ def _answers_result(
     from selma.measuring.scoring import TITLES, score_answers
 
     score = partial(
-        score_answers,
-        args.metric,
-        benchmark,
-        measure=args.metric,
-        title=TITLES[args.metric],
-        benchmark_name=_benchmark_name(args),
-        no_answer_max=args.no_answer_max,
+        score_answers, args.metric, benchmark, measure=args.metric, title=TITLES[args.metric],
+        benchmark_name=_benchmark_name(args), no_answer_max=args.no_answer_max,
         allow_partial=args.allow_partial,
-    )
+    )  # fmt: skip
     rows, about = score(answers, judge_about, settings=settings)
     name, control = CONTROLS[args.metric]
     exact = settings | ({"mapping": "exact"} if args.metric == "tifa" else {})
@@ -179,14 +175,10 @@ def run_vqascore(args: argparse.Namespace) -> None:
     from selma.runtime.progress import progress
 
     how, benchmark, pictures = _inputs(args)
+    options = {"variant": args.variant, "benchmark_name": _benchmark_name(args)}
     with progress(len(pictures.rows), "vqascore") as advance:
         rows, about = score_by_probability(
-            benchmark,
-            pictures,
-            settings=_judge_settings(args),
-            variant=args.variant,
-            benchmark_name=_benchmark_name(args),
-            advance=advance,
+            benchmark, pictures, settings=_judge_settings(args), advance=advance, **options
         )
     _print_pictures(args, rows, about, {}, {}, how)
 
@@ -205,9 +197,9 @@ def _inputs(args: argparse.Namespace) -> Any:
 
 def _print_pictures(
     args: argparse.Namespace,
-    rows: Sequence[Row],
+    rows: Rows,
     about: Row,
-    controls: Mapping[str, Sequence[Row]],
+    controls: Mapping[str, Rows],
     extra: Mapping[str, Any],
     how: "Bootstrap",
 ) -> None:
@@ -222,7 +214,7 @@ def _print_pictures(
     print_results([result], as_json=args.json)
 
 
-def _have_judged(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
+def _have_judged(args: argparse.Namespace, benchmark: Rows) -> None:
     """Have pictures judged; a log beside the answers keeps them until all are given."""
     from selma.core.tables import write_table
     from selma.measuring.asking import ask
@@ -236,17 +228,10 @@ def _have_judged(args: argparse.Namespace, benchmark: Sequence[Row]) -> None:
     replies = args.answers.with_name(args.answers.name + ".replies.jsonl")
     with progress(len(pictures.rows), f"answers of {args.judge}") as advance:
         rows, about = ask(
-            benchmark,
-            pictures,
-            kind=args.judge,
-            settings=settings,
-            revision="",
-            normalise=args.normalise or "as-is",
-            batch_size=PICTURES_PER_BATCH,
-            log=lambda _: log,
-            replies=replies,
-            advance=advance,
-        )
+            benchmark, pictures, kind=args.judge, settings=settings, revision="",
+            normalise=args.normalise or "as-is", batch_size=PICTURES_PER_BATCH,
+            log=lambda _: log, replies=replies, advance=advance,
+        )  # fmt: skip
     write_table(args.answers, "answers", rows, about)
     log.unlink()
     replies.unlink(missing_ok=True)

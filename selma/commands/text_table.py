@@ -16,11 +16,9 @@ NO_VARIATION = "–: no variation; all prompts say the same, so nothing shows ho
 
 
 def text_table(columns: Columns, records: Sequence[Record]) -> str:
-    """Line up records in columns of equal width below their names.
+    """Line up records below their columns' names; `TEXT_COLUMNS` are set to the left.
 
-    Args:
-        columns: name of a column → what a record shows there; `TEXT_COLUMNS` are set to the left.
-        records: one a line; a value in percent has two decimals, others have four.
+    A value in percent has two decimals, others have four.
     """
     lines = [
         list(columns),

@@ -14,7 +14,7 @@ import pandas as pd
 from selma.comparing import comparison, items
 from selma.comparing.categories import question_table, split
 from selma.comparing.comparison import Record
-from selma.comparing.items import About, ItemScores, Row
+from selma.comparing.items import About, ItemScores, Rows
 from selma.comparing.statistics import Bootstrap, Floats, compare_paired
 from selma.core.errors import RecordError
 
@@ -36,7 +36,7 @@ class Judged:
     questions: "pd.Series[float]"
 
 
-def judged_tables(model: str, tables: Sequence[tuple[Sequence[Row], About]]) -> list[Judged]:
+def judged_tables(model: str, tables: Sequence[tuple[Rows, About]]) -> list[Judged]:
     """Bring several judges' tables, rows and metadata, of one model's pictures together.
 
     Raises:

@@ -3,14 +3,14 @@
 Intervals draw prompts again, in cells of questions too: what belongs to one prompt stays together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from selma.comparing.categories import question_scores, question_table
-from selma.comparing.items import Row
+from selma.comparing.items import Row, Rows
 from selma.comparing.power import PowerNote, describe_power
 from selma.comparing.statistics import Bootstrap, estimate_mean, standard_error
 
@@ -30,13 +30,13 @@ class Cell:
     n_questions: int
 
 
-def overall(rows: Sequence[Row], factor: float, how: Bootstrap) -> Cell:
+def overall(rows: Rows, factor: float, how: Bootstrap) -> Cell:
     """Average all rows of a scores table by weight, times `factor`."""
     return prompt_cells(rows, lambda row: "all", factor, how)[0]
 
 
 def prompt_cells(
-    rows: Sequence[Row], label: Callable[[Row], str], factor: float, how: Bootstrap
+    rows: Rows, label: Callable[[Row], str], factor: float, how: Bootstrap
 ) -> list[Cell]:
     """Average the prompts of each label, means over pictures, by weight, sorted by label."""
     table = pd.DataFrame(rows, columns=["item_id", "score", "weight"]).assign(
@@ -49,7 +49,7 @@ def prompt_cells(
 
 
 def question_cells(
-    rows: Sequence[Row], label: Callable[[str, int, str], str | None], factor: float, how: Bootstrap
+    rows: Rows, label: Callable[[str, int, str], str | None], factor: float, how: Bootstrap
 ) -> list[Cell]:
     """Average all questions of each label, pooled over prompts, times `factor`, sorted by label.
 
@@ -70,12 +70,12 @@ def question_cells(
     ]
 
 
-def prompt_scores(rows: Sequence[Row]) -> dict[str, float]:
+def prompt_scores(rows: Rows) -> dict[str, float]:
     """Average each prompt's score over its pictures, in the table's own unit, sorted by item."""
     return {str(item_id): float(score) for item_id, score in _items(rows)["value"].items()}
 
 
-def power_note(rows: Sequence[Row], factor: float, how: Bootstrap) -> PowerNote | None:
+def power_note(rows: Rows, factor: float, how: Bootstrap) -> PowerNote | None:
     """Say what the mean of all rows can be distinguished from; None below two prompts."""
     items = _items(rows)
     error = standard_error(factor * items["value"].to_numpy(), items["weight"].to_numpy())
@@ -84,19 +84,19 @@ def power_note(rows: Sequence[Row], factor: float, how: Bootstrap) -> PowerNote 
     return describe_power(error * len(items) ** 0.5, len(items), alpha=1 - how.confidence)
 
 
-def weighted_mean(rows: Sequence[Row]) -> float:
+def weighted_mean(rows: Rows) -> float:
     """Average over prompts by weight, in the table's own unit, without an interval."""
     items = _items(rows)
     return float(np.average(items["value"], weights=items["weight"]))
 
 
-def sample_deviation(rows: Sequence[Row]) -> float | None:
+def sample_deviation(rows: Rows) -> float | None:
     """Compute the deviation (n − 1) over prompts, as TIFA prints it; None below two prompts."""
     values = _items(rows)["value"]
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _items(rows: Sequence[Row] | pd.DataFrame) -> pd.DataFrame:
+def _items(rows: Rows | pd.DataFrame) -> pd.DataFrame:
     by_item = pd.DataFrame(rows, columns=["item_id", "score", "weight"]).groupby("item_id")
     return by_item.agg(value=("score", "mean"), weight=("weight", "first"))
 

@@ -1,12 +1,12 @@
 """Scores split into parts: by the items' skill, or by what the questions ask about."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pandas as pd
 
-from selma.comparing.items import ALL_SKILLS, ItemScores, Row
+from selma.comparing.items import ALL_SKILLS, ItemScores, Row, Rows
 from selma.core.choices import choose
 from selma.core.errors import RecordError
 
@@ -30,7 +30,7 @@ def question_scores(row: Row) -> list[tuple[int, str, float]]:
         ) from error
 
 
-def question_table(rows: Sequence[Row]) -> pd.DataFrame:
+def question_table(rows: Rows) -> pd.DataFrame:
     """List item_id, sample, question_id, category and score of all questions of all pictures."""
     listed = [
         (row["item_id"], row["sample"], *asked) for row in rows for asked in question_scores(row)
@@ -40,7 +40,7 @@ def question_table(rows: Sequence[Row]) -> pd.DataFrame:
     ).sort_values(["item_id", "sample", "question_id"], ignore_index=True)
 
 
-def category_scores(whole: ItemScores, rows: Sequence[Row]) -> dict[str, ItemScores]:
+def category_scores(whole: ItemScores, rows: Rows) -> dict[str, ItemScores]:
     """Split a model's scores by the category of the questions, sorted by name.
 
     An item's value is the mean over its questions of the category, pooled over its pictures; its
@@ -59,14 +59,14 @@ def category_scores(whole: ItemScores, rows: Sequence[Row]) -> dict[str, ItemSco
     return parts
 
 
-SPLITS: dict[str, Callable[[ItemScores, Sequence[Row]], dict[str, ItemScores]]] = {
+SPLITS: dict[str, Callable[[ItemScores, Rows], dict[str, ItemScores]]] = {
     "skill": lambda whole, rows: {skill: whole.of_skill(skill) for skill in whole.skills},
     "category": category_scores,
     "none": lambda whole, rows: {},
 }
 
 
-def split(whole: ItemScores, rows: Sequence[Row] = (), by: str = "skill") -> Parts:
+def split(whole: ItemScores, rows: Rows = (), by: str = "skill") -> Parts:
     """List a model's scores over all items, and then over each part of them, by one of `SPLITS`.
 
     The skill is the item's source, the category that of its questions, read from the table's rows.

@@ -100,14 +100,9 @@ def add_verdicts(records: Sequence[Record]) -> list[Record]:
     for record in records:
         whole = record["skill"] == ALL_SKILLS
         p_value = record["p_value"] if whole else next(adjusted)
-        judged.append(
-            {
-                **record,
-                "p_value_holm": p_value,
-                "verdict": _verdict(record, p_value),
-                "minimum_detectable_effect": _detectable(record, 1 if whole else len(parts)),
-            }
-        )
+        found = {"p_value_holm": p_value, "verdict": _verdict(record, p_value)}
+        found["minimum_detectable_effect"] = _detectable(record, 1 if whole else len(parts))
+        judged.append(record | found)
     return judged
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from selma.core.errors import MissingDataError, RecordError
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 About = Mapping[str, Any]
 ALL_SKILLS = "all"
 NEEDED = ("metric", "version", "policy", "judge", "unit", "factor")
@@ -80,7 +81,7 @@ def measure_of(about: About) -> str | None:
     return None if name is None else str(name)
 
 
-def item_scores(measure: str, model: str, rows: Sequence[Row], about: About) -> ItemScores:
+def item_scores(measure: str, model: str, rows: Rows, about: About) -> ItemScores:
     """Bring a scores table, rows in any order, to one value per prompt; its source is its skill.
 
     A prompt counts by its weight, however many pictures it has.

@@ -15,10 +15,11 @@ from selma.pictures.checks import PictureSet
 from selma.pictures.png import picture_of
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 
 
 def ask(
-    benchmark: Sequence[Row],
+    benchmark: Rows,
     pictures: PictureSet,
     *,
     kind: str,
@@ -62,13 +63,11 @@ def ask(
     for start in range(0, len(asked), batch_size):
         batch = asked[start : start + batch_size]
         for row, answers in zip(batch, _answers(judge, batch, questions, kept), strict=True):
+            picture = {key: row[key] for key in ("item_id", "sample", "sha256")} | named
             rows += [
                 {
-                    "item_id": row["item_id"],
-                    "sample": row["sample"],
+                    **picture,
                     "question_id": question["question_id"],
-                    **named,
-                    "sha256": row["sha256"],
                     "raw_answer": raw,
                     "answer": normal(raw),
                 }
@@ -80,7 +79,7 @@ def ask(
 
 
 def _answers(
-    judge: Judge, batch: Sequence[Row], questions: Mapping[str, Sequence[Row]], kept: AnswerLog
+    judge: Judge, batch: Rows, questions: Mapping[str, Rows], kept: AnswerLog
 ) -> list[list[str]]:
     """Answer each picture's questions: from the log, or by the judge, and then keep them."""
     found = [kept.get(_key(row)) for row in batch]

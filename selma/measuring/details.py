@@ -9,16 +9,13 @@ from selma.comparing.categories import question_scores
 from selma.comparing.statistics import Bootstrap
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 Tables = dict[str, Sequence[Cell]]
 PERCENT = 100.0
 
 
 def answer_details(
-    metric: str,
-    rows: Sequence[Row],
-    answers: Sequence[Row],
-    benchmark: Sequence[Row],
-    how: Bootstrap,
+    metric: str, rows: Rows, answers: Rows, benchmark: Rows, how: Bootstrap
 ) -> tuple[Tables, dict[str, Any]]:
     """Cut a score of answers into tables, and add the metric's own further numbers."""
     if metric == "dsg":
@@ -26,7 +23,7 @@ def answer_details(
     return _tifa_details(rows, how)
 
 
-def _dsg_tables(rows: Sequence[Row], benchmark: Sequence[Row], how: Bootstrap) -> Tables:
+def _dsg_tables(rows: Rows, benchmark: Rows, how: Bootstrap) -> Tables:
     """Cut into DSG's prompt groups and broad types, SELMA's Table 7, and the prompts' sources.
 
     A benchmark whose item ids are not DSG-1k's is cut by its questions' own categories.
@@ -53,7 +50,7 @@ def _dsg_tables(rows: Sequence[Row], benchmark: Sequence[Row], how: Bootstrap) -
     }
 
 
-def _tifa_details(rows: Sequence[Row], how: Bootstrap) -> tuple[Tables, dict[str, Any]]:
+def _tifa_details(rows: Rows, how: Bootstrap) -> tuple[Tables, dict[str, Any]]:
     """Cut into sources, and TIFA's element types if there are; name numbers as its authors do."""
     from selma.benchmarks.tifa import ELEMENT_TYPES
 
@@ -73,7 +70,7 @@ def _tifa_details(rows: Sequence[Row], how: Bootstrap) -> tuple[Tables, dict[str
     }
 
 
-def _dsg_numbers(rows: Sequence[Row], answers: Sequence[Row]) -> dict[str, Any]:
+def _dsg_numbers(rows: Rows, answers: Rows) -> dict[str, Any]:
     """The mean over the questions that have an answer, and how many answers just miss "yes"."""
     points = sum(point for row in rows for _, _, point in question_scores(row))
     asked = {(row["item_id"], row["sample"]) for row in rows}
@@ -86,11 +83,11 @@ def _dsg_numbers(rows: Sequence[Row], answers: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _always_yes(benchmark: Sequence[Row], answers: Sequence[Row]) -> list[dict[str, Any]]:
+def _always_yes(benchmark: Rows, answers: Rows) -> list[dict[str, Any]]:
     return [{**answer, "answer": "yes"} for answer in answers]
 
 
-def _first_choice(benchmark: Sequence[Row], answers: Sequence[Row]) -> list[dict[str, Any]]:
+def _first_choice(benchmark: Rows, answers: Rows) -> list[dict[str, Any]]:
     choices = {
         (row["item_id"], question["question_id"]): question["choices"]
         for row in benchmark
@@ -100,13 +97,13 @@ def _first_choice(benchmark: Sequence[Row], answers: Sequence[Row]) -> list[dict
 
 
 # What a judge that does not look would score: a name, and its answers to a benchmark's questions.
-CONTROLS: dict[str, tuple[str, Callable[[Sequence[Row], Sequence[Row]], list[dict[str, Any]]]]] = {
+CONTROLS: dict[str, tuple[str, Callable[[Rows, Rows], list[dict[str, Any]]]]] = {
     "dsg": ("always yes", _always_yes),
     "tifa": ("first choice", _first_choice),
 }
 
 
-def hps_numbers(rows: Sequence[Row], partial: bool) -> dict[str, Any]:
+def hps_numbers(rows: Rows, partial: bool) -> dict[str, Any]:
     """Aggregate as the HPS benchmark prints it, if the pictures are those of its four styles.
 
     It knows one picture a prompt; of several, their mean counts.

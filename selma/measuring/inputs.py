@@ -11,6 +11,7 @@ from selma.pictures.checks import PictureSet, check_table
 from selma.pictures.folder import read_pictures
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 
 
 def read_benchmark(path: Path, sources: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -50,7 +51,7 @@ def benchmark_aliases(path: Path) -> dict[str, str]:
 
 
 def read_samples(
-    path: Path, benchmark: Sequence[Row], *, only_asked: bool, allow_partial: bool
+    path: Path, benchmark: Rows, *, only_asked: bool, allow_partial: bool
 ) -> PictureSet:
     """Read a samples table, or a folder of pictures, of a benchmark, and look at each picture.
 

@@ -9,16 +9,17 @@ from selma.comparing import breakdown
 from selma.comparing.statistics import Bootstrap
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 
 
 @dataclass(frozen=True)
 class Scored:
     """A scores table, its cuts by title, and as controls scores of spoilt answers by name."""
 
-    rows: Sequence[Row]
+    rows: Rows
     about: Mapping[str, Any]
     tables: Mapping[str, Sequence[breakdown.Cell]]
-    controls: Mapping[str, Sequence[Row]]
+    controls: Mapping[str, Rows]
     extra: Mapping[str, Any]
 
 

@@ -18,6 +18,7 @@ from selma.scorers.hps import HPS_VERSIONS
 from selma.scorers.preference import SCORERS, score_samples
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 Scores = tuple[list[dict[str, Any]], dict[str, Any]]  # rows of a scores table, what it is about
 TITLES = {
     "dsg": "DSG", "tifa": "TIFA", "pickscore": "PickScore", "hps": "HPS",
@@ -28,8 +29,8 @@ VERSIONS = {"pickscore": "arXiv 2305.01569", "imagereward": "arXiv 2304.05977"}
 
 def score_answers(
     kind: str,
-    benchmark: Sequence[Row],
-    answers: Sequence[Row],
+    benchmark: Rows,
+    answers: Rows,
     judge_about: Mapping[str, Any] | None,
     *,
     settings: Mapping[str, Any],
@@ -95,7 +96,7 @@ def load_scorer(
 
 
 def score_pictures(
-    benchmark: Sequence[Row],
+    benchmark: Rows,
     pictures: PictureSet,
     scorer: Scorer,
     *,
@@ -132,9 +133,7 @@ def score_pictures(
     return scores, about | _coverage(pictures, scores) | named | {"prompts": prompts}
 
 
-def _scored_rows(
-    benchmark: Sequence[Row], pictures: PictureSet, shuffle_seed: int | None
-) -> Sequence[Row]:
+def _scored_rows(benchmark: Rows, pictures: PictureSet, shuffle_seed: int | None) -> Rows:
     """The pictures with the prompts they are scored against."""
     if not pictures.rows:
         raise MissingDataError("no picture of the benchmark can be scored")
@@ -144,7 +143,7 @@ def _scored_rows(
     return [{**row, "prompt": others[row["item_id"]]} for row in pictures.rows]
 
 
-def _coverage(pictures: PictureSet, scores: Sequence[Row]) -> dict[str, Any]:
+def _coverage(pictures: PictureSet, scores: Rows) -> dict[str, Any]:
     return {
         "coverage": len(scores) / pictures.n_wanted,
         "left_out": pictures.findings.problems(),
@@ -154,16 +153,14 @@ def _coverage(pictures: PictureSet, scores: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _name(
-    measure: str, title: str, benchmark_name: str, benchmark: Sequence[Row]
-) -> dict[str, Any]:
+def _name(measure: str, title: str, benchmark_name: str, benchmark: Rows) -> dict[str, Any]:
     sha256 = content_hash(benchmark, "benchmark")
     named = {"measure": measure, "title": title}
     return {**named, "benchmark": benchmark_name, "benchmark_sha256": sha256}
 
 
 def score_by_probability(
-    benchmark: Sequence[Row],
+    benchmark: Rows,
     pictures: PictureSet,
     *,
     settings: Any,
@@ -189,15 +186,11 @@ def score_by_probability(
         advance(len(batch))
     rows = [
         {
-            "item_id": row["item_id"],
-            "sample": row["sample"],
-            "source": sources[row["item_id"]],
-            "score": score,
-            "weight": 1.0,
-            "details": "{}",
+            "item_id": row["item_id"], "sample": row["sample"], "source": sources[row["item_id"]],
+            "score": score, "weight": 1.0, "details": "{}",
         }
         for row, score in zip(samples, scores, strict=True)
-    ]
+    ]  # fmt: skip
     described = describe_judge(scorer.about, settings)
     about = {
         "factor": 1.0,
