@@ -37,7 +37,6 @@ by the p adjusted by Holm's method. detectable: the true difference found with 8
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     parser = commands.add_parser(
         "compare",
         help="A − B of scores on the same prompts, with intervals and verdicts",

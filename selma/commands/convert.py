@@ -5,7 +5,6 @@ from pathlib import Path
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command's arguments."""
     command = commands.add_parser("convert", help="turn a published checkpoint into a scorer")
     metrics = command.add_subparsers(title="metrics", required=True, metavar="METRIC")
     hps = metrics.add_parser("hps", help="HPS_v2_compressed.pt or HPS_v2.1_compressed.pt")

@@ -9,7 +9,6 @@ from selma.core.errors import ConfigError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     command = commands.add_parser("import", help="make a benchmark table of public files")
     add = command.add_argument
     add("name", help="dsg1k, geneval, hps, partiprompts, t2i-compbench, tifa", metavar="NAME")

@@ -57,7 +57,6 @@ SHIFTS: Columns = {**TWO_JUDGES, "shift": number_of("difference", sign="+"), **D
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     parser = commands.add_parser(
         "judges",
         help="how much scores, and the difference of two models, depend on the judge",

@@ -7,7 +7,6 @@ from selma.core.errors import ConfigError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     command = commands.add_parser("merge", help="merge LoRA files into one")
     add = command.add_argument
     add("experts", type=Path, nargs="+", metavar="LORA.safetensors")

@@ -30,7 +30,6 @@ Rows = Sequence[Row]
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command's arguments."""
     command = commands.add_parser(
         "score", help="score pictures or stored answers by DSG, TIFA, PickScore, HPS, …"
     )
@@ -71,8 +70,7 @@ def _add_preference(name: str, metric: argparse.ArgumentParser) -> None:
     metric.set_defaults(run=run_preference, metric=name, version=None, antialias=None)
     if name == "hps":
         add("--version", required=True, help="v2.0 or v2.1; not comparable")
-        words = "of the resize; default: the folder's"
-        add("--antialias", choices=("yes", "no"), help=words)
+        add("--antialias", choices=("yes", "no"), help="of the resize; default: the folder's")
     if name == "clipscore":
         words = "cosine, hessel, tifa, torchmetrics"
         add("--variant", dest="version", required=True, help=words)

@@ -16,7 +16,6 @@ def positive(text: str) -> int:
 
 
 def add_answers(metric: argparse.ArgumentParser) -> None:
-    """Options of scores that are made from answers."""
     add = metric.add_argument
     add("--answers", type=Path, required=True, metavar="FILE",
         help="answers: our .parquet, a released .csv, a TIFA result .json; with --images the "
@@ -40,7 +39,6 @@ def add_answers(metric: argparse.ArgumentParser) -> None:
 
 
 def add_model(metric: argparse.ArgumentParser, *, required: bool) -> None:
-    """Options of a judge's model."""
     add = metric.add_argument
     add("--judge-path", required=required, metavar="PATH",
         help="the model's folder or Hub name; an endpoint's model name")  # fmt: skip
@@ -50,7 +48,6 @@ def add_model(metric: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def add_pictures(metric: argparse.ArgumentParser) -> None:
-    """Options of scores that are made from pictures."""
     metric.add_argument(
         "--images", type=Path, required=True, metavar="FOLDER",
         help="pictures named as their items, ITEM.png or ITEM_SAMPLE.png, or a samples .parquet",
@@ -67,7 +64,6 @@ def _add_benchmark(metric: argparse.ArgumentParser) -> None:
 
 
 def add_common(metric: argparse.ArgumentParser) -> None:
-    """Options of every score."""
     add = metric.add_argument
     add("--allow-partial", action="store_true",
         help="score what is there; the number carries its coverage")  # fmt: skip

@@ -27,7 +27,6 @@ UNKNOWN = "--votes-per-prompt N also gives the intervals for votes of a prompt t
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     parser = commands.add_parser(
         "votes",
         help="win shares of human votes, with intervals and a sign test",

@@ -24,10 +24,9 @@ DECIMALS = 9  # further ones are rounding
 
 @dataclass(frozen=True)
 class Judged:
-    """One judge's scores of one model's pictures; no other judge of the comparison has its name.
+    """One judge's scores of one model's pictures, which are item and sample.
 
-    Pictures are item and sample; the questions' scores, none if the metric asks none, are indexed
-    by item, sample and question, sorted.
+    The questions' scores, if the metric asks any, are by item, sample and question, sorted.
     """
 
     judge: str
@@ -66,11 +65,7 @@ def judged_tables(model: str, tables: Sequence[tuple[Rows, About]]) -> list[Judg
 
 
 def judge_names(abouts: Sequence[About]) -> list[str]:
-    """Name judges by `judge_label`, and by those settings in which equal names differ.
-
-    Raises:
-        RecordError: two are the same judge in all their settings.
-    """
+    """Name judges by `judge_label` and settings in which equal names differ, or RecordError."""
     judges = [
         (items.judge_label(about), {**(about.get("judge_settings") or {}),
                                     "preprocessing": about.get("preprocessing")})
@@ -134,8 +129,7 @@ def judge_shifts(
 ) -> list[Record]:
     """Say for each two judges whether they see a different gain: (A − B) under one − under other.
 
-    This, and not that one verdict is "better" and the other "undecided", says whether the size of
-    the difference depends on the judge.
+    This, and not two different verdicts, says whether the difference depends on the judge.
     """
     gains = {}
     for mine, theirs in _by_judge(first, second):

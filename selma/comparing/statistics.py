@@ -54,9 +54,8 @@ class Estimate:
 class PairedDifference:
     """How much better the first of two models is: the mean difference with its interval.
 
-    The p-value is the share of random sign flips whose mean is at least as far from 0, two-sided;
-    with a margin, as far as the mean difference lies beyond the margin. Wins are the prompts on
-    which the first model's mean is higher. For one prompt there is no standard error.
+    The p-value is the share of random sign flips whose mean is at least as far from 0, or beyond
+    the margin, two-sided. Wins count prompts. For one prompt there is no standard error.
     """
 
     difference: float

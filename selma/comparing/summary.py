@@ -1,5 +1,6 @@
 """What the compare stage writes: all scores and comparisons, and the numbers looked at first."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,6 @@ from selma.comparing.statistics import Bootstrap
 from selma.core.choices import choose
 from selma.core.errors import ConfigError, RecordError
 
-PLOT_COLUMNS = ["measure", "model", "skill", "score", "low", "high"]
 DIGITS = 6  # of the numbers in metrics/comparison.json
 HEADLINE_DIGITS = 4
 
@@ -40,10 +40,9 @@ def summarise(
     for name in (subject, reference, *against):
         choose("model to compare", name, dict.fromkeys(models))
     scores = [
-        summarise_model(table[measure, model], skill, bootstrap)
-        for measure in measures
-        for model in models
-        for skill in (ALL_SKILLS, *table[measure, model].skills)
+        summarise_model(table[key], skill, bootstrap)
+        for key in itertools.product(measures, models)
+        for skill in (ALL_SKILLS, *table[key].skills)
     ]
     comparisons = [
         record
@@ -102,7 +101,8 @@ def by_skill(summary: Summary) -> dict[str, dict[str, float]]:
 
 def plot_csv(summary: Summary) -> str:
     """Write the scores as CSV, for `dvc plots`."""
-    table = pd.DataFrame(summary["scores"], columns=PLOT_COLUMNS)
+    columns = ["measure", "model", "skill", "score", "low", "high"]
+    table = pd.DataFrame(summary["scores"], columns=columns)
     return str(table.to_csv(index=False, float_format=f"%.{HEADLINE_DIGITS}f", lineterminator="\n"))
 
 

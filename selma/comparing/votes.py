@@ -70,8 +70,7 @@ def half_tie_interval(votes: Votes, number: float, confidence: float) -> Interva
     """Compute the interval of the share of wins where a tie counts half, of independent votes.
 
     It is the normal one with the multinomial variance of a vote that is worth 1, ½ or 0, cut to
-    [0, 1]; where all votes are alike that variance is 0, and Wilson's interval is taken. The number
-    of independent votes may be a fraction.
+    [0, 1], or Wilson's where all votes are alike. The number of votes may be a fraction.
     """
     counted = votes.win + votes.lose + votes.tie
     share = (votes.win + votes.tie / 2) / counted
@@ -83,10 +82,7 @@ def half_tie_interval(votes: Votes, number: float, confidence: float) -> Interva
 
 
 def wilson_interval(share: float, number: float, confidence: float) -> Interval:
-    """Compute Wilson's score interval of a share of independent votes, whose number may be broken.
-
-    Written here because `scipy.stats.binomtest` takes whole numbers of votes only.
-    """
+    """Compute Wilson's score interval of a share; SciPy's takes whole numbers of votes only."""
     z2 = _quantile(confidence) ** 2
     middle = share + z2 / (2 * number)
     half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * number)) / number)

@@ -40,8 +40,7 @@ def ask(
     while the judge works, from which the answers of an earlier run are taken; in `replies` a judge
     that is paid for keeps each reply. `advance` is called with the number of pictures of a batch.
 
-    Returns:
-        Rows of an answers table, and what they are about.
+    Returns rows of an answers table, and what they are about.
 
     Raises:
         ConfigError: there is no such judge, template or normaliser.
@@ -50,11 +49,8 @@ def ask(
     """
     normal = choose("answer normaliser", normalise, NORMALISERS)
     judge = load_judge(kind, settings, replies)
-    about = {
-        **describe_judge(judge.about, settings),
-        "benchmark_sha256": content_hash(benchmark, "benchmark"),
-        "normalise": normalise,
-    }
+    made_by = {"benchmark_sha256": content_hash(benchmark, "benchmark"), "normalise": normalise}
+    about = describe_judge(judge.about, settings) | made_by
     kept = AnswerLog(log(about), about)
     questions = {row["item_id"]: row["questions"] for row in benchmark}
     asked = [row for row in pictures.rows if questions[row["item_id"]]]

@@ -15,9 +15,7 @@ Rows = Sequence[Row]
 
 
 def read_benchmark(path: Path, sources: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Read a benchmark and keep the items of some sources, or all if none are named.
-
-    The file is a .parquet table, DSG's annotations (.csv) or TIFA's questions (.json).
+    """Read a table, DSG's annotations (.csv) or TIFA's questions (.json), of some or all sources.
 
     Raises:
         ConfigError: it is no file, or a source is not in the benchmark.

@@ -37,11 +37,8 @@ def merge(
 ) -> tuple[dict[str, LoraFactors], dict[str, float]]:
     """Merge whole adapters, per skill, layer by layer, by one of `MERGE_METHODS`.
 
-    Experts without a weight, or of weight 0, are left out; only the weights' ratios matter. The
-    scale is the strength of the merged adapter, 1 is the mean.
-
-    Returns:
-        The merged adapter, and the factors scale · wₜ / Σ w of the experts that are in it.
+    Returns the merged adapter and the factors scale · wₜ / Σ w of the experts that are in it, which
+    are those with a weight above 0; at scale 1 it is the mean.
 
     Raises:
         ConfigError: a weight names no expert, or weights and scale leave nothing to merge.
