@@ -18,11 +18,7 @@ VERSIONS = {"pickscore": "arXiv 2305.01569", "imagereward": "arXiv 2304.05977"}
 
 
 def check_version(kind: str, version: str | None, antialias: bool | None) -> None:
-    """Check that a preference scorer's version and antialias are such as it has.
-
-    Raises:
-        ConfigError: they are not.
-    """
+    """Check that a preference scorer's version and antialias are such as it has, or ConfigError."""
     if kind in VERSIONS and version is not None:
         raise ConfigError(f"version: {kind} has one version, expected null, got {version!r}")
     if kind not in VERSIONS:
@@ -35,14 +31,10 @@ def check_version(kind: str, version: str | None, antialias: bool | None) -> Non
 def load_scorer(
     kind: str, directory: Path, *, version: str | None, antialias: bool | None, device: str
 ) -> Scorer:
-    """Load a preference scorer.
+    """Load the preference scorer of a kind, a key of `SCORERS`, from its folder.
 
-    Args:
-        kind: a key of `SCORERS`.
-        directory: its folder.
-        version: of HPS, or the variant of CLIPScore; None for those that have one version.
-        antialias: HPS's, of the tensor's resize; None takes what the folder says.
-        device: "cpu" or "cuda".
+    The version is that of HPS or the variant of CLIPScore, None for those that have one version;
+    `antialias` is HPS's, of the tensor's resize, None takes what the folder says.
 
     Raises:
         ConfigError: an option is wrong, missing or not the scorer's.
@@ -71,31 +63,20 @@ def score_pictures(
 ) -> Scores:
     """Score each picture of a benchmark against its prompt.
 
-    Args:
-        benchmark: rows of a benchmark table.
-        pictures: of its items, as `read_samples` found them fit.
-        scorer: the preference model.
-        kind: a key of `SCORERS`.
-        judge: names the scorer's weights.
-        measure: name of the row of params, or the metric.
-        title: as people read it.
-        benchmark_name: kept with the scores.
-        batch_size: pictures at a time.
-        advance: called with the number of pictures after each batch.
-        shuffle_seed: not None scores each picture against another item's prompt, as a control.
+    The kind is the scorer's key in `SCORERS`, `judge` names its weights; `measure` and `title` are
+    as of `score_answers`. `advance` is called with the number of pictures of each batch. With a
+    `shuffle_seed` each picture is scored against another item's prompt, as a control.
 
     Raises:
         MissingDataError: there is no picture to score.
         RecordError: a score is not finite.
     """
-    rows = scored_rows(benchmark, pictures, shuffle_seed)
-    sources = {row["item_id"]: row["source"] for row in benchmark}
     scores, about = score_samples(
-        rows,
+        scored_rows(benchmark, pictures, shuffle_seed),
         scorer,
         metric=kind,
         judge=judge,
-        sources=sources,
+        sources={row["item_id"]: row["source"] for row in benchmark},
         batch_size=batch_size,
         advance=advance,
     )
@@ -107,11 +88,7 @@ def score_pictures(
 def scored_rows(
     benchmark: Sequence[Row], pictures: PictureSet, shuffle_seed: int | None
 ) -> Sequence[Row]:
-    """The pictures with the prompts they are scored against.
-
-    Raises:
-        MissingDataError: there is none.
-    """
+    """The pictures with the prompts they are scored against; MissingDataError if there are none."""
     if not pictures.rows:
         raise MissingDataError("no picture of the benchmark can be scored")
     if shuffle_seed is None:
@@ -132,18 +109,11 @@ def picture_coverage(pictures: PictureSet, scores: Sequence[Row]) -> dict[str, A
 
 
 def shuffled_prompts(prompts: Mapping[str, str], seed: int) -> dict[str, str]:
-    """The prompt of another item for each, as a control: such scores should be clearly lower.
+    """Item id → another item's prompt, as a control: such scores should be clearly lower.
 
     The different prompts stand on a circle, in an order that seed and prompt alone decide, and each
     is replaced by the next one. So no item keeps its prompt, also if two items share one, and what
     replaces a prompt changes only if a prompt is put between the two.
-
-    Args:
-        prompts: item id → its prompt.
-        seed: of the order.
-
-    Returns:
-        Item id → another item's prompt.
 
     Raises:
         RecordError: all prompts are the same.

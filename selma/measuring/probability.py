@@ -20,13 +20,7 @@ def score_by_probability(
 ) -> Scores:
     """Score pictures by VQAScore: a chat model's probability of "Yes".
 
-    Args:
-        benchmark: rows of a benchmark table.
-        pictures: of its items.
-        settings: `JudgeSettings` of the chat model.
-        variant: a key of `vqascore.VARIANTS`.
-        benchmark_name: kept with the scores.
-        advance: called with the number of pictures after each batch.
+    The settings are the chat model's `JudgeSettings`, the variant a key of `vqascore.VARIANTS`.
     """
     from selma.judges.chat.vqascore import load_vqascore
     from selma.judges.loading import describe_judge

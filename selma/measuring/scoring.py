@@ -22,27 +22,21 @@ def score_answers(
     no_answer_max: float,
     allow_partial: bool = False,
 ) -> Scores:
-    """Score a judge's answers by DSG or TIFA; no model runs, but for TIFA's mapping sbert.
+    """Score one judge's answers by DSG or TIFA; no model runs, but for TIFA's mapping sbert.
 
-    Args:
-        kind: "dsg" or "tifa".
-        benchmark: rows of a benchmark table.
-        answers: rows of an answers table, of one judge.
-        judge_about: what that table says of its judge; None if it says nothing.
-        settings: DSG's policy and mean; TIFA's mapping and sbert_path.
-        measure: name of the row of params, or the metric.
-        title: as people read it.
-        benchmark_name: kept with the scores.
-        no_answer_max: share of replies that may be no answer.
-        allow_partial: leave out pictures that lack an answer, instead of refusing.
+    The settings are DSG's policy and mean, or TIFA's mapping and sbert_path; `judge_about` is what
+    the answers table says of its judge, None if it says nothing. `measure` is the name of the row
+    of params, or the metric; `title` its name for people. `no_answer_max` is the share of replies
+    that may be no answer; `allow_partial` leaves out pictures that lack one, instead of refusing.
 
     Raises:
         ConfigError: there is no such kind, policy, mean or mapping.
         MissingDataError: an answer is missing.
         RecordError: an answer belongs to no question, or too many replies are no answer.
     """
-    common: dict[str, Any] = {"judge_about": judge_about, "allow_partial": allow_partial}
-    common["no_answer_max"] = no_answer_max
+    common: dict[str, Any] = {
+        "judge_about": judge_about, "allow_partial": allow_partial, "no_answer_max": no_answer_max
+    }  # fmt: skip
     if kind == "dsg":
         rows, about = score_dsg(benchmark, answers, **settings, **common)
     elif kind == "tifa":
