@@ -37,7 +37,8 @@ def ask(
 
     The kind is a key of `JUDGES`, `normalise` one of `NORMALISERS`; `revision` is that of a judge
     whose weights do not tell it. `log` keeps the answers while the judge works, and those of an
-    interrupted run are taken up; in `replies` a judge that is paid for keeps each reply. `advance` is called with the number of pictures of a batch.
+    interrupted run are taken up; in `replies` a judge that is paid for keeps each reply.
+    `advance` is called with the number of pictures of a batch.
 
     Returns rows of an answers table, and what they are about.
 

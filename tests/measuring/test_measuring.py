@@ -7,13 +7,7 @@ import pytest
 from selma.comparing.statistics import Bootstrap
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 from selma.core.tables import write_table
-from selma.measuring.details import (
-    CONTROLS,
-    answer_details,
-    dsg_numbers,
-    hps_numbers,
-    tifa_numbers,
-)
+from selma.measuring.details import CONTROLS, answer_details, hps_numbers
 from selma.measuring.inputs import benchmark_aliases, read_benchmark
 from selma.measuring.naming import describe_measure
 from selma.measuring.preferring import check_version, picture_coverage, scored_rows
@@ -100,7 +94,7 @@ def test_a_result_is_the_mean_over_prompts_in_the_unit(table):
 
 
 def test_tifas_numbers_are_shares_over_prompts_and_types():
-    found = tifa_numbers(ROWS)
+    _, found = answer_details("tifa", ROWS, [], BENCHMARK, HOW)
     assert found["tifa_average"] == pytest.approx((0.75 + 0.5) / 2)
     # kind 1 is asked of all four pictures, kind 2 of item a alone
     assert found["accuracy_by_type"] == {
@@ -115,7 +109,7 @@ def said(item_id, number, text, sample=0):
 
 def test_dsgs_numbers_count_the_answers_of_scored_pictures_and_those_that_just_miss_yes():
     answers = [said("a", 1, "yes"), said("a", 2, "Yes."), said("z", 1, "yes"), said("b", 1, "no")]
-    found = dsg_numbers([ROWS[0], ROWS[2]], answers)
+    _, found = answer_details("dsg", [ROWS[0], ROWS[2]], answers, BENCHMARK, HOW)
     assert found["n_answered_questions"] == 3
     assert found["score_per_answered_question"] == pytest.approx(100 / 3)
     assert found["nearly_yes"] == 1
