@@ -3,11 +3,13 @@
 import hashlib
 from typing import Any
 
-from selma.benchmarks.compbench import import_compbench
 from selma.benchmarks.dsg1k import import_dsg1k
-from selma.benchmarks.geneval import import_geneval
-from selma.benchmarks.hps import import_hps
-from selma.benchmarks.partiprompts import import_partiprompts
+from selma.benchmarks.prompt_sets import (
+    import_compbench,
+    import_geneval,
+    import_hps,
+    import_partiprompts,
+)
 from selma.benchmarks.reading import Imported, Importer
 from selma.benchmarks.tifa import import_tifa
 

@@ -5,7 +5,7 @@ the filter is `policy`, the average over a benchmark is `mean`. The dependency c
 each policy's authors read them, which decides the last digits on DSG-1k.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from selma.core.choices import choose
@@ -36,12 +36,12 @@ def official(raw: Scores, cells: Cells) -> dict[int, int]:
     parents = {question: _parents(cells[question]) for question in raw}
     if any(found is None for found in parents.values()):
         return dict(raw)
-    return _one_level(raw, {question: found or () for question, found in parents.items()})
+    return _keep_points(raw, {question: found or () for question, found in parents.items()})
 
 
 def lenient(raw: Scores, cells: Cells) -> dict[int, int]:
     """Filter as `official`, but skip the unreadable parts of a cell and use the others."""
-    return _one_level(raw, {question: _readable_parents(cells[question]) for question in raw})
+    return _keep_points(raw, {question: _readable_parents(cells[question]) for question in raw})
 
 
 def selma(raw: Scores, cells: Cells) -> dict[int, int]:
@@ -64,20 +64,16 @@ def transitive(raw: Scores, cells: Cells) -> dict[int, int]:
     """
     parents = {question: _readable_parents(cells[question]) for question in raw}
 
-    def ancestors(question: int) -> set[int]:
-        found: set[int] = set()
-        waiting = list(parents[question])
+    ancestors: dict[int, set[int]] = {}
+    for question in raw:
+        waiting, found = list(parents[question]), set[int]()
         while waiting:
             parent = waiting.pop()
             if parent not in found:
                 found.add(parent)
                 waiting += parents.get(parent, ())
-        return found
-
-    return {
-        question: score if all(raw.get(a, 0) for a in ancestors(question)) else 0
-        for question, score in raw.items()
-    }
+        ancestors[question] = found
+    return _keep_points(raw, ancestors)
 
 
 DSG_POLICIES: dict[str, Policy] = {
@@ -119,35 +115,13 @@ def score_dsg(
         judge_about: what the answers table says of its judge.
         allow_partial: leave pictures out that lack an answer, instead of refusing.
 
-    Returns:
-        Rows of a scores table, whose `details` are JSON with the raw and the filtered score per
-        question; and what the table is about.
-
-    Raises:
-        ConfigError: there is no such policy or mean.
-        MissingDataError: an answer is missing.
-        RecordError: an answer belongs to no question, or too many replies are no answer.
+    Returns rows of a scores table, whose `details` are JSON with the raw and the filtered score per
+    question, and what the table is about. Raises ConfigError for an unknown policy or mean,
+    MissingDataError for a missing answer, and RecordError for an answer to no question of the
+    benchmark or too many replies that are no answer.
     """
     apply = choose("dsg policy", policy, DSG_POLICIES)
     weigh = choose("dsg mean", mean, DSG_MEANS)
-    _check_yes_no(benchmark)
-    joined = join_answers(
-        benchmark, answers, allow_partial=allow_partial, counts_unanswered=UNANSWERED_ITEMS
-    )
-    rows = [_row(picture, apply, weigh(len(picture.questions))) for picture in joined.pictures]
-    about = describe(
-        "dsg",
-        VERSION,
-        f"{policy}, {mean} mean",
-        joined,
-        judge_about,
-        is_no_answer=is_not_yes_or_no,
-        no_answer_max=no_answer_max,
-    )
-    return rows, about
-
-
-def _check_yes_no(benchmark: Sequence[Row]) -> None:
     for row in benchmark:
         for question in row["questions"]:
             if question["answer"] != "yes" or set(question["choices"]) - {"yes", "no"}:
@@ -156,6 +130,14 @@ def _check_yes_no(benchmark: Sequence[Row]) -> None:
                     f"multiple choice ({question['choices']}, {question['answer']!r}); score it by "
                     "TIFA, DSG asks for yes"
                 )
+    joined = join_answers(
+        benchmark, answers, allow_partial=allow_partial, counts_unanswered=UNANSWERED_ITEMS
+    )
+    rows = [_row(picture, apply, weigh(len(picture.questions))) for picture in joined.pictures]
+    choices = f"{policy}, {mean} mean"
+    return rows, describe(
+        "dsg", VERSION, choices, joined, judge_about, is_not_yes_or_no, no_answer_max
+    )
 
 
 def _row(picture: AnsweredPicture, apply: Policy, weight: int) -> dict[str, Any]:
@@ -174,7 +156,7 @@ def _row(picture: AnsweredPicture, apply: Policy, weight: int) -> dict[str, Any]
     return picture.row(list(filtered.values()), float(weight), details)
 
 
-def _one_level(raw: Scores, parents: Mapping[int, Sequence[int]]) -> dict[int, int]:
+def _keep_points(raw: Scores, parents: Mapping[int, Collection[int]]) -> dict[int, int]:
     return {
         question: score if all(raw.get(parent, 0) for parent in parents[question]) else 0
         for question, score in raw.items()

@@ -19,23 +19,14 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Findings:
-    """What is wrong with a set of pictures, each a list of names.
+    """What is wrong with a set of pictures, each a list of names."""
 
-    Attributes:
-        missing: pictures that an item lacks, as ITEM/SAMPLE.
-        unknown: pictures that belong to no item.
-        doubled: files for a picture that another file gives already.
-        alike: pictures of different items or samples with the same pixels.
-        black: pictures without any light.
-        unreadable: what is no picture, or has values that are no colours, and why.
-    """
-
-    missing: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    doubled: tuple[str, ...] = ()
-    alike: tuple[str, ...] = ()
-    black: tuple[str, ...] = ()
-    unreadable: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # pictures that an item lacks, as ITEM/SAMPLE
+    unknown: tuple[str, ...] = ()  # pictures that belong to no item
+    doubled: tuple[str, ...] = ()  # files for a picture that another file gives already
+    alike: tuple[str, ...] = ()  # pictures of different items or samples with the same pixels
+    black: tuple[str, ...] = ()  # pictures without any light
+    unreadable: tuple[str, ...] = ()  # no picture, or values that are no colours, and why
 
     def problems(self) -> list[str]:
         """Say each kind of finding in a phrase that counts and names."""
@@ -48,17 +39,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class PictureSet:
-    """The usable pictures of a benchmark.
+    """The usable pictures of a benchmark."""
 
-    Attributes:
-        rows: as of a samples table; sorted by item and sample.
-        n_wanted: how many there should be.
-        findings: what is wrong with the others.
-    """
-
-    rows: list[dict[str, Any]]
-    n_wanted: int
-    findings: Findings
+    rows: list[dict[str, Any]]  # as of a samples table; sorted by item and sample
+    n_wanted: int  # how many there should be
+    findings: Findings  # what is wrong with the others
 
 
 def check_pictures(
@@ -87,12 +72,9 @@ def check_pictures(
         only_asked: items without questions need no picture.
         allow_partial: leave out what is wrong, instead of refusing.
 
-    Returns:
-        The pictures that can be scored, how many there should be, and what is wrong.
-
-    Raises:
-        MissingDataError: pictures are missing, and nothing else is wrong.
-        RecordError: anything else; pictures that belong to no item are refused in any case.
+    Returns the pictures that can be scored, how many there should be, and what is wrong. Raises
+    MissingDataError if pictures are missing and nothing else is wrong, RecordError for anything
+    else; pictures that belong to no item are refused in any case.
     """
     prompts = {row["item_id"]: row["prompt"] for row in benchmark}
     good, *bad = _look_at(names, prompts, read)
@@ -152,9 +134,7 @@ def check_table(
 ) -> PictureSet:
     """Choose the pictures of a samples table that can be scored; see `check_pictures`.
 
-    Raises:
-        MissingDataError: pictures are missing, and nothing else is wrong.
-        RecordError: pictures are alike, black, unreadable or of no item, or drawn for other words.
+    A picture that was drawn for other words than its item's is a RecordError.
     """
     rows = {(row["item_id"], row["sample"]): row for row in samples}
     prompts = {row["item_id"]: row["prompt"] for row in benchmark}

@@ -25,7 +25,6 @@ class PictureBytes(Mapping[str, Any]):
     """An `image` cell of a samples table whose bytes are read when they are asked for."""
 
     def __init__(self, path: Path) -> None:
-        """Point at a file that can be read."""
         self._path = path
 
     def __getitem__(self, name: str) -> Any:
@@ -54,18 +53,14 @@ def read_pictures(
 ) -> PictureSet:
     """Match a folder's pictures to a benchmark's items and look at each.
 
-    Args:
-        folder: searched with its subfolders; files with other suffixes are no pictures, but named
-            if they are called as an item and of a format that is not supported.
-        benchmark: rows of a benchmark table.
-        only_asked: items without questions need no picture.
-        allow_partial: leave out what is wrong instead of refusing. Of pictures that are doubled
-            or alike none is used, for nothing says which of them is right.
+    The folder is searched with its subfolders; files with other suffixes are no pictures, but named
+    if they are called as an item and of a format that is not supported. `only_asked` wants no
+    picture for items without questions. `allow_partial` leaves out what is wrong instead of
+    refusing; of pictures that are doubled or alike none is used, for nothing says which is right.
 
-    Raises:
-        MissingDataError: there is no such folder, or pictures are missing.
-        RecordError: pictures are doubled, alike, black, unreadable or unknown; all are counted and
-            named at once. Unknown pictures are refused in any case.
+    Raises MissingDataError without the folder or a picture, RecordError if pictures are doubled,
+    alike, black, unreadable or unknown: all are counted and named at once. Unknown pictures are
+    refused in any case.
     """
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "no such folder"
@@ -100,7 +95,6 @@ def read_pictures(
 
 
 def _is_hidden(name: Path) -> bool:
-    """Tell what systems hide in folders."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
 
 
@@ -118,9 +112,8 @@ def _key(name: str, item_ids: Mapping[str, str]) -> Key | None:
 def read_pixels(path: Path) -> NDArray[np.uint8]:
     """Read a picture as RGB, (H, W, 3).
 
-    Raises:
-        OSError, SyntaxError: it is no picture.
-        ValueError: it has other values than colours, or its format is not supported.
+    OSError or SyntaxError: it is no picture. ValueError: it has other values than colours, or its
+    format is not supported.
     """
     from PIL import Image
 

@@ -20,18 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model that is ready to score pictures against their prompts.
+    """A model that is ready to score pictures against their prompts."""
 
-    Attributes:
-        about: in JSON's types, all that decides a score: version, unit, preprocessing, …
-        settings: how pictures become its input.
-        tokenize: prompts → Tokens.
-        score: ((N, 3, S, S) pixel values, tokens) → (N,) scores; all on the CPU.
-    """
-
-    about: Mapping[str, Any]
-    settings: "ImageSettings"
-    tokenize: Callable[[Sequence[str]], Tokens]
+    about: Mapping[str, Any]  # in JSON's types, all that decides a score: version, unit, …
+    settings: "ImageSettings"  # how pictures become its input
+    tokenize: Callable[[Sequence[str]], Tokens]  # prompts → Tokens
+    # ((N, 3, S, S) pixel values, tokens) → (N,) scores; all on the CPU.
+    # ((N, 3, S, S) pixel values, tokens) → (N,) scores; all on the CPU.
     score: Callable[["torch.Tensor", Tokens], "torch.Tensor"]
 
 
@@ -74,21 +69,12 @@ def clip_scorer(
     prefix: str,
     to_score: Callable[["torch.Tensor"], "torch.Tensor"],
 ) -> Scorer:
-    """Make a scorer of a CLIP's cosines.
+    """Make a scorer of the cosines of a CLIP of `load_clip`.
 
-    Args:
-        directory: where tokenizer and weights are.
-        clip: of `load_clip`.
-        settings: how pictures become its input.
-        version: what the score is called.
-        unit: the score in words.
-        prompt_rule: a key of `PROMPT_RULES`.
-        prefix: put before each prompt.
-        to_score: cosines (N,) → scores (N,).
-
-    Raises:
-        MissingDataError: the tokenizer is not there.
-        RecordError: it, or how pictures are prepared, is of another model.
+    `directory` has tokenizer and weights; `unit` says the score in words, `prompt_rule` is a key of
+    `PROMPT_RULES`, `prefix` goes before each prompt, and `to_score` turns cosines (N,) into scores
+    (N,). Raises MissingDataError without the tokenizer, RecordError if it, or how pictures are
+    prepared, is of another model.
     """
     text = clip.config.text_config
     if settings.size_px != clip.config.vision_config.image_size:
@@ -117,7 +103,6 @@ def clip_scorer(
 def describe_scorer(
     directory: Path, version: str, unit: str, preprocessing: str, device: str
 ) -> dict[str, Any]:
-    """Say what every scorer says of itself, in JSON's types."""
     return {
         "version": version,
         "unit": unit,

@@ -20,19 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variant:
-    """One definition of CLIPScore; `prompt_rule` and `resize` are keys of their tables.
+    """One definition of CLIPScore; `prompt_rule` and `resize` are keys of their tables."""
 
-    Attributes:
-        unit: the score in words.
-        prefix: put before each prompt.
-        score: cosines (N,) → scores (N,).
-    """
-
-    unit: str
-    prefix: str
+    unit: str  # the score in words
+    prefix: str  # put before each prompt
     prompt_rule: str
     resize: str
-    score: Callable[["torch.Tensor"], "torch.Tensor"]
+    score: Callable[["torch.Tensor"], "torch.Tensor"]  # cosines (N,) → scores (N,)
 
 
 CLIPSCORES: dict[str, Variant] = {

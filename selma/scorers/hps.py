@@ -27,17 +27,11 @@ CHUNK = 80  # pictures
 
 @dataclass(frozen=True)
 class StyleScore:
-    """What the benchmark reports for one style.
+    """What the benchmark reports for one style."""
 
-    Attributes:
-        mean: of the chunks' means.
-        deviation: the chunk means' population standard deviation, printed after ±.
-        pictures: how many were scored.
-    """
-
-    mean: float
-    deviation: float
-    pictures: int
+    mean: float  # of the chunks' means
+    deviation: float  # the chunk means' population standard deviation, printed after ±
+    pictures: int  # how many were scored
 
 
 @dataclass(frozen=True)
@@ -50,11 +44,7 @@ class BenchmarkScore:
 
 
 def picture_path(style: str, index: int) -> str:
-    """Name the picture for a style's prompt, counted from 0, below the model's folder.
-
-    Raises:
-        RecordError: there is no such prompt.
-    """
+    """Name the picture for a style's prompt, from 0, in the model's folder; else RecordError."""
     if style not in STYLES or not 0 <= index < PICTURES_PER_STYLE:
         raise RecordError(
             f"HPS benchmark: no prompt {index} of style {style!r}; expected 0 to "
@@ -68,13 +58,9 @@ def benchmark_score(
 ) -> BenchmarkScore:
     """Aggregate scores as the benchmark does.
 
-    Args:
-        scores: for each of `STYLES`, one score a prompt (800,); NaN where there is no picture.
-        partial: whether pictures may be missing; a style needs one at least.
-
-    Raises:
-        RecordError: a style is missing or unknown, has another number of prompts, or lacks
-            pictures.
+    `scores` has one a prompt, (800,), for each of `STYLES`, NaN where there is no picture: so it
+    may be with `partial`, if a style has one at least. RecordError: a style is missing or unknown,
+    has another number of prompts, or lacks pictures.
     """
     if set(scores) != set(STYLES):
         raise RecordError(

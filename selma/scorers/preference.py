@@ -50,11 +50,7 @@ class Origin:
 
 
 def read_origin(directory: Path, metric: str) -> Origin | None:
-    """Read what a folder was converted from; None if it was not.
-
-    Raises:
-        RecordError: the file is damaged, or speaks of another metric.
-    """
+    """Read what a folder was converted from, None if it was not; RecordError if it is damaged."""
     path = directory / ORIGIN_FILE
     if not path.exists():
         return None
@@ -71,15 +67,11 @@ def read_origin(directory: Path, metric: str) -> Origin | None:
 
 
 def write_origin(origin: Origin, directory: Path) -> None:
-    """Write `ORIGIN_FILE`."""
     write_json(directory / ORIGIN_FILE, asdict(origin))
 
 
 def load_pickscore(directory: Path, version: str, *, device: str = "cpu") -> Scorer:
-    """Load a CLIP that scores exp(logit_scale) · cosine, the scale read from the weights.
-
-    Raises: as `load_hps`.
-    """
+    """Load a CLIP that scores exp(logit_scale) · cosine, the scale read from the weights."""
     settings, _ = _settings_and_origin(directory, "pickscore")
     clip = load_clip(directory, device)
     scale = float(clip.logit_scale.detach().exp())
@@ -107,10 +99,9 @@ def load_hps(
         antialias: of the resize of a tensor, whose default in torchvision changed to true in 0.17
             and moves scores; None takes what the folder says. Pillow always does it.
 
-    Raises:
-        ConfigError: version or device is unknown, or Pillow shall not antialias.
-        MissingDataError: a file is not there.
-        RecordError: the folder holds another version or metric, or its files do not fit each other.
+    Raises ConfigError if version or device is unknown, or Pillow shall not antialias;
+    MissingDataError without a file; RecordError if the folder holds another version or metric, or
+    its files do not fit each other.
     """
     choose_name("HPS version", version, (*HPS_VERSIONS, POCKET_VERSION))
     settings, origin = _settings_and_origin(directory, "hps")
@@ -145,10 +136,7 @@ def load_hps(
 
 
 def load_imagereward(directory: Path, version: str, *, device: str = "cpu") -> Scorer:
-    """Load a reward model (see `image_reward`) that scores (raw − mean) / standard deviation.
-
-    Raises: as `load_hps`.
-    """
+    """Load a reward model that scores (raw − mean) / standard deviation; raises as `load_hps`."""
     from selma.scorers import image_reward
 
     check_device(device)
@@ -194,23 +182,20 @@ def score_samples(
     batch_size: int,
     advance: Callable[[int], None],
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Score each picture against its own prompt.
+    """Score each picture of a samples table's rows against its own prompt.
 
     Args:
         samples: rows of a samples table.
         scorer: the preference model.
-        metric: kept in what is said about the scores, as `judge`, which names the weights.
-        judge: see `metric`.
+        metric: kept in what is said about the scores.
+        judge: names the weights; kept likewise.
         sources: item id → where the prompt comes from.
         batch_size: pictures at a time.
         advance: gets the number of pictures done.
 
-    Returns:
-        Rows of a scores table, whose `details` say whether the prompt was truncated, and what is
-        to be kept about them all.
-
-    Raises:
-        RecordError: a picture cannot be read, a score is not finite, or an item has no source.
+    Returns rows of a scores table, whose `details` say whether the prompt was truncated, and what
+    is to be kept about them all. RecordError: a picture cannot be read, a score is not finite, or
+    an item has no source.
     """
     import torch
 
@@ -231,12 +216,9 @@ def score_samples(
         if not bool(torch.isfinite(scores).all()):
             raise RecordError(f"{judge}: a score of items {batch[0]['item_id']!r} … is not finite")
         for row, value, cut in zip(batch, scores.tolist(), tokens.truncated, strict=True):
-            known = {name: row[name] for name in ("item_id", "sample")}
-            details = json.dumps({"truncated": cut})
-            source = sources[row["item_id"]]
-            rows.append(
-                {**known, "source": source, "score": value, "weight": 1.0, "details": details}
-            )
+            known = {"item_id": row["item_id"], "sample": row["sample"], "weight": 1.0}
+            made = {"score": value, "details": json.dumps({"truncated": cut})}
+            rows.append({**known, "source": sources[row["item_id"]], **made})
         cut_prompts += sum(tokens.truncated)
         advance(len(batch))
     if cut_prompts:

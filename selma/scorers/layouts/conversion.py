@@ -29,10 +29,8 @@ def convert_hps(
         out: the folder, which must not be there.
         heads: of an architecture that open_clip does not have; None looks it up.
 
-    Raises:
-        ConfigError: there is no such version, or `out` is there.
-        MissingDataError: a file is not there.
-        RecordError: a file does not hold what it should; the message names the tensors.
+    Raises ConfigError if there is no such version or `out` is there, MissingDataError without a
+    file, RecordError if a file does not hold what it should; the message names the tensors.
     """
     from safetensors.torch import save_file
     from transformers import CLIPConfig
@@ -83,10 +81,7 @@ def convert_imagereward(
         out: the folder, which must not be there.
         vision_heads: of a vision tower that BLIP does not have; None looks it up.
 
-    Raises:
-        ConfigError: `out` is there.
-        MissingDataError: a file is not there.
-        RecordError: a file does not hold what it should; the message names the tensors.
+    Raises as `convert_hps`.
     """
     from selma.scorers import image_reward
     from selma.scorers.layouts.image_reward import ADDED_TOKENS, to_reward_model
@@ -121,13 +116,9 @@ def convert_imagereward(
 def read_checkpoint(path: Path) -> "dict[str, torch.Tensor]":
     """Read a state dict, without running what a pickle asks for.
 
-    Args:
-        path: .pt, .pth or .bin of torch, or .safetensors; a "state_dict" within it is what counts.
-
-    Raises:
-        ConfigError: the name ends in something else.
-        MissingDataError: there is no such file.
-        RecordError: it is damaged, or holds more than tensors.
+    A .pt, .pth or .bin of torch, or .safetensors; a "state_dict" within it is what counts. Raises
+    ConfigError for another suffix, MissingDataError without the file, RecordError if it is damaged
+    or holds more than tensors.
     """
     import pickle
 
@@ -189,7 +180,6 @@ def _read_tokenizer(path: Path) -> Any:
 def _write_rest(
     directory: Path, metric: str, version: str, checkpoint: Path, size_px: int, resize: str
 ) -> None:
-    """Write the image settings and where the model comes from."""
     from selma.scorers.pixels import (
         OPENAI_MEAN,
         OPENAI_STANDARD_DEVIATION,

@@ -40,20 +40,12 @@ def to_reward_model(
     vision_heads: int | None,
     where: str,
 ) -> "tuple[RewardConfig, dict[str, torch.Tensor]]":
-    """Convert weights.
+    """Convert weights into a config and the state dict of its network, in the given dtype.
 
-    Args:
-        weights: the checkpoint; BLIP's part with or without the prefix "blip.".
-        med_config: what med_config.json holds, the shape of the text encoder.
-        vision_heads: of a vision tower that is neither BLIP's base nor large; None looks it up.
-        where: the file, for the message.
-
-    Returns:
-        The config, and the state dict of its network, in the given dtype.
-
-    Raises:
-        RecordError: a tensor is missing, unexpected or of the wrong shape, or med_config.json
-            describes another model.
+    BLIP's part may have the prefix "blip."; `med_config` is what med_config.json holds, the shape
+    of the text encoder; `vision_heads` is for a tower that is neither BLIP's base nor large, None
+    looks it up; `where` names the file. RecordError: a tensor is missing, unexpected or of the
+    wrong shape, or med_config.json describes another model.
     """
     import torch
 
@@ -106,7 +98,6 @@ def _without_prefix(weights: "Mapping[str, torch.Tensor]", where: str) -> "dict[
 
 
 def _text_settings(med_config: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Take from med_config.json what decides the text encoder."""
     wrong = [
         f"{name} {med_config.get(name)!r}"
         for name, kind in _TEXT_SETTINGS.items()

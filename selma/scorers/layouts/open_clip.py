@@ -64,22 +64,15 @@ HEADS: dict[tuple[int, int, int, int, int], Heads] = {
 def to_clip(
     weights: "Mapping[str, torch.Tensor]", *, activation: str, heads: Heads | None, where: str
 ) -> "tuple[dict[str, Any], dict[str, torch.Tensor]]":
-    """Convert weights.
+    """Convert weights into settings of `CLIPConfig` and the state dict of its CLIPModel.
 
-    Args:
-        weights: an open_clip model's state dict, of any dtype.
-        activation: one of `ACTIVATIONS`; "gelu" for LAION's models and HPS.
-        heads: of an architecture that `HEADS` does not know; None looks it up.
-        where: the file, for the message.
+    `weights` are an open_clip model's state dict, whose dtype stays. `activation` is one of
+    `ACTIVATIONS`, "gelu" for LAION's models and HPS; `heads` is for an architecture that `HEADS`
+    does not know, None looks it up; `where` names the file. The text tower pools at the highest
+    token id, which is its last: open_clip takes the arg-max.
 
-    Returns:
-        Settings of `CLIPConfig`, and the state dict of its CLIPModel, in the given dtype. The text
-        tower pools at the highest token id, which is its last: open_clip takes the arg-max.
-
-    Raises:
-        RecordError: a tensor is missing, unexpected or of the wrong shape, or the architecture is
-            unknown.
-        ConfigError: there is no such activation.
+    Raises RecordError if a tensor is missing, unexpected or of the wrong shape, or the architecture
+    is unknown, and ConfigError for an unknown activation.
     """
     import torch
     from transformers import CLIPConfig, CLIPModel
