@@ -43,35 +43,22 @@ Keys = tuple[Any, Any]  # of one layer: keys and values, (1, heads, Q, D / heads
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the language model gets of a picture.
+    """What the language model gets of a picture."""
 
-    Attributes:
-        features: (1, Q, D), before the words.
-        keys: of each layer where a decoder has read the features already; else empty.
-    """
-
-    features: "torch.Tensor"
-    keys: tuple[Keys, ...] = ()
+    features: "torch.Tensor"  # (1, Q, D), before the words
+    keys: tuple[Keys, ...] = ()  # of each layer where a decoder has read the features already
 
 
 @dataclass(frozen=True)
 class _Writer:
-    """How the language model of both kinds writes.
-
-    Attributes:
-        parts: the model and what feeds it; the tokenizer is the language model's.
-        max_tokens: as many as a question may have; None if the language model sets no limit.
-        decoding: arguments of `generate`.
-        repetition_penalty: 1.0 is none.
-    """
+    """How the language model of both kinds writes."""
 
     parts: Parts
-    max_tokens: int | None
-    decoding: dict[str, Any]
-    repetition_penalty: float
+    max_tokens: int | None  # of a question; None if the language model sets no limit
+    decoding: dict[str, Any]  # arguments of `generate`
+    repetition_penalty: float  # 1.0 is none
 
     def judge(self, settings: JudgeSettings, **functions: Any) -> Judge:
-        """Build the judge of functions that look at a picture."""
         decoding = {
             **self.decoding,
             "language_model": self.parts.config.text_config.model_type,
@@ -83,14 +70,12 @@ class _Writer:
 
 
 def load_blip2(settings: JudgeSettings) -> Judge:
-    """Load a BLIP-2 with a T5 or an OPT language model.
+    """Load a BLIP-2 with a T5 or an OPT language model; raises as `load_judge`.
 
     Vision tower, Q-Former and projection run once for each picture, and so does OPT on what they
     give; the language model reads questions in batches. Answers lose outer white space and nothing
-    else.
-
-    Raises: as `load_judge`. T5 in float16, where it overflows, is a ConfigError; a question with
-    more tokens than the model reads a RecordError.
+    else. T5 in float16, where it overflows, is a ConfigError; a question with more tokens than the
+    model reads a RecordError.
     """
     from transformers import Blip2ForConditionalGeneration
 
@@ -108,13 +93,11 @@ def load_blip2(settings: JudgeSettings) -> Judge:
 
 
 def load_instructblip(settings: JudgeSettings) -> Judge:
-    """Load an InstructBLIP with a Vicuna or a Flan-T5 language model.
+    """Load an InstructBLIP with a Vicuna or a Flan-T5 language model; raises as `load_blip2`.
 
-    The vision tower runs once for each picture. The Q-Former reads the question: it runs on
-    batches of one picture's questions, which share the keys and values of its patches, and the
-    language model on batches of any questions. Answers lose outer white space and nothing else.
-
-    Raises: as `load_blip2`.
+    The vision tower runs once for each picture. The Q-Former reads the question: it runs on batches
+    of one picture's questions, which share the keys and values of its patches, and the language
+    model on batches of any questions. Answers lose outer white space and nothing else.
     """
     from transformers import InstructBlipForConditionalGeneration as Model
 

@@ -25,15 +25,13 @@ if TYPE_CHECKING:
 
 
 def load_blip_vqa(settings: JudgeSettings) -> Judge:
-    """Load a BLIP for visual question answering.
+    """Load a BLIP for visual question answering; raises as `load_judge`.
 
     The vision tower runs once for each picture. The text encoder runs on batches of one picture's
     questions, which share its keys and values; the decoder on batches of questions with equally
     many tokens. BLIP's cross-attention in transformers does not heed the mask that it is given, so
-    that the decoder would read the padding of a shorter question too.
-
-    Raises: as `load_judge`. A question with more tokens than the model reads (512 in the published
-    one) is a RecordError.
+    that the decoder would read the padding of a shorter question too. A question with more tokens
+    than the model reads (512 in the published one) is a RecordError.
     """
     from transformers import BlipForQuestionAnswering, GenerationConfig
 

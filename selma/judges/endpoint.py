@@ -59,15 +59,13 @@ class _Asked(NamedTuple):
 class EndpointJudge:
     """Asks a server; see `load_endpoint`.
 
-    Attributes:
-        about: what decides its answers, in JSON's types.
-        usage: what was asked so far; what it cost is that times the server's prices.
+    `about` says in JSON's types what decides its answers, `usage` what was asked so far; what it
+    cost is that times the server's prices.
     """
 
     def __init__(
         self, client: "OpenAI", settings: JudgeSettings, *, key: str, replies: Path | None
     ) -> None:
-        """Take a client; sends nothing yet. Use `load_endpoint`."""
         self._client = client
         self._key = key
         self._model = settings.path
@@ -98,11 +96,8 @@ class EndpointJudge:
         """Ask each question about each picture; the same one of the same picture only once.
 
         Requests go out in parallel. A failure lets those under way finish and sends no more; each
-        reply is kept as soon as it is there.
-
-        Raises:
-            BackendError: the server refused or failed every try; or a reply is empty, filtered or
-                cut off, none of which is an answer.
+        reply is kept as soon as it is there. BackendError: the server refused or failed every try;
+        or a reply is empty, filtered or cut off, none of which is an answer.
         """
         rows: list[list[_Asked]] = []
         urls: dict[_Asked, str] = {}
@@ -236,11 +231,9 @@ def load_endpoint(
         timeout_s: how long one reply may take.
         retries: further tries after the first.
 
-    Raises:
-        ConfigError: there is no key in the environment, the address holds a secret, or a setting is
-            wrong: a beam search cannot be asked for.
-        MissingDependencyError: the package openai is not installed.
-        RecordError: `replies` holds those of another judge or setting.
+    Raises ConfigError if there is no key in the environment, the address holds a secret, or a
+    setting is wrong: a beam search cannot be asked for; MissingDependencyError without the package
+    openai; RecordError if `replies` holds those of another judge or setting.
     """
     try:
         from openai import OpenAI

@@ -31,12 +31,10 @@ class PocketJudge:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """Say that nothing but the code decides the answers."""
         libraries = {name: version(name) for name in ("numpy", "pillow", "scipy")}
         return {"class": "pocket", "libraries": libraries, "preprocessing": "none"}
 
     def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
-        """Answer each question about each picture."""
         from selma.pocket.judge import answer_questions
 
         return answer_questions(pictures, questions)
@@ -71,19 +69,12 @@ JUDGES: dict[str, Loader] = {
 
 
 def load_judge(name: str, settings: JudgeSettings, replies: Path | None = None) -> Judge:
-    """Load a judge.
+    """Load a judge of `JUDGES`.
 
-    Args:
-        name: a key of `JUDGES`.
-        settings: of the model, and how it is asked.
-        replies: where a judge that is paid for keeps each reply as soon as it arrives.
-
-    Raises:
-        ConfigError: there is no such judge or template, or the judge cannot work so.
-        MissingDataError: its folder is not there.
-        MissingDependencyError: it needs a package that is not installed, or a Hub model cannot be
-            had.
-        RecordError: its files are damaged or do not fit each other.
+    A judge that is paid for keeps each reply in `replies` as soon as it arrives. Raises ConfigError
+    if there is no such judge or template, or the judge cannot work so; MissingDataError without its
+    folder; MissingDependencyError if it needs a package that is not installed, or a Hub model
+    cannot be had; RecordError if its files are damaged or do not fit each other.
     """
     loader = choose("judge", name, JUDGES)
     choose_name("judge template", settings.template, TEMPLATES)
@@ -99,10 +90,7 @@ def with_defaults(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
 def judge_settings(values: Mapping[str, Any], *, template: str) -> JudgeSettings:
     """Make a judge's settings from params or a command line.
 
-    Args:
-        values: path (None for a judge without a model), revision, dtype, questions_per_batch,
-            max_new_tokens and beams. The revision is a commit only if there is no such folder.
-        template: how questions are put.
+    The path is None for a judge without a model; the revision counts only without such a folder.
     """
     from selma.core.devices import prepare_device
 

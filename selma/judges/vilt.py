@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 
 
 def load_vilt(settings: JudgeSettings) -> Judge:
-    """Load a ViLT for visual question answering; it classifies, beams and tokens do not matter.
+    """Load a ViLT for visual question answering; raises as `load_judge`.
 
-    Patches stand in the picture's order. The stock model shuffles them with torch's global
-    generator, which changes the last bits of a result, and drops patches at random if there are
-    more than `max_image_length`; a model that asks for that is refused.
-
-    Raises: as `load_judge`. A question with more tokens than the model reads (40 in the published
-    one) is a RecordError.
+    It classifies, so beams and tokens do not matter. Patches stand in the picture's order. The
+    stock model shuffles them with torch's global generator, which changes the last bits of a
+    result, and drops patches at random if there are more than `max_image_length`; a model that asks
+    for that is refused. A question with more tokens than the model reads (40 in the published one)
+    is a RecordError.
     """
     from transformers import ViltForQuestionAnswering
 

@@ -49,9 +49,8 @@ class Parts:
 def check_settings(settings: JudgeSettings) -> None:
     """Check what can be checked before a model is read.
 
-    Raises:
-        ConfigError: dtype, device, template, a number or the revision is wrong.
-        MissingDataError: there is no such folder.
+    Raises ConfigError if dtype, device, template, a number or the revision is wrong, and
+    MissingDataError if there is no such folder.
     """
     choose_name("dtype", settings.dtype, DTYPES)
     check_device(settings.device)
@@ -82,11 +81,7 @@ def check_numbers(settings: JudgeSettings, *names: str) -> None:
 
 
 def load_config(settings: JudgeSettings, model_type: str) -> Any:
-    """Read config.json and check that it describes a model of this type.
-
-    Raises:
-        RecordError: it does not, or it is damaged; also as `check_settings`.
-    """
+    """Read config.json as `check_settings`; RecordError if it is damaged or of another type."""
     from transformers import AutoConfig
 
     check_settings(settings)
@@ -104,8 +99,7 @@ def load_parts(
 ) -> Parts:
     """Read what belongs to a `config` of `load_config`, the weights last.
 
-    Raises:
-        RecordError: a file is missing or damaged, or the files are not of one model.
+    RecordError: a file is missing or damaged, or the files are not of one model.
     """
     image_processor = load_image_processor(settings)
     if hasattr(config, "vision_config"):
@@ -130,7 +124,6 @@ def plain_search(settings: JudgeSettings, **more: Any) -> dict[str, Any]:
 def make_judge(
     settings: JudgeSettings, parts: Parts, decoding: Mapping[str, object], **functions: Any
 ) -> Judge:
-    """Build an `EncodeOnceJudge` of the functions that make it one."""
     return EncodeOnceJudge(
         about=describe(settings, type(parts.model), parts.image_processor, decoding),
         template=TEMPLATES[settings.template],
@@ -142,9 +135,8 @@ def make_judge(
 def load_model(model_class: Any, settings: JudgeSettings) -> Any:
     """Read a model's weights, in eval mode on the device.
 
-    Raises:
-        RecordError: weights are damaged, or a tensor is missing, unexpected or of another shape: a
-            model with random parts still answers.
+    RecordError: weights are damaged, or a tensor is missing, unexpected or of another shape: a
+    model with random parts still answers.
     """
     import torch
     from transformers.utils.logging import disable_progress_bar
@@ -170,8 +162,7 @@ def load_tokenizer(
 ) -> Any:
     """Read a tokenizer that feeds an embedding of `vocab_size` rows.
 
-    Raises:
-        RecordError: it is missing or damaged, or of another model.
+    RecordError: it is missing or damaged, or of another model.
     """
     from transformers import AutoTokenizer
 
@@ -230,8 +221,7 @@ def tokenize(
 ) -> Any:
     """Tokenize N texts: input_ids and attention_mask, (N, T) each, padded to the longest.
 
-    Raises:
-        RecordError: a text has more tokens than the model reads; None sets no limit.
+    RecordError: a text has more than `max_tokens`; None sets no limit.
     """
     tokens = tokenizer(
         list(texts), padding=True, return_tensors="pt", return_token_type_ids=False

@@ -23,12 +23,10 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 class RewardConfig:
     """The shape of a reward model and the constants that put its output on a scale."""
 
-    vision: Mapping[
-        str, Any
-    ]  # of `BlipVisionConfig`; set `initializer_range`, its default is 1e-10
-    text: Mapping[
-        str, Any
-    ]  # of `BlipTextConfig`; `is_decoder` and `encoder_hidden_size` are ours to set
+    # Of `BlipVisionConfig` (set `initializer_range`, its default is 1e-10) and `BlipTextConfig`
+    # (`is_decoder` and `encoder_hidden_size` are ours to set).
+    vision: Mapping[str, Any]
+    text: Mapping[str, Any]
     head_sizes: tuple[int, ...]  # of the head's hidden layers; ImageReward's: 1024, 128, 64, 16
     head_dropouts: tuple[float, ...]  # the dropout after each hidden layer, in training only
     text_max_tokens: int  # prompts are cut and padded to this; ImageReward's is 35

@@ -25,21 +25,17 @@ _SAME = 0.05  # relative; the rounding of bfloat16 is 0.01, another order of til
 class Memory:
     """Stands in for an image processor and repeats what it gave before.
 
-    Attributes:
-        given: what the image processor gave; None if it was not asked.
+    `given` is what the image processor gave, None if it was not asked; see `remembering`.
     """
 
     def __init__(self, image_processor: Any, given: Any) -> None:
-        """Begin with what is known; use `remembering`."""
         self._image_processor = image_processor
         self.given = given
 
     def __getattr__(self, name: str) -> Any:
-        """Be the image processor in all else."""
         return getattr(self._image_processor, name)
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Ask the image processor once."""
         if self.given is None:
             self.given = self._image_processor(*arguments, **options)
         return copy.copy(self.given)

@@ -26,11 +26,10 @@ KEPT_FOR_GENERATION = (
 
 
 def load_parts(settings: JudgeSettings) -> tuple[Any, Any]:
-    """Load a model with a generation_config of our own, and its processor.
+    """Load a model with a generation_config of our own, and its processor; raises as `load_judge`.
 
-    The tokenizer pads at the left, so that what a model writes stands right behind each prompt.
-
-    Raises: as `load_judge`. A model without a chat template that shows a picture is a RecordError.
+    The tokenizer pads at the left, so that what a model writes stands right behind each prompt. A
+    model without a chat template that shows a picture is a RecordError.
     """
     from transformers import AutoModelForImageTextToText
 

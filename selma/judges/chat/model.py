@@ -40,29 +40,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture after the one look at it.
-
-    Attributes:
-        processed: what the image processor gave, pixels replaced by stand-ins of their shape; None
-            if the model looks again for each question.
-        features: what the vision tower gave; None likewise.
-    """
+    """A picture after the one look at it; None twice if the model looks for each question."""
 
     picture: "Image"
-    processed: Any
-    features: Any
+    processed: Any  # of the image processor, with stand-ins of the pixels' shape
+    features: Any  # of the vision tower
 
 
 class ChatModel:
-    """A chat model with its processor, whose tokenizer pads at the left.
+    """A chat model with its processor, whose tokenizer pads at the left; see `load_chat_model`.
 
-    Attributes:
-        about: what decides its replies, in JSON's types.
-        encodes_once: whether the vision tower runs once for each picture, not for each question.
+    `about` says in JSON's types what decides its replies, `encodes_once` whether the vision tower
+    runs once for each picture, not for each question.
     """
 
     def __init__(self, model: Any, processor: Any, settings: JudgeSettings) -> None:
-        """Join a model and its processor; use `load_chat_model`."""
         self.model = model
         self.processor = processor
         self.path = settings.path
@@ -105,8 +97,7 @@ class ChatModel:
     def generate(self, inputs: Mapping[str, Any], **options: Any) -> Any:
         """Call the model's `generate`; options change its generation_config for this call.
 
-        Raises:
-            RecordError: prompt and reply are longer than the model reads.
+        RecordError: prompt and reply are longer than the model reads.
         """
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         new = options.get("max_new_tokens", self.model.generation_config.max_new_tokens)

@@ -30,15 +30,10 @@ QUESTION = 'Does this figure show "{}"? Please answer yes or no.'
 
 @dataclass(frozen=True)
 class Reply:
-    """A word as the model would write it.
+    """A word as the model would write it."""
 
-    Attributes:
-        tokens: of the word alone; the first begins it.
-        end: the token that ends the model's turn.
-    """
-
-    tokens: tuple[int, ...]
-    end: int
+    tokens: tuple[int, ...]  # of the word alone; the first begins it
+    end: int  # the token that ends the model's turn
 
 
 @dataclass(frozen=True)
@@ -72,15 +67,12 @@ VARIANTS = {"geometric-mean": geometric_mean, "p-yes": p_yes, "yes-no": yes_no}
 
 
 class VqaScorer:
-    """Scores pictures against prompts, in [0, 1], higher is better.
+    """Scores pictures against prompts, in [0, 1], higher is better; see `load_vqascore`.
 
-    Attributes:
-        about: what decides the scores, in JSON's types.
-        replies: the tokens that are looked at.
+    `about` says in JSON's types what decides the scores, `replies` which tokens are looked at.
     """
 
     def __init__(self, chat: ChatModel, variant: str, pairs_per_batch: int) -> None:
-        """Read off the tokens; use `load_vqascore`."""
         self._chat = chat
         self._score = choose("VQAScore variant", variant, VARIANTS)
         self._pairs_per_batch = pairs_per_batch
@@ -141,15 +133,11 @@ class VqaScorer:
 def load_vqascore(settings: JudgeSettings, variant: str) -> VqaScorer:
     """Load a chat model as a scorer.
 
-    Args:
-        settings: of the model; template, beams and max_new_tokens do not matter, and
-            questions_per_batch is the number of pairs at a time.
-        variant: a key of `VARIANTS`. "geometric-mean" is the published score; "p-yes" ranks nearly
-            alike at another level; "yes-no" ignores what else the model might say.
-
-    Raises:
-        ConfigError: there is no such variant.
-        RecordError: the chat template does not show which tokens are "Yes"; else as `load_parts`.
+    Of the settings, template, beams and max_new_tokens do not matter, and questions_per_batch is
+    the number of pairs at a time. The variant is a key of `VARIANTS`: "geometric-mean" is the
+    published score; "p-yes" ranks nearly alike at another level; "yes-no" ignores what else the
+    model might say. Raises ConfigError without such a variant, RecordError if the chat template
+    does not show which tokens are "Yes"; else as `load_parts`.
     """
     choose("VQAScore variant", variant, VARIANTS)
     return VqaScorer(load_chat_model(settings), variant, settings.questions_per_batch)
@@ -160,11 +148,8 @@ def read_reply(chat: ChatModel, word: str) -> Reply:
 
     The word's tokens are those behind the open turn, with white space that the tokenizer joins to
     the word (" Yes" may be one token); the end is the token behind the word if that is one of the
-    model's end tokens, else its only end token.
-
-    Raises:
-        RecordError: the template writes something before the word, or its tokens are not cut where
-            the turn opens.
+    model's end tokens, else its only end token. RecordError: the template writes something before
+    the word, or its tokens are not cut where the turn opens.
     """
     tokenizer = chat.processor.tokenizer
     user = question(QUESTION.format("a"))

@@ -79,8 +79,7 @@ FUSION_LAYER = re.compile(r"fusion_encoder\.encoder\.layer\.(\d+)\..+")
 class MplugJudge:
     """A network that is ready to answer; see `load_mplug`.
 
-    Attributes:
-        truncated_questions: how many of all questions so far were cut at 25 word pieces.
+    `truncated_questions` counts those so far that were cut at 25 word pieces.
     """
 
     network: "Mplug"
@@ -92,7 +91,6 @@ class MplugJudge:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """Say what decides the answers."""
         settings = self.settings
         return {
             "class": "mplug",
@@ -178,13 +176,10 @@ class MplugJudge:
 def load_mplug(settings: JudgeSettings) -> Judge:
     """Load mPLUG from its released folder; no package beyond the core's is needed.
 
-    The release runs in float32 with template "bare", 5 beams and 10 new tokens.
-
-    Raises:
-        ConfigError: a setting is not one of the choices, or the path is not a folder's.
-        MissingDependencyError: a file of the release is not there.
-        RecordError: a file does not hold what the release's does, or they do not fit each other;
-            a key that is missing or too many is an error.
+    The release runs in float32 with template "bare", 5 beams and 10 new tokens. Raises ConfigError
+    if a setting is not one of the choices or there is a revision, MissingDependencyError without a
+    file of the release, and RecordError if a file does not hold what the release's does or they do
+    not fit each other; a key that is missing or too many is an error.
     """
     import torch
     from transformers import BertTokenizer

@@ -25,20 +25,15 @@ IMPOSSIBLE = -1e20  # log p of an end token that comes too early
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of a network.
+    """Sizes of a network; `bert` is what text encoder, fusion and decoder share of BertConfig.
 
-    Attributes:
-        image_size_px: edge of the square picture, a multiple of `patch_size_px`.
-        vision_width: width of the image tower, a multiple of 64.
-        bert: what text encoder, fusion and decoder share, as fields of transformers' BertConfig.
-        first_fusion_layer: the checkpoint's number of the first fusion layer that is used.
-        end_fusion_layer: one more than its number of the last.
-        stride: of the used fusion layers, each stride-th one but the first joins the modalities.
+    The fusion layers that are used have the checkpoint's numbers from `first_fusion_layer` up to,
+    not with, `end_fusion_layer`; each `stride`-th one but the first joins the modalities.
     """
 
-    image_size_px: int
+    image_size_px: int  # edge of the square picture, a multiple of `patch_size_px`
     patch_size_px: int
-    vision_width: int
+    vision_width: int  # a multiple of 64
     vision_layers: int
     bert: Mapping[str, Any]
     text_layers: int
@@ -56,17 +51,11 @@ class Answer(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """What the decoder reads of a picture and Q questions about it.
+    """What the decoder reads of a picture and Q questions about it."""
 
-    Attributes:
-        picture: (1, 1 + P, D), or (Q, 1 + P, D) where a layer joined it with the questions.
-        text: (Q, T, D).
-        mask: (Q, T), 0 for padding.
-    """
-
-    picture: Tensor
-    text: Tensor
-    mask: Tensor
+    picture: Tensor  # (1, 1 + P, D), or (Q, 1 + P, D) where a layer joined it with the questions
+    text: Tensor  # (Q, T, D)
+    mask: Tensor  # (Q, T), 0 for padding
 
 
 class Mplug(nn.Module):
@@ -76,7 +65,6 @@ class Mplug(nn.Module):
     """
 
     def __init__(self, config: NetworkConfig) -> None:
-        """Make the parts under the names of the released checkpoint."""
         super().__init__()
         text = _bert_config(config, config.text_layers, is_decoder=False)
         decoder = _bert_config(config, config.decoder_layers, is_decoder=True)
@@ -242,24 +230,13 @@ def answer_tokens(
     start_id: int,
     end_id: int,
 ) -> list[Answer]:
-    """Search the best answer to each question, with the rules of the release's own generator.
+    """Search the best answer to each of Q questions, with the rules of the release's generator.
 
     A score is Σ log p / ((5 + length) / 6)^0.6 of the tokens after `start_id`. A search is over
-    when its best beam has ended or is full; the best score of this beam and of those that ended
-    before wins. A beam that ended without being the best lives on, so an answer can hold an end
-    token in its middle.
-
-    Args:
-        decoder: of an `Mplug`.
-        fused: one picture and Q questions, which it looks at.
-        beams: kept at each step.
-        min_new_tokens: that come before the end token.
-        max_new_tokens: with the end token.
-        start_id: the token before the answer, as `end_id` is the one after it.
-        end_id: see `start_id`.
-
-    Raises:
-        BackendError: a score is not a number, as after an overflow in float16.
+    when its best beam has ended, with `end_id`, or is full; the best score of this beam and of
+    those that ended before wins. A beam that ended without being the best lives on, so an answer
+    can hold an end token in its middle. `max_new_tokens` counts the end token, `min_new_tokens`
+    those before it. BackendError: a score is not a number, as after an overflow in float16.
     """
     count, device = len(fused.text), fused.text.device
     cache = EncoderDecoderCache(
