@@ -25,8 +25,6 @@ from selma.judges.weights import (
     load_config,
     load_parts,
     load_tokenizer,
-    make_judge,
-    pixels,
     plain_search,
     tokenize,
 )
@@ -58,15 +56,14 @@ class _Writer:
     decoding: dict[str, Any]  # arguments of `generate`
     repetition_penalty: float  # 1.0 is none
 
-    def judge(self, settings: JudgeSettings, **functions: Any) -> Judge:
+    def judge(self, **functions: Any) -> Judge:
         decoding = {
             **self.decoding,
             "language_model": self.parts.config.text_config.model_type,
             "repetition_penalty": self.repetition_penalty,
             "repetition_penalty_acts_on": "what is generated",
         }
-        answer = partial(_generate, self)
-        return make_judge(settings, self.parts, decoding, answer=answer, **functions)
+        return self.parts.judge(decoding, answer=partial(_generate, self), **functions)
 
 
 def load_blip2(settings: JudgeSettings) -> Judge:
@@ -80,16 +77,15 @@ def load_blip2(settings: JudgeSettings) -> Judge:
     from transformers import Blip2ForConditionalGeneration
 
     writer = _load(settings, "blip-2", Blip2ForConditionalGeneration, repetition_penalty=1.0)
-    model, image_processor = writer.parts.model, writer.parts.image_processor
+    model = writer.parts.model
 
     def encode(picture: NDArray[np.uint8]) -> _Seen:
-        made = pixels(image_processor, picture, settings.device)
-        features = model.get_image_features(**made).pooler_output
+        features = model.get_image_features(**writer.parts.pixels(picture)).pooler_output
         if model.language_model.config.is_encoder_decoder:
             return _Seen(features)
         return _Seen(features, _read_features(model.language_model, features))
 
-    return writer.judge(settings, encode=encode)
+    return writer.judge(encode=encode)
 
 
 def load_instructblip(settings: JudgeSettings) -> Judge:
@@ -102,7 +98,7 @@ def load_instructblip(settings: JudgeSettings) -> Judge:
     from transformers import InstructBlipForConditionalGeneration as Model
 
     writer = _load(settings, "instructblip", Model, repetition_penalty=REPETITION_PENALTY)
-    model, image_processor = writer.parts.model, writer.parts.image_processor
+    model = writer.parts.model
     question_tokenizer = load_tokenizer(
         settings,
         model.config.qformer_config.vocab_size,
@@ -110,16 +106,11 @@ def load_instructblip(settings: JudgeSettings) -> Judge:
         subfolder="qformer_tokenizer",
     )
 
-    def encode(picture: NDArray[np.uint8]) -> "torch.Tensor":
-        made = pixels(image_processor, picture, settings.device)
-        patches: torch.Tensor = model.vision_model(**made).last_hidden_state
-        return patches  # (1, P, V)
-
     def read(patches: "torch.Tensor", texts: Sequence[str]) -> list[_Seen]:
         features = _query(model, question_tokenizer, patches, texts)
         return [_Seen(one[None]) for one in features]
 
-    return writer.judge(settings, encode=encode, read=read)
+    return writer.judge(encode=writer.parts.patches, read=read)
 
 
 def _load(

@@ -7,18 +7,8 @@ begins with [CLS] and not with [ENC], and is not cut at 35 tokens.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from selma.judges.protocol import Judge, JudgeSettings
-from selma.judges.weights import (
-    load_config,
-    load_parts,
-    make_judge,
-    pixels,
-    plain_search,
-    tokenize,
-)
+from selma.judges.weights import load_config, load_parts, plain_search, tokenize
 
 if TYPE_CHECKING:
     import torch
@@ -47,11 +37,6 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
         repetition_penalty=1.0,
     )
 
-    def encode(picture: NDArray[np.uint8]) -> "torch.Tensor":
-        made = pixels(parts.image_processor, picture, settings.device)
-        patches: torch.Tensor = model.vision_model(**made).last_hidden_state
-        return patches  # (1, P, D)
-
     def read(patches: "torch.Tensor", texts: Sequence[str]) -> "list[torch.Tensor]":
         tokens = tokenize(tokenizer, texts, text.max_position_embeddings, settings.device)
         states = model.text_encoder(
@@ -74,11 +59,9 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
         words: list[str] = tokenizer.batch_decode(generated, skip_special_tokens=True)
         return words
 
-    return make_judge(
-        settings,
-        parts,
+    return parts.judge(
         decoding,
-        encode=encode,
+        encode=parts.patches,
         answer=answer,
         read=read,
         length=lambda text: len(tokenizer(text)["input_ids"]),

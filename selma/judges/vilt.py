@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from selma.core.errors import RecordError
 from selma.judges.protocol import Judge, JudgeSettings
-from selma.judges.weights import load_config, load_parts, make_judge, pixels, tokenize
+from selma.judges.weights import load_config, load_parts, tokenize
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +41,7 @@ def load_vilt(settings: JudgeSettings) -> Judge:
     parts = load_parts(settings, config, ViltForQuestionAnswering, padding_side="right")
 
     def encode(picture: NDArray[np.uint8]) -> "torch.Tensor":
-        made = pixels(parts.image_processor, picture, settings.device)
-        return embed_patches(parts.model, made["pixel_values"])
+        return embed_patches(parts.model, parts.pixels(picture)["pixel_values"])
 
     def answer(patches: "Sequence[torch.Tensor]", texts: Sequence[str]) -> list[str]:
         tokens = tokenize(parts.tokenizer, texts, config.max_position_embeddings, settings.device)
@@ -51,7 +50,7 @@ def load_vilt(settings: JudgeSettings) -> Judge:
         return [labels[index] for index in logits.argmax(dim=1).tolist()]
 
     decoding = {"kind": "classification", "answers": len(labels)}
-    return make_judge(settings, parts, decoding, encode=encode, answer=answer)
+    return parts.judge(decoding, encode=encode, answer=answer)
 
 
 def embed_patches(model: Any, pixel_values: "torch.Tensor") -> "torch.Tensor":

@@ -40,10 +40,32 @@ _MADE_UP_SHARE = 0.5
 class Parts:
     """A model that answers questions about pictures, and what feeds it; see `load_parts`."""
 
+    settings: JudgeSettings
     config: Any
     model: Any
     tokenizer: Any
     image_processor: Any
+
+    def pixels(self, picture: "NDArray[np.uint8]") -> "Mapping[str, torch.Tensor]":
+        """Process one picture, (H, W, 3): pixel_values (1, 3, h, w) and what else there is."""
+        from PIL import Image
+
+        made = self.image_processor(Image.fromarray(picture), return_tensors="pt")
+        return {name: tensor.to(self.model.device) for name, tensor in made.items()}
+
+    def patches(self, picture: "NDArray[np.uint8]") -> "torch.Tensor":
+        """Let the vision tower look at a picture, (H, W, 3): (1, P, V)."""
+        states: torch.Tensor = self.model.vision_model(**self.pixels(picture)).last_hidden_state
+        return states
+
+    def judge(self, decoding: Mapping[str, object], **functions: Any) -> Judge:
+        """Build an `EncodeOnceJudge` of the functions that make it one."""
+        return EncodeOnceJudge(
+            about=describe(self.settings, type(self.model), self.image_processor, decoding),
+            template=TEMPLATES[self.settings.template],
+            questions_per_batch=self.settings.questions_per_batch,
+            **functions,
+        )
 
 
 def check_settings(settings: JudgeSettings) -> None:
@@ -103,10 +125,18 @@ def load_parts(
     """
     image_processor = load_image_processor(settings)
     if hasattr(config, "vision_config"):
-        _check_square(settings, image_processor, config.vision_config.image_size)
+        # Of pictures of another size the tower would use a part of its positions silently.
+        square, crops = config.vision_config.image_size, image_processor.do_center_crop
+        size = image_processor.crop_size if crops else image_processor.size
+        if (size.height, size.width) != (square, square):
+            raise RecordError(
+                f"{settings.path}/preprocessor_config.json: pictures become "
+                f"{size.height}×{size.width} pixels, the vision tower wants {square}×{square}"
+            )
     vocab_size = getattr(config, "text_config", config).vocab_size
     tokenizer = load_tokenizer(settings, vocab_size, padding_side=padding_side)
-    return Parts(config, load_model(model_class, settings), tokenizer, image_processor)
+    model = load_model(model_class, settings)
+    return Parts(settings, config, model, tokenizer, image_processor)
 
 
 def plain_search(settings: JudgeSettings, **more: Any) -> dict[str, Any]:
@@ -119,17 +149,6 @@ def plain_search(settings: JudgeSettings, **more: Any) -> dict[str, Any]:
         "num_beams": settings.beams,
         **more,
     }
-
-
-def make_judge(
-    settings: JudgeSettings, parts: Parts, decoding: Mapping[str, object], **functions: Any
-) -> Judge:
-    return EncodeOnceJudge(
-        about=describe(settings, type(parts.model), parts.image_processor, decoding),
-        template=TEMPLATES[settings.template],
-        questions_per_batch=settings.questions_per_batch,
-        **functions,
-    )
 
 
 def load_model(model_class: Any, settings: JudgeSettings) -> Any:
@@ -194,26 +213,6 @@ def load_image_processor(settings: JudgeSettings) -> Any:
             "with Pillow; pixels would depend on what is installed"
         )
     return processor
-
-
-def _check_square(settings: JudgeSettings, image_processor: Any, image_size: int) -> None:
-    """Refuse pictures of another size: the tower would use a part of its positions silently."""
-    sizes = image_processor.crop_size if image_processor.do_center_crop else image_processor.size
-    if (sizes.height, sizes.width) != (image_size, image_size):
-        raise RecordError(
-            f"{settings.path}/preprocessor_config.json: pictures become "
-            f"{sizes.height}×{sizes.width} pixels, the vision tower wants {image_size}×{image_size}"
-        )
-
-
-def pixels(
-    image_processor: Any, picture: "NDArray[np.uint8]", device: str
-) -> "Mapping[str, torch.Tensor]":
-    """Process one picture, (H, W, 3): pixel_values (1, 3, h, w) and what else there is."""
-    from PIL import Image
-
-    made = image_processor(Image.fromarray(picture), return_tensors="pt")
-    return {name: tensor.to(device) for name, tensor in made.items()}
 
 
 def tokenize(

@@ -31,7 +31,7 @@ from PIL import Image
 
 from selma.core.choices import choose_name
 from selma.core.errors import ConfigError, MissingDependencyError, RecordError, one_line
-from selma.judges.protocol import Judge, JudgeSettings, Pictures, Question, Questions
+from selma.judges.protocol import JudgeSettings, Pictures, Question, Questions
 from selma.judges.templates import TEMPLATES
 from selma.judges.weights import DTYPES, library_versions
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from selma.judges.mplug.network import Answer, Mplug, NetworkConfig
 
+LIBRARIES = ("numpy", "pillow", "tokenizers", "torch", "transformers")
 MODEL = "damo/mplug_visual-question-answering_coco_large_en"
 TASK = "visual-question-answering"
 MAX_QUESTION_TOKENS = 25  # with the start and end token
@@ -60,7 +61,7 @@ BERT_FIELDS = (
     "num_attention_heads", "pad_token_id", "type_vocab_size", "vocab_size",
 )  # fmt: skip
 # In the released layout, but nothing that answers a question reads it.
-TRAINING_ONLY = re.compile(
+TRAINING_ONLY = (
     r"(visual_encoder|text_encoder|fusion_encoder|text_decoder|visn_fc|visn_layer_norm)_m\..+"
     r"|visual_encoder\.(positional_embedding|text_projection|logit_scale|token_embedding\.weight)"
     r"|visual_encoder\.(ln_final|transformer\.resblocks)\..+"
@@ -72,7 +73,6 @@ TIED = (
     ("text_decoder.bert.embeddings.word_embeddings.weight", f"{_HEAD}.decoder.weight"),
     (f"{_HEAD}.bias", f"{_HEAD}.decoder.bias"),
 )
-FUSION_LAYER = re.compile(r"fusion_encoder\.encoder\.layer\.(\d+)\..+")
 
 
 @dataclass
@@ -112,15 +112,19 @@ class MplugJudge:
                 "image_size_px": self.image_size_px,
                 "resampling": "bicubic (Pillow), squashed to a square, CLIP's mean and deviation",
             },
-            "libraries": library_versions(
-                ("numpy", "pillow", "tokenizers", "torch", "transformers")
-            ),
+            "libraries": library_versions(LIBRARIES),
         }
 
     def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
         """Answer the questions of each picture, which is encoded once; see `answer_tokens`."""
         return [
-            [self._decode(answer.tokens) for answer in self.search(picture, asked)]
+            [
+                # Tokenizers of 2022 removed the spaces before marks; today's do only when asked.
+                self.tokenizer.decode(
+                    answer.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=True
+                )
+                for answer in self.search(picture, asked)
+            ]
             for picture, asked in zip(pictures, questions, strict=True)
         ]
 
@@ -165,15 +169,8 @@ class MplugJudge:
         )
         return fixed["input_ids"], fixed["attention_mask"]
 
-    def _decode(self, tokens: list[int]) -> str:
-        # Tokenizers of 2022 removed the spaces before marks; today's do only when asked.
-        text: str = self.tokenizer.decode(
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=True
-        )
-        return text
 
-
-def load_mplug(settings: JudgeSettings) -> Judge:
+def load_mplug(settings: JudgeSettings) -> MplugJudge:
     """Load mPLUG from its released folder; no package beyond the core's is needed.
 
     The release runs in float32 with template "bare", 5 beams and 10 new tokens. Raises ConfigError
@@ -312,13 +309,6 @@ def _read_weights(path: Path, first_fusion_layer: int) -> "dict[str, torch.Tenso
     for one, other in TIED:
         if one in weights and other in weights and not torch.equal(weights[one], weights[other]):
             raise RecordError(f"{path}: {one} and {other} differ, but the network ties them")
-    return {
-        name: tensor for name, tensor in weights.items() if not _is_unused(name, first_fusion_layer)
-    }
-
-
-def _is_unused(name: str, first_fusion_layer: int) -> bool:
-    fusion = FUSION_LAYER.fullmatch(name)
-    if fusion:
-        return int(fusion[1]) < first_fusion_layer
-    return TRAINING_ONLY.fullmatch(name) is not None
+    below = "|".join(map(str, range(first_fusion_layer))) or "none"
+    unused = re.compile(rf"{TRAINING_ONLY}|fusion_encoder\.encoder\.layer\.({below})\..+")
+    return {name: tensor for name, tensor in weights.items() if not unused.fullmatch(name)}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertLMHeadModel, BertModel
 from transformers.activations import QuickGELUActivation
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.models.bert.modeling_bert import BertAttention, BertIntermediate, BertOutput
+from transformers.models.bert.modeling_bert import BertLayer
 
 from selma.core.errors import BackendError
 
@@ -66,8 +66,10 @@ class Mplug(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        text = _bert_config(config, config.text_layers, is_decoder=False)
-        decoder = _bert_config(config, config.decoder_layers, is_decoder=True)
+        shared: dict[str, Any] = {**config.bert, "attn_implementation": "sdpa"}
+        text = BertConfig(**shared, num_hidden_layers=config.text_layers)
+        shared |= {"is_decoder": True, "add_cross_attention": True}
+        decoder = BertConfig(**shared, num_hidden_layers=config.decoder_layers)
         width = text.hidden_size
         self.visual_encoder = nn.ModuleDict({"visual": _ImageTower(config)})
         self.large = config.vision_width != width
@@ -75,7 +77,7 @@ class Mplug(nn.Module):
             self.visn_fc = nn.Linear(config.vision_width, width)
             self.visn_layer_norm = nn.LayerNorm(width, eps=1e-12)
         self.text_encoder = BertModel(text, add_pooling_layer=False)
-        self.fusion_encoder = nn.ModuleDict({"encoder": _Fusion(config, text)})
+        self.fusion_encoder = nn.ModuleDict({"encoder": _Fusion(config, decoder)})
         self.text_decoder = BertLMHeadModel(decoder)
         for index, layer in enumerate(self.text_decoder.bert.encoder.layer):
             layer.crossattention.self = _SharedCrossAttention(decoder, index)
@@ -175,49 +177,29 @@ class _ImageBlock(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """The text looks at the picture in most layers; each stride-th layer joins and renews both."""
+    """The text looks at the picture in most layers; each stride-th layer joins and renews both.
+
+    Layers have cross-attention weights even where they join, as the checkpoint has.
+    """
 
     def __init__(self, config: NetworkConfig, bert: BertConfig) -> None:
         super().__init__()
         self.stride = config.stride
         numbers = range(config.first_fusion_layer, config.end_fusion_layer)
-        self.layer = nn.ModuleDict({str(number): _FusionLayer(bert) for number in numbers})
+        self.layer = nn.ModuleDict({str(number): BertLayer(bert) for number in numbers})
 
     def forward(self, picture: Tensor, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         length = picture.shape[1]
         hidden = (1 - mask[:, None, None].to(text.dtype)) * torch.finfo(text.dtype).min
         joint_hidden = nn.functional.pad(hidden, (length, 0))  # (Q, 1, 1, 1 + P + T)
         for index, layer in enumerate(self.layer.values()):
-            assert isinstance(layer, _FusionLayer)
             if index == 0 or index % self.stride:
-                text = layer.look(text, hidden, picture)
+                text = layer(text, hidden, picture)
             else:
                 pictures = picture.expand(len(text), -1, -1)  # (Q, 1 + P, D)
-                both = layer.join(torch.cat([pictures, text], dim=1), joint_hidden)
+                both = layer(torch.cat([pictures, text], dim=1), joint_hidden)
                 picture, text = pictures + both[:, :length], both[:, length:]
         return picture, text  # (1 or Q, 1 + P, D), (Q, T, D)
-
-
-class _FusionLayer(nn.Module):
-    """Has cross-attention weights even where it joins, as the checkpoint has."""
-
-    def __init__(self, bert: BertConfig) -> None:
-        super().__init__()
-        self.attention = BertAttention(bert)
-        self.crossattention = BertAttention(bert, is_cross_attention=True)
-        self.intermediate = BertIntermediate(bert)
-        self.output = BertOutput(bert)
-
-    def look(self, text: Tensor, hidden: Tensor, picture: Tensor) -> Tensor:
-        text = self.attention(text, hidden)[0]
-        return self._feed(self.crossattention(text, encoder_hidden_states=picture)[0])
-
-    def join(self, states: Tensor, hidden: Tensor) -> Tensor:
-        return self._feed(self.attention(states, hidden)[0])
-
-    def _feed(self, states: Tensor) -> Tensor:
-        fed: Tensor = self.output(self.intermediate(states), states)
-        return fed
 
 
 def answer_tokens(
@@ -288,13 +270,3 @@ def _next_log_probs(
         use_cache=True,
     ).logits[:, -1]
     return logits.float().softmax(dim=-1).log()
-
-
-def _bert_config(config: NetworkConfig, layers: int, *, is_decoder: bool) -> BertConfig:
-    return BertConfig(
-        **config.bert,
-        num_hidden_layers=layers,
-        is_decoder=is_decoder,
-        add_cross_attention=is_decoder,
-        attn_implementation="sdpa",
-    )
