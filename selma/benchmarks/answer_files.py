@@ -1,7 +1,7 @@
 """Reads answers that others have published, as if a judge of ours had written them.
 
-Two layouts besides our own Parquet: the CSV files that DSG's authors released (columns item_id,
-question_id, question, answer, t2i_model, qg_model) and the JSON result of TIFA's package.
+They are our own Parquet, the CSV files that DSG's authors released (item_id, question_id, question,
+answer, t2i_model, qg_model), or the JSON result of TIFA's package.
 """
 
 import csv
@@ -47,13 +47,10 @@ def read_answers(
 ) -> list[dict[str, Any]]:
     """Read an answers table (.parquet), a released CSV file (.csv) or a TIFA result (.json).
 
-    Args:
-        path: the file; its suffix says which it is.
-        benchmark: rows of the benchmark that was asked. Answers to other items are left out when
-            the item's source is not among the benchmark's.
-        metric: "dsg" or "tifa": which rows of a file with several `qg_model` are meant.
-        t2i_model: whose pictures, where a file holds several models'.
-        aliases: other names of the benchmark's items, to their item_id.
+    `benchmark` has the rows of the one that was asked; answers to other items are left out when the
+    item's source is not among the benchmark's. Of a file with several `qg_model` the rows of
+    `metric`, "dsg" or "tifa", are meant, of several models' pictures those of `t2i_model`.
+    `aliases` are other names of the benchmark's items, to their item_id.
 
     Returns rows of an answers table; a published file's judge is its name, the revision its
     SHA-256. Raises MissingDataError without the file, ConfigError if a model must be chosen or is

@@ -66,12 +66,10 @@ def read_tifa_questions(path: Path, prompts: Path | None = None) -> list[Row]:
     Questions are numbered from 1 in the file's order, each item for itself; a text that occurs
     twice is two questions. The types "animal" and "human" are merged into "animal/human".
 
-    Args:
-        path: a JSON list of {id, caption, question, choices, answer}, with or without element_type
-            and element. An item_id goes before the id: DSG calls TIFA's prompts otherwise, and so
-            do the answers that its authors released. Other keys are not read.
-        prompts: a JSON list of {id, caption}: then these are the items, in this order, and an item
-            may have no questions.
+    The file is a JSON list of {id, caption, question, choices, answer}, with or without
+    element_type and element. An item_id goes before the id: DSG, and the answers that its authors
+    released, call TIFA's prompts otherwise. `prompts` is a JSON list of {id, caption}: then these
+    are the items, in this order, and an item may have no questions.
 
     Returns rows of a benchmark table; category is the element_type, "" if there is none. Raises
     MissingDataError if there is no such file, and RecordError that names all that is wrong.

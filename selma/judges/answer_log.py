@@ -17,10 +17,7 @@ class AnswerLog:
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
-        """Open or begin a log about all that decides a reply; its folder is made.
-
-        RecordError: the file holds replies of another judge or setting, which are never taken up.
-        """
+        """Open or begin a log about all that decides a reply; RecordError if it is about other."""
         self._path = path
         self._replies: dict[Key, list[str]] = {}
         head = json.loads(json.dumps(about, sort_keys=True))

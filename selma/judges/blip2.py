@@ -1,12 +1,7 @@
-"""BLIP-2 and InstructBLIP as judges: a frozen vision tower, a Q-Former, a language model.
+"""BLIP-2 (arXiv 2301.12597) and InstructBLIP (arXiv 2305.06500) as judges.
 
-Sources: BLIP-2, arXiv 2301.12597; InstructBLIP, arXiv 2305.06500; their use as judges, TIFA (arXiv
-2303.11897) and DSG (arXiv 2310.18235). The published settings are 5 beams with at most 30 new
-tokens for BLIP-2 with Flan-T5-XL in bfloat16, and 5 beams with at most 256 tokens for InstructBLIP.
-
-InstructBLIP's answers were published with a repetition penalty of 1.5. It acts on what the model
-has generated, as it did then: the transformers of today would also punish an answer for words of
-the question, so that with the choices in view the right one becomes less likely.
+Published with 5 beams: BLIP-2 with Flan-T5-XL in bfloat16 and at most 30 new tokens (TIFA, arXiv
+2303.11897), InstructBLIP with at most 256 (DSG, arXiv 2310.18235).
 """
 
 from collections.abc import Sequence
@@ -32,7 +27,9 @@ from selma.judges.weights import (
 if TYPE_CHECKING:
     import torch
 
-REPETITION_PENALTY = 1.5  # of InstructBLIP
+# Of InstructBLIP. It acts on what the model has generated, as it did when the answers were
+# published: today's transformers would also punish an answer for words of the question.
+REPETITION_PENALTY = 1.5
 # The padding goes between picture and question or behind both. A decoder takes positions from the
 # mask and must end with the question; T5's encoder counts distances, which padding would stretch.
 PADDING_SIDES = {"llama": "left", "opt": "left", "t5": "right"}

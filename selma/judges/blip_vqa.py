@@ -1,7 +1,7 @@
-"""BLIP's question answering model as a judge: it writes its answer with a text decoder.
+"""BLIP's question answering model as a judge (arXiv 2201.12086), which writes with a text decoder.
 
-Source: BLIP, arXiv 2201.12086. As in transformers, and unlike the authors' code, the question
-begins with [CLS] and not with [ENC], and is not cut at 35 tokens.
+As in transformers, and unlike the authors' code, the question begins with [CLS] and not with [ENC],
+and is not cut at 35 tokens.
 """
 
 from collections.abc import Sequence

@@ -38,10 +38,10 @@ class EncodeOnceJudge(Generic[Seen, Read]):
     pads: bool = True  # whether texts of different lengths may share a batch
 
     def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
-        """Answer each question of each picture; see `Judge`.
+        """Answer each question of each picture; RecordError if one is too long for the model.
 
         Pictures are encoded one by one, so that what a model sees in one does not depend on the
-        others. A question that is too long for the model is a RecordError.
+        others.
         """
         import torch
 

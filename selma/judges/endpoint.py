@@ -1,7 +1,7 @@
-"""A judge behind a server that speaks OpenAI's chat completions with pictures.
+"""A judge behind a server (OpenAI, vLLM, Ollama, …) that speaks OpenAI's chat completions.
 
-OpenAI, vLLM, Ollama and others. Asked one question a request, at temperature 0 with a fixed seed;
-whether a server then gives the same reply twice is up to the server, so replies can be kept.
+Asked one question a request, at temperature 0 with a fixed seed; whether a server then gives the
+same reply twice is up to the server, so replies can be kept.
 """
 
 import base64
@@ -57,11 +57,7 @@ class _Asked(NamedTuple):
 
 
 class EndpointJudge:
-    """Asks a server; see `load_endpoint`.
-
-    `about` says in JSON's types what decides its answers, `usage` what was asked so far; what it
-    cost is that times the server's prices.
-    """
+    """Asks a server; `usage` is what was asked so far. See `load_endpoint`."""
 
     def __init__(
         self, client: "OpenAI", settings: JudgeSettings, *, key: str, replies: Path | None
@@ -218,18 +214,15 @@ def load_endpoint(
 ) -> EndpointJudge:
     """Make a judge of a server's model; sends nothing yet.
 
-    The key is ``OPENAI_API_KEY``. The client waits and asks again, with growing pauses or as the
-    server's Retry-After says, when the server is busy, does not answer in time or is out of reach.
+    The key is ``OPENAI_API_KEY``. The client waits and asks again, up to `retries` times, with
+    growing pauses or as the server's Retry-After says, when the server is busy, does not answer
+    within `timeout_s` or is out of reach.
 
-    Args:
-        settings: `path` is the server's name of the model (choose a dated one, so that it stays the
-            same), `questions_per_batch` the number of requests under way at a time,
-            `max_new_tokens` the longest reply; dtype and device do not matter.
-        base_url: the server; None is ``OPENAI_BASE_URL``, and without that OpenAI's own.
-        replies: a file of JSON lines that keeps what was paid for, so that a restart asks nothing
-            twice; one process at a time.
-        timeout_s: how long one reply may take.
-        retries: further tries after the first.
+    Of the settings, `path` is the server's name of the model (choose a dated one, so that it stays
+    the same) and `questions_per_batch` the number of requests under way at a time; dtype and device
+    do not matter. Without a `base_url` it is ``OPENAI_BASE_URL``'s, else OpenAI's own. `replies` is
+    a file of JSON lines that keeps what was paid for, so that a restart asks nothing twice; one
+    process at a time.
 
     Raises ConfigError if there is no key in the environment, the address holds a secret, or a
     setting is wrong: a beam search cannot be asked for; MissingDependencyError without the package

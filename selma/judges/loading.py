@@ -41,19 +41,15 @@ class PocketJudge:
 
 
 def _from(module: str, function: str) -> Loader:
-    """Load a judge of weights by a function of a module that is imported only then."""
+    """Load a judge by a function of a module that is imported only then."""
 
     def load(settings: JudgeSettings, replies: Path | None) -> Judge:
-        judge: Judge = getattr(import_module(f"selma.judges.{module}"), function)(settings)
+        options = {"replies": replies} if module == "endpoint" else {}
+        found = getattr(import_module(f"selma.judges.{module}"), function)
+        judge: Judge = found(settings, **options)
         return judge
 
     return load
-
-
-def _endpoint(settings: JudgeSettings, replies: Path | None) -> Judge:
-    from selma.judges.endpoint import load_endpoint
-
-    return load_endpoint(settings, replies=replies)
 
 
 JUDGES: dict[str, Loader] = {
@@ -62,8 +58,8 @@ JUDGES: dict[str, Loader] = {
     "instructblip": _from("blip2", "load_instructblip"),
     "blip-vqa": _from("blip_vqa", "load_blip_vqa"),
     "vilt": _from("vilt", "load_vilt"),
-    "chat": _from("chat.judge", "load_chat"),
-    "endpoint": _endpoint,
+    "chat": _from("chat.model", "load_chat"),
+    "endpoint": _from("endpoint", "load_endpoint"),
     "mplug": _from("mplug.judge", "load_mplug"),
 }
 
@@ -96,7 +92,7 @@ def judge_settings(values: Mapping[str, Any], *, template: str) -> JudgeSettings
 
     path = values["path"]
     on_disk = path is None or Path(path).is_dir()
-    same = ("dtype", "questions_per_batch", "max_new_tokens", "beams")
+    same = DEFAULTS.keys() - {"template"}
     return JudgeSettings(
         path=path or "",
         revision=None if on_disk else values["revision"],

@@ -28,10 +28,7 @@ class Judge(Protocol):
         ...
 
     def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
-        """Answer each question of each picture.
-
-        An answer does not depend on what else is asked in the same call.
-        """
+        """Answer each question of each picture, whatever else is asked in the same call."""
         ...
 
 

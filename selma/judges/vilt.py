@@ -1,7 +1,6 @@
-"""ViLT as a judge: one encoder reads picture and question together and picks a known answer.
+"""ViLT (arXiv 2102.03334) as a judge: one encoder reads picture and question and picks an answer.
 
-Source: ViLT, arXiv 2102.03334. Because of the joint encoder only the pixels and the patch
-embeddings can be shared between the questions about a picture; the encoder runs for each question.
+So only the pixels and the patch embeddings can be shared between the questions about a picture.
 """
 
 from collections.abc import Sequence

@@ -69,11 +69,7 @@ class Parts:
 
 
 def check_settings(settings: JudgeSettings) -> None:
-    """Check what can be checked before a model is read.
-
-    Raises ConfigError if dtype, device, template, a number or the revision is wrong, and
-    MissingDataError if there is no such folder.
-    """
+    """Raise ConfigError for a wrong setting, MissingDataError without the folder."""
     choose_name("dtype", settings.dtype, DTYPES)
     check_device(settings.device)
     choose_name("judge template", settings.template, TEMPLATES)
@@ -119,10 +115,7 @@ def load_config(settings: JudgeSettings, model_type: str) -> Any:
 def load_parts(
     settings: JudgeSettings, config: Any, model_class: Any, *, padding_side: str
 ) -> Parts:
-    """Read what belongs to a `config` of `load_config`, the weights last.
-
-    RecordError: a file is missing or damaged, or the files are not of one model.
-    """
+    """Read what belongs to a `config` of `load_config`, or raise RecordError; the weights last."""
     image_processor = load_image_processor(settings)
     if hasattr(config, "vision_config"):
         # Of pictures of another size the tower would use a part of its positions silently.
@@ -154,8 +147,7 @@ def plain_search(settings: JudgeSettings, **more: Any) -> dict[str, Any]:
 def load_model(model_class: Any, settings: JudgeSettings) -> Any:
     """Read a model's weights, in eval mode on the device.
 
-    RecordError: weights are damaged, or a tensor is missing, unexpected or of another shape: a
-    model with random parts still answers.
+    RecordError: they are damaged or do not fit: a model with random parts still answers.
     """
     import torch
     from transformers.utils.logging import disable_progress_bar
@@ -179,10 +171,7 @@ def load_model(model_class: Any, settings: JudgeSettings) -> Any:
 def load_tokenizer(
     settings: JudgeSettings, vocab_size: int, *, padding_side: str, subfolder: str = ""
 ) -> Any:
-    """Read a tokenizer that feeds an embedding of `vocab_size` rows.
-
-    RecordError: it is missing or damaged, or of another model.
-    """
+    """Read a tokenizer that feeds an embedding of `vocab_size` rows, or raise RecordError."""
     from transformers import AutoTokenizer
 
     part = f"{subfolder}/tokenizer" if subfolder else "tokenizer"

@@ -1,8 +1,8 @@
-"""DSG: the share of yes/no questions a picture gets right, given that their parents hold.
+"""DSG (arXiv 2310.18235): the share of yes/no questions a picture gets right whose parents hold.
 
-Source: Davidsonian Scene Graph, arXiv 2310.18235. Where it leaves a choice, the choice is named:
-the filter is `policy`, the average over a benchmark is `mean`. The dependency cells are read as
-each policy's authors read them, which decides the last digits on DSG-1k.
+Where DSG leaves a choice, the choice is named: the filter is `policy`, the average over a benchmark
+is `mean`. Dependency cells are read as each policy's authors read them, which decides the last
+digits on DSG-1k.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -99,7 +99,7 @@ def score_dsg(
     judge_about: Mapping[str, Any] | None = None,
     allow_partial: bool = False,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Score pictures by DSG.
+    """Score pictures by DSG, from rows of a benchmark table and one judge's answers.
 
     A question scores 1 if its answer is exactly "yes". A picture's score is the mean of its
     filtered question scores, in [0, 1]. A parent that does not exist is wrong, but for the policy
@@ -109,16 +109,15 @@ def score_dsg(
         benchmark: rows of a benchmark table.
         answers: rows of an answers table, of one judge.
         policy: a key of `DSG_POLICIES`.
-        mean: a key of `DSG_MEANS`: "prompt" gives each prompt the same weight in a benchmark's
-            mean, "question" each question; it becomes the rows' weight.
+        mean: a key of `DSG_MEANS`, which sets the rows' weight: "prompt" gives each prompt the same
+            weight in a benchmark's mean, "question" each question.
         no_answer_max: the share of replies that may be neither "yes" nor "no".
         judge_about: what the answers table says of its judge.
         allow_partial: leave pictures out that lack an answer, instead of refusing.
 
-    Returns rows of a scores table, whose `details` are JSON with the raw and the filtered score per
-    question, and what the table is about. Raises ConfigError for an unknown policy or mean,
-    MissingDataError for a missing answer, and RecordError for an answer to no question of the
-    benchmark or too many replies that are no answer.
+    Returns rows of a scores table, whose `details` have each question's raw and filtered score, and
+    what the table is about. Raises ConfigError for an unknown policy or mean, else as
+    `join_answers` and `describe`.
     """
     apply = choose("dsg policy", policy, DSG_POLICIES)
     weigh = choose("dsg mean", mean, DSG_MEANS)

@@ -1,7 +1,6 @@
-"""Maps a free answer to the choice it is nearest to in meaning, as TIFA does.
+"""Maps a free answer to the choice it is nearest to in meaning, as TIFA does (arXiv 2303.11897).
 
-Source: TIFA, arXiv 2303.11897, and the code of its authors, with the sentence encoder
-sentence-transformers/all-mpnet-base-v2. The package sentence-transformers (`selma[sbert]`) embeds.
+The authors' encoder is sentence-transformers/all-mpnet-base-v2; `selma[sbert]` brings the package.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -74,23 +74,16 @@ def score_tifa(
     judge_about: Mapping[str, Any] | None = None,
     allow_partial: bool = False,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Score pictures by TIFA.
+    """Score pictures by TIFA, from rows of a benchmark table and one judge's answers.
 
-    A question scores 1 if its mapped answer is the key; a picture's score is the mean over its
-    questions, in [0, 1].
-
-    Args:
-        benchmark: rows of a benchmark table.
-        answers: rows of an answers table, of one judge.
-        no_answer_max: the share of replies that may be no answer, see `is_refusal`.
-        mapping: from a free answer to a choice, see `load_mapping`.
-        judge_about: what the answers table says of its judge.
-        allow_partial: leave pictures out that lack an answer, instead of refusing.
+    A question scores 1 if its mapped answer (see `load_mapping`) is the key; a picture's score is
+    the mean over its questions, in [0, 1]. `no_answer_max` is the share of replies that may be no
+    answer, see `is_refusal`; `judge_about` is what the answers table says of its judge;
+    `allow_partial` leaves pictures out that lack an answer.
 
     Returns rows of a scores table, whose `details` are JSON with answer, key and score per
     question, and what the table is about; `not_a_choice` counts mapped answers that are no choice.
-    Raises MissingDataError for a missing answer, and RecordError for an answer to no question of
-    the benchmark or too many replies that are no answer.
+    Raises as `join_answers` and `describe`.
     """
     for row in benchmark:
         for question in row["questions"]:

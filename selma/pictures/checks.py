@@ -57,20 +57,13 @@ def check_pictures(
     only_asked: bool,
     allow_partial: bool,
 ) -> tuple[list[Key], int, Findings]:
-    """Look at each picture of a benchmark once.
+    """Look at each picture of a benchmark once; `where` they are is for the message.
 
-    Every item should have each sample that any item has. Different items may share a picture if
-    they share the prompt: one seed draws it for both.
-
-    Args:
-        where: the pictures' place, for the message.
-        benchmark: rows of a benchmark table.
-        names: what each picture is called in a message.
-        read: a picture's pixels; may raise whatever its decoder raises.
-        unknown: see `Findings`, as `doubled`.
-        doubled: see `Findings`.
-        only_asked: items without questions need no picture.
-        allow_partial: leave out what is wrong, instead of refusing.
+    Every item should have each sample that any item has; `only_asked` wants none of items without
+    questions. Different items may share a picture if they share the prompt: one seed draws it for
+    both. `names` are what each picture is called in a message, `unknown` and `doubled` as in
+    `Findings`; `read` may raise whatever its decoder raises. `allow_partial` leaves out what is
+    wrong.
 
     Returns the pictures that can be scored, how many there should be, and what is wrong. Raises
     MissingDataError if pictures are missing and nothing else is wrong, RecordError for anything

@@ -1,7 +1,7 @@
 """Pictures that others have drawn: a folder is matched to a benchmark, and every doubt is named.
 
-A picture's file is called as its item, `ITEM.png`, or with its sample's number, `ITEM_0.png`,
-`ITEM/0.png`. Formats: what Pillow reads, and `.npy` arrays (H, W, 3) of uint8 or floats in [0, 1].
+A picture's file is `ITEM.png`, or with its sample's number `ITEM_0.png` or `ITEM/0.png`; what
+Pillow reads, or `.npy` arrays (H, W, 3) of uint8 or floats in [0, 1].
 """
 
 import hashlib
@@ -110,11 +110,7 @@ def _key(name: str, item_ids: Mapping[str, str]) -> Key | None:
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as RGB, (H, W, 3).
-
-    OSError or SyntaxError: it is no picture. ValueError: it has other values than colours, or its
-    format is not supported.
-    """
+    """Read a picture as RGB, (H, W, 3); OSError, SyntaxError or ValueError if it is none."""
     from PIL import Image
 
     if path.suffix.lower() in UNSUPPORTED:

@@ -30,6 +30,17 @@ class Scorer:
     score: Callable[["torch.Tensor", Tokens], "torch.Tensor"]
 
 
+@dataclass(frozen=True)
+class Variant:
+    """What a score makes of a CLIP's cosines; `prompt_rule` and `resize` are keys of tables."""
+
+    unit: str  # the score in words
+    prompt_rule: str
+    score: Callable[["torch.Tensor"], "torch.Tensor"]  # cosines (N,) → scores (N,)
+    prefix: str = ""  # put before each prompt
+    resize: str = "pillow-bicubic-torchvision"  # CLIPScore's; other folders say theirs
+
+
 def load_clip(directory: Path, device: str) -> "CLIPModel":
     """Read a CLIP in transformers' layout as float32, ready to score; raises as `load_hps`."""
     import torch
@@ -59,22 +70,12 @@ def load_clip(directory: Path, device: str) -> "CLIPModel":
 
 
 def clip_scorer(
-    directory: Path,
-    clip: "CLIPModel",
-    settings: "ImageSettings",
-    *,
-    version: str,
-    unit: str,
-    prompt_rule: str,
-    prefix: str,
-    to_score: Callable[["torch.Tensor"], "torch.Tensor"],
+    directory: Path, clip: "CLIPModel", settings: "ImageSettings", version: str, variant: Variant
 ) -> Scorer:
-    """Make a scorer of the cosines of a CLIP of `load_clip`.
+    """Make a scorer of the cosines of a CLIP of `load_clip`, with its folder's tokenizer.
 
-    `directory` has tokenizer and weights; `unit` says the score in words, `prompt_rule` is a key of
-    `PROMPT_RULES`, `prefix` goes before each prompt, and `to_score` turns cosines (N,) into scores
-    (N,). Raises MissingDataError without the tokenizer, RecordError if it, or how pictures are
-    prepared, is of another model.
+    Raises MissingDataError without the tokenizer, RecordError if it, or how pictures are prepared,
+    is of another model.
     """
     text = clip.config.text_config
     if settings.size_px != clip.config.vision_config.image_size:
@@ -84,8 +85,8 @@ def clip_scorer(
         )
     tokenize = prompt_tokenizer(
         directory,
-        prompt_rule,
-        prefix=prefix,
+        variant.prompt_rule,
+        prefix=variant.prefix,
         max_tokens=text.max_position_embeddings,
         vocab_size=text.vocab_size,
         end_id=text.eos_token_id,
@@ -93,10 +94,11 @@ def clip_scorer(
 
     def score(pixel_values: "torch.Tensor", tokens: Tokens) -> "torch.Tensor":
         with full_float32():
-            return to_score(clip_cosines(clip, pixel_values, tokens)).cpu()
+            return variant.score(clip_cosines(clip, pixel_values, tokens)).cpu()
 
-    words = describe_prompts(prompt_rule, prefix, text.max_position_embeddings)
-    about = describe_scorer(directory, version, unit, f"{settings}; {words}", clip.device.type)
+    words = describe_prompts(variant.prompt_rule, variant.prefix, text.max_position_embeddings)
+    preparation, device = f"{settings}; {words}", clip.device.type
+    about = describe_scorer(directory, version, variant.unit, preparation, device)
     return Scorer(about, settings, tokenize, score)
 
 

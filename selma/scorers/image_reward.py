@@ -1,7 +1,7 @@
-"""The reward model in ImageReward's form: BLIP's vision tower, a text tower that sees it, a head.
+"""The reward model in ImageReward's form (arXiv 2304.05977): BLIP's two towers and a head.
 
-Source: ImageReward, arXiv 2304.05977. A directory holds config.json (`RewardConfig`),
-model.safetensors, the tokenizer's files and preprocessor_config.json (see `pixels`).
+A directory holds config.json (`RewardConfig`), model.safetensors, the tokenizer's files and
+preprocessor_config.json (see `pixels`).
 """
 
 import json
@@ -37,8 +37,7 @@ class RewardConfig:
 class RewardModel:
     """How much people would like a picture for a prompt; higher is better.
 
-    `config` is what `build` was given, with the scale in force; `network` has the trained parts,
-    named vision, text and head: call `.train()` and `.to()` on it.
+    `network` has the trained parts vision, text and head: call `.train()` and `.to()` on it.
     """
 
     def __init__(self, config: RewardConfig, network: "torch.nn.ModuleDict") -> None:

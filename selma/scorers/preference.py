@@ -1,9 +1,8 @@
 """Preference scorers: how much people would like a picture for its prompt, higher is better.
 
-Each is a local directory of safetensors weights, configs and tokenizer files: the pocket models,
-PickScore as it is published, and what `selma convert` makes of the checkpoints of HPS and
-ImageReward. All run in float32.
-Sources: PickScore, arXiv 2305.01569; HPS v2, arXiv 2306.09341; ImageReward, arXiv 2304.05977.
+Each is a folder of safetensors weights, configs and tokenizer, all in float32: the pocket models,
+PickScore (arXiv 2305.01569) as published, and what `selma convert` makes of HPS v2 (arXiv
+2306.09341) and ImageReward (arXiv 2304.05977).
 """
 
 import json
@@ -18,7 +17,7 @@ from selma.core.choices import choose_name
 from selma.core.devices import check_device, full_float32
 from selma.core.errors import ConfigError, RecordError
 from selma.core.files import write_json
-from selma.scorers.clip_models import Scorer, clip_scorer, describe_scorer, load_clip
+from selma.scorers.clip_models import Scorer, Variant, clip_scorer, describe_scorer, load_clip
 from selma.scorers.clipscore import load_clipscore
 from selma.scorers.hps import HPS_VERSIONS, POCKET_VERSION, RESIZE_BY_ANTIALIAS
 from selma.scorers.prompt_rules import Tokens, describe_prompts, prompt_tokenizer
@@ -75,33 +74,19 @@ def load_pickscore(directory: Path, version: str, *, device: str = "cpu") -> Sco
     settings, _ = _settings_and_origin(directory, "pickscore")
     clip = load_clip(directory, device)
     scale = float(clip.logit_scale.detach().exp())
-    return clip_scorer(
-        directory,
-        clip,
-        settings,
-        version=version,
-        unit="exp(logit_scale) * cosine",
-        prompt_rule="transformers",
-        prefix="",
-        to_score=lambda cosines: scale * cosines,
-    )
+    variant = Variant("exp(logit_scale) * cosine", "transformers", lambda cosines: scale * cosines)
+    return clip_scorer(directory, clip, settings, version, variant)
 
 
 def load_hps(
     directory: Path, version: str, *, device: str = "cpu", antialias: bool | None = None
 ) -> Scorer:
-    """Load a CLIP that scores 100 · cosine.
+    """Load a CLIP that scores 100 · cosine, made by `selma convert hps`, or the pocket world's.
 
-    Args:
-        directory: made by `selma convert hps`, or the pocket world's.
-        version: of the model; scores of two versions must not be compared.
-        device: "cpu" or "cuda".
-        antialias: of the resize of a tensor, whose default in torchvision changed to true in 0.17
-            and moves scores; None takes what the folder says. Pillow always does it.
-
-    Raises ConfigError if version or device is unknown, or Pillow shall not antialias;
-    MissingDataError without a file; RecordError if the folder holds another version or metric, or
-    its files do not fit each other.
+    `antialias` is of the resize of a tensor, whose default in torchvision changed to true in 0.17
+    and moves scores; None takes what the folder says. Pillow always does it. Raises ConfigError if
+    version or device is unknown, or Pillow shall not antialias; MissingDataError without a file;
+    RecordError if the folder holds another version or metric, or its files do not fit each other.
     """
     choose_name("HPS version", version, (*HPS_VERSIONS, POCKET_VERSION))
     settings, origin = _settings_and_origin(directory, "hps")
@@ -121,16 +106,12 @@ def load_hps(
             f"{directory}: its pictures are resized by Pillow, which always antialiases; "
             "set antialias to true"
         )
-    scorer = clip_scorer(
-        directory,
-        load_clip(directory, device),
-        settings,
-        version=version,
-        unit=f"{HPS_FACTOR:g} * cosine",
-        prompt_rule="transformers" if origin is None else "open_clip",
-        prefix="",
-        to_score=lambda cosines: HPS_FACTOR * cosines,
+    variant = Variant(
+        f"{HPS_FACTOR:g} * cosine",
+        "transformers" if origin is None else "open_clip",
+        lambda cosines: HPS_FACTOR * cosines,
     )
+    scorer = clip_scorer(directory, load_clip(directory, device), settings, version, variant)
     filtered = settings.resize != RESIZE_BY_ANTIALIAS[False]
     return replace(scorer, about={**scorer.about, "antialias": filtered, **_checkpoint(origin)})
 
@@ -182,20 +163,12 @@ def score_samples(
     batch_size: int,
     advance: Callable[[int], None],
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Score each picture of a samples table's rows against its own prompt.
+    """Score each picture of `samples`, rows of a samples table, against its own prompt.
 
-    Args:
-        samples: rows of a samples table.
-        scorer: the preference model.
-        metric: kept in what is said about the scores.
-        judge: names the weights; kept likewise.
-        sources: item id → where the prompt comes from.
-        batch_size: pictures at a time.
-        advance: gets the number of pictures done.
-
-    Returns rows of a scores table, whose `details` say whether the prompt was truncated, and what
-    is to be kept about them all. RecordError: a picture cannot be read, a score is not finite, or
-    an item has no source.
+    `judge` names the weights, `sources` says where each item's prompt comes from, and `advance`
+    gets the number of pictures done after each batch. Returns rows of a scores table, whose
+    `details` say whether the prompt was truncated, and what is to be kept about them all.
+    RecordError: a picture cannot be read, a score is not finite, or an item has no source.
     """
     import torch
 

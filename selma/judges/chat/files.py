@@ -62,11 +62,7 @@ def question(text: str, picture: Any = None) -> Message:
 
 
 def _load_processor(settings: JudgeSettings, config_class: type, tokenizer: Any) -> Any:
-    """Put a processor together from its parts.
-
-    `AutoProcessor` would choose pixels by what is installed, and ask for torchvision where a model
-    also sees films.
-    """
+    """Put a processor together; `AutoProcessor` asks for torchvision where a model sees films."""
     import transformers
     from transformers import ProcessorMixin
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING

@@ -1,9 +1,8 @@
 """A chat model that sees pictures, asked in batches after one look at each picture.
 
-Whatever `AutoModelForImageTextToText` loads and has a chat template: LLaVA, Idefics3 and SmolVLM,
-Qwen-VL and others. Prompts and pixels come from the model's own processor, and the picture stands
-before the text. The one look uses the argument `mm_encoder_outputs`, through which `generate`
-itself passes what a vision tower gives; whether a model can be asked so is tried when it is loaded.
+It is whatever `AutoModelForImageTextToText` loads and has a chat template. The one look uses the
+argument `mm_encoder_outputs`, through which `generate` itself passes what a vision tower gives;
+whether a model can be asked so is tried when it is loaded.
 """
 
 import hashlib
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selma.core.choices import choose
 from selma.core.errors import RecordError, one_line
 from selma.judges.chat.batches import (
     READ,
@@ -29,7 +29,9 @@ from selma.judges.chat.batches import (
     without_pixels,
 )
 from selma.judges.chat.files import Message, decoding, load_parts, question
-from selma.judges.protocol import JudgeSettings
+from selma.judges.encode_once import EncodeOnceJudge
+from selma.judges.protocol import Judge, JudgeSettings
+from selma.judges.templates import TEMPLATES
 from selma.judges.weights import describe
 
 if TYPE_CHECKING:
@@ -86,19 +88,13 @@ class ChatModel:
         return self._look(shown) if self.encodes_once else Seen(shown, None, None)
 
     def inputs(self, seen: Sequence[Seen], texts: Sequence[str]) -> dict[str, Any]:
-        """Make the arguments of `generate` for N texts, each about one of N pictures.
-
-        A text that cannot be put, for instance because it holds an image token, is a RecordError.
-        """
+        """Make the arguments of `generate` for N texts about N pictures, or raise RecordError."""
         if not self.encodes_once:
             return dict(self._process([one.picture for one in seen], texts))
         return self._share(seen, texts)
 
     def generate(self, inputs: Mapping[str, Any], **options: Any) -> Any:
-        """Call the model's `generate`; options change its generation_config for this call.
-
-        RecordError: prompt and reply are longer than the model reads.
-        """
+        """Call `generate`; RecordError if prompt and reply are longer than the model reads."""
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         new = options.get("max_new_tokens", self.model.generation_config.max_new_tokens)
         length = inputs["input_ids"].shape[1] + new
@@ -187,6 +183,33 @@ class ChatModel:
 def load_chat_model(settings: JudgeSettings) -> ChatModel:
     """Load a chat model with its own chat template; raises as `load_parts`."""
     return ChatModel(*load_parts(settings), settings)
+
+
+def load_chat(settings: JudgeSettings) -> Judge:
+    """Load a chat model that answers greedily or with a beam, never by a draw; as `load_parts`.
+
+    Its own chat template is used. An answer is the whole reply without outer white space; a
+    normaliser makes "Yes." count. Penalties, temperatures and the like of the model's
+    generation_config.json have no effect. `about["encodes_once"]` says whether the vision tower ran
+    once for each picture; where it cannot, it runs for each question.
+    """
+    chat = load_chat_model(settings)
+
+    def answer(seen: Sequence[Seen], texts: Sequence[str]) -> list[str]:
+        inputs = chat.inputs(seen, texts)
+        tokens = chat.generate(inputs)[:, inputs["input_ids"].shape[1] :]
+        replies = chat.processor.tokenizer.batch_decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return [reply.strip() for reply in replies]
+
+    return EncodeOnceJudge(
+        about=chat.about,
+        template=choose("template", settings.template, TEMPLATES),
+        questions_per_batch=settings.questions_per_batch,
+        encode=chat.see,
+        answer=answer,
+    )
 
 
 def _probes() -> "list[Image]":

@@ -1,12 +1,8 @@
-"""VQAScore: how probable a chat model finds it that it says "Yes" a picture shows a prompt.
+"""VQAScore (arXiv 2404.01291): how probable it is that a chat model says "Yes" to a prompt.
 
-Source: VQAScore, arXiv 2404.01291. We differ from the published score of CLIP-FlanT5:
-
-1. The model is any chat model that `chat_model` loads, in its own chat template and with its own
-   pixels; the published one has a frame of its own and pads pictures to a square.
-2. Which tokens are the reply is read off the chat template: what it writes behind an open turn for
-   a reply of "Yes". The published one takes the tokenizer's tokens of "Yes" and its end token.
-3. Nothing is normalised across models: scores compare only within one model and variant.
+Unlike the published score of CLIP-FlanT5, the model is any that `load_chat_model` loads, in its own
+chat template and with its own pixels, and the reply's tokens are those that the template writes
+behind an open turn. Scores compare only within one model and variant.
 """
 
 from collections.abc import Mapping, Sequence
@@ -92,8 +88,8 @@ class VqaScorer:
     ) -> list[float]:
         """Score N pictures, (H, W, 3) each, against a prompt each.
 
-        A score does not depend on what else is scored in the same call, but for rounding. A prompt
-        that cannot be put, or a score that is not finite, is a RecordError.
+        A score does not depend on the others but for rounding. A prompt that cannot be put, or a
+        score that is not finite, is a RecordError.
         """
         import torch
 

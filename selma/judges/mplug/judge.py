@@ -1,21 +1,12 @@
 """mPLUG-large, the judge of DSG's published scores: a network of 2022 on today's libraries.
 
-The judge reads the folder of ModelScope's `damo/mplug_visual-question-answering_coco_large_en` as
-released: configuration.json, config.yaml, config_bert.json, vocab.txt, pytorch_model.bin. Nothing
-has to be installed for it: modelscope's own module, which also needs timm and torchvision, cannot
-be built on transformers 5.23 (its classes lack what tie_weights and the masks want there).
-
-What was checked: with random weights in the released layout, answers and scores are those of
-modelscope 1.40.2 on transformers 4.33.3, in small sizes (312 questions; the states too) and in the
-released ones (2 questions). What was not: the released weights were not at hand. That their files
-are as read here is concluded from modelscope's source, and no published answer was reproduced.
-Where a file differs from that, loading stops; nothing is guessed.
-
-Differences from modelscope's pipeline:
-1. A picture is encoded once for all its questions.
-2. All questions of a batch are answered; the pipeline decodes only the first.
-3. Missing and unexpected weights are errors.
-4. Beam width and answer length come from the settings (the release: 5 and 10), not config.yaml.
+It reads the released folder of ModelScope's damo/mplug_visual-question-answering_coco_large_en,
+without modelscope. With random weights in that layout, answers and scores are those of modelscope
+1.40.2 on transformers 4.33.3 (312 questions in small sizes, 2 in the released ones). The released
+weights were not at hand: where a file differs from modelscope's source, loading stops. Unlike
+modelscope's pipeline, a picture is encoded once for all its questions, all questions of a batch are
+answered, missing and unexpected weights are errors, and beam width and answer length come from the
+settings (the release: 5 and 10), not config.yaml.
 """
 
 import json

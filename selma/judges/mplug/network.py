@@ -1,7 +1,7 @@
-"""The network of mPLUG for questions about pictures, with the parameter names of its release.
+"""The network of mPLUG (arXiv 2205.12005), with the parameter names of its release.
 
-Source: mPLUG, arXiv 2205.12005. Layer by layer the network and the beam search do what modelscope
-1.40.2 does (models/multi_modal/mplug, Apache-2.0), whose module cannot be called on transformers 5.
+Layer by layer the network and the beam search do what modelscope 1.40.2 does (Apache-2.0), whose
+module cannot be called on transformers 5.
 """
 
 from collections import OrderedDict

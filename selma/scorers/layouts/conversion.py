@@ -1,10 +1,12 @@
 """Published checkpoints of HPS and ImageReward become the folders that scorers read."""
 
+import contextlib
+import functools
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +22,13 @@ if TYPE_CHECKING:
 def convert_hps(
     checkpoint: Path, version: str, tokenizer_path: Path, out: Path, *, heads: "Heads | None"
 ) -> None:
-    """Write the folder that `load_hps` reads.
+    """Write `out`, a folder that must not be there, as `load_hps` reads it.
 
-    Args:
-        checkpoint: of open_clip's fork, .pt or .safetensors.
-        version: a key of `HPS_VERSIONS`; the file does not tell.
-        tokenizer_path: CLIP's tokenizer in transformers' layout.
-        out: the folder, which must not be there.
-        heads: of an architecture that open_clip does not have; None looks it up.
-
-    Raises ConfigError if there is no such version or `out` is there, MissingDataError without a
-    file, RecordError if a file does not hold what it should; the message names the tensors.
+    `checkpoint` is of open_clip's fork, .pt or .safetensors, of a `version` of `HPS_VERSIONS`,
+    which the file does not tell; the tokenizer is CLIP's in transformers' layout; `heads` is for an
+    architecture that open_clip does not have. Raises ConfigError if there is no such version or
+    `out` is there, MissingDataError without a file, and RecordError, which names the tensors, if a
+    file does not hold what it should.
     """
     from safetensors.torch import save_file
     from transformers import CLIPConfig
@@ -51,7 +49,7 @@ def convert_hps(
             f"{size - 2} and {size - 1}, as the text tower of {checkpoint} has them"
         )
 
-    def write(directory: Path) -> None:
+    with _folder_written_whole(out) as directory:
         config = CLIPConfig(**settings)
         config.architectures = ["CLIPModel"]
         config.save_pretrained(directory)
@@ -60,8 +58,6 @@ def convert_hps(
         image_size = settings["vision_config"]["image_size"]
         _write_rest(directory, "hps", version, checkpoint, image_size, RESIZE_BY_ANTIALIAS[False])
         load_hps(directory, version)
-
-    _write_folder(out, write)
 
 
 def convert_imagereward(
@@ -72,16 +68,12 @@ def convert_imagereward(
     *,
     vision_heads: int | None,
 ) -> None:
-    """Write the folder that `load_imagereward` reads.
+    """Write `out`, a folder that must not be there, as `load_imagereward` reads it.
 
-    Args:
-        checkpoint: ImageReward.pt, or the same tensors as .safetensors.
-        med_config: med_config.json, published beside it.
-        tokenizer_path: bert-base-uncased in transformers' layout; [DEC] and [ENC] are added.
-        out: the folder, which must not be there.
-        vision_heads: of a vision tower that BLIP does not have; None looks it up.
-
-    Raises as `convert_hps`.
+    `checkpoint` is ImageReward.pt or its tensors as .safetensors, `med_config` the med_config.json
+    published beside it, the tokenizer bert-base-uncased in transformers' layout, to which [DEC] and
+    [ENC] are added; `vision_heads` is for a vision tower that BLIP does not have. Raises as
+    `convert_hps`.
     """
     from selma.scorers import image_reward
     from selma.scorers.layouts.image_reward import ADDED_TOKENS, to_reward_model
@@ -103,14 +95,12 @@ def convert_imagereward(
             f"{size - 1}, {size} and {config.text['pad_token_id']}, as {med_config} says"
         )
 
-    def write(directory: Path) -> None:
+    with _folder_written_whole(out) as directory:
         image_reward.write(config, tensors, directory)
         tokenizer.save_pretrained(directory)
         size_px, resize = config.vision["image_size"], "pillow-bicubic-torchvision"
         _write_rest(directory, "imagereward", "v1.0", checkpoint, size_px, resize)
         load_imagereward(directory, "v1.0")
-
-    _write_folder(out, write)
 
 
 def read_checkpoint(path: Path) -> "dict[str, torch.Tensor]":
@@ -126,9 +116,7 @@ def read_checkpoint(path: Path) -> "dict[str, torch.Tensor]":
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    def load(file: Path) -> Any:
-        return torch.load(file, map_location="cpu", weights_only=True)
-
+    load = functools.partial(torch.load, map_location="cpu", weights_only=True)
     readers: dict[str, Callable[[Path], Any]] = dict.fromkeys((".bin", ".pt", ".pth"), load)
     reader = choose("kind of checkpoint", path.suffix, {**readers, ".safetensors": load_file})
     if not path.is_file():
@@ -144,13 +132,9 @@ def read_checkpoint(path: Path) -> "dict[str, torch.Tensor]":
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not state:
         raise RecordError(f"{path}: holds {type(state).__name__}, expected tensors by name")
-    others = sorted(
-        str(name)
-        for name, value in state.items()
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor)
-    )
-    if others:
-        raise RecordError(f"{path}: {others[0]!r} is no tensor; expected tensors by name")
+    for name in sorted(state, key=str):
+        if not isinstance(name, str) or not isinstance(state[name], torch.Tensor):
+            raise RecordError(f"{path}: {str(name)!r} is no tensor; expected tensors by name")
     return dict(state)
 
 
@@ -180,30 +164,26 @@ def _read_tokenizer(path: Path) -> Any:
 def _write_rest(
     directory: Path, metric: str, version: str, checkpoint: Path, size_px: int, resize: str
 ) -> None:
-    from selma.scorers.pixels import (
-        OPENAI_MEAN,
-        OPENAI_STANDARD_DEVIATION,
-        ImageSettings,
-        write_image_settings,
-    )
+    from selma.scorers import pixels
     from selma.scorers.preference import Origin, write_origin
 
-    settings = ImageSettings(size_px, OPENAI_MEAN, OPENAI_STANDARD_DEVIATION, resize)
-    write_image_settings(settings, directory)
+    mean, deviation = pixels.OPENAI_MEAN, pixels.OPENAI_STANDARD_DEVIATION
+    settings = pixels.ImageSettings(size_px, mean, deviation, resize)
+    pixels.write_image_settings(settings, directory)
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_origin(Origin(metric, version, checkpoint.name, digest, resize), directory)
 
 
-def _write_folder(out: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder whole or not at all."""
+@contextlib.contextmanager
+def _folder_written_whole(out: Path) -> Iterator[Path]:
     if out.exists():
         raise ConfigError(f"{out}: is there; give another --out, or move it away")
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        write(part)
+        yield part
         os.replace(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -1,8 +1,7 @@
-"""Turns the published ImageReward.pt and its med_config.json into our reward model's form.
+"""Turns ImageReward.pt and med_config.json (THUDM/ImageReward 1.5) into our reward model's form.
 
 Nothing is guessed: every tensor must be there with the shape that the others ask for, and the only
 ones left out are two projections that a score never uses.
-Source: THUDM/ImageReward 1.5 (BLIP's vision tower and text encoder); read, not copied.
 """
 
 from collections.abc import Mapping

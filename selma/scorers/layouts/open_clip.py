@@ -1,8 +1,7 @@
 """Turns the weights of an open_clip vision transformer into those of transformers' CLIPModel.
 
-Nothing is guessed: every tensor that the CLIPModel needs must be there with its shape, none may be
-left over, and what shapes do not tell (heads, activation) is looked up or given.
-Source: open_clip, ViT models without layer scale or attentional pooling; read, not copied.
+Nothing is guessed: every tensor must be there with its shape, none may be left over, and what
+shapes do not tell (heads, activation) is looked up or given.
 """
 
 import re
