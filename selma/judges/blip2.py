@@ -7,10 +7,15 @@ Published with 5 beams: BLIP-2 with Flan-T5-XL in bfloat16 and at most 30 new to
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from transformers import Blip2ForConditionalGeneration, GenerationConfig, LogitsProcessorList
+from transformers import InstructBlipForConditionalGeneration as Model
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
 from selma.core.choices import choose
 from selma.core.errors import ConfigError
@@ -23,9 +28,6 @@ from selma.judges.weights import (
     plain_search,
     tokenize,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 # Of InstructBLIP. It acts on what the model has generated, as it did when the answers were
 # published: today's transformers would also punish an answer for words of the question.
@@ -40,7 +42,7 @@ Keys = tuple[Any, Any]  # of one layer: keys and values, (1, heads, Q, D / heads
 class _Seen:
     """What the language model gets of a picture."""
 
-    features: "torch.Tensor"  # (1, Q, D), before the words
+    features: torch.Tensor  # (1, Q, D), before the words
     keys: tuple[Keys, ...] = ()  # of each layer where a decoder has read the features already
 
 
@@ -71,8 +73,6 @@ def load_blip2(settings: JudgeSettings) -> Judge:
     else. T5 in float16, where it overflows, is a ConfigError; a question with more tokens than the
     model reads a RecordError.
     """
-    from transformers import Blip2ForConditionalGeneration
-
     writer = _load(settings, "blip-2", Blip2ForConditionalGeneration, repetition_penalty=1.0)
     model = writer.parts.model
 
@@ -92,8 +92,6 @@ def load_instructblip(settings: JudgeSettings) -> Judge:
     of one picture's questions, which share the keys and values of its patches, and the language
     model on batches of any questions. Answers lose outer white space and nothing else.
     """
-    from transformers import InstructBlipForConditionalGeneration as Model
-
     writer = _load(settings, "instructblip", Model, repetition_penalty=REPETITION_PENALTY)
     model = writer.parts.model
     question_tokenizer = load_tokenizer(
@@ -103,7 +101,7 @@ def load_instructblip(settings: JudgeSettings) -> Judge:
         subfolder="qformer_tokenizer",
     )
 
-    def read(patches: "torch.Tensor", texts: Sequence[str]) -> list[_Seen]:
+    def read(patches: torch.Tensor, texts: Sequence[str]) -> list[_Seen]:
         features = _query(model, question_tokenizer, patches, texts)
         return [_Seen(one[None]) for one in features]
 
@@ -133,12 +131,8 @@ def _load(
     return _Writer(parts, max_tokens, decoding, repetition_penalty)
 
 
-def _query(
-    model: Any, tokenizer: Any, patches: "torch.Tensor", texts: Sequence[str]
-) -> "torch.Tensor":
+def _query(model: Any, tokenizer: Any, patches: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
     """Let InstructBLIP's Q-Former look at a picture's patches (1, P, V) for N texts: (N, Q, D)."""
-    import torch
-
     max_tokens = model.config.qformer_config.max_position_embeddings
     tokens = tokenize(tokenizer, texts, max_tokens, patches.device)
     queries = model.query_tokens.expand(len(texts), -1, -1)  # (N, Q, F)
@@ -155,10 +149,6 @@ def _query(
 
 def _generate(writer: _Writer, seen: Sequence[_Seen], texts: Sequence[str]) -> list[str]:
     """Let the language model answer N texts behind what was seen for each of them."""
-    import torch
-    from transformers import GenerationConfig, LogitsProcessorList
-    from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
-
     model, tokenizer = writer.parts.model, writer.parts.tokenizer
     features = torch.cat([one.features for one in seen])  # (N, Q, D)
     tokens = tokenize(tokenizer, texts, writer.max_tokens, features.device)
@@ -191,10 +181,8 @@ def _generate(writer: _Writer, seen: Sequence[_Seen], texts: Sequence[str]) -> l
     return [answer.strip() for answer in answers]
 
 
-def _look_once(decoder: Any, states: "torch.Tensor", beams: int) -> Any:
+def _look_once(decoder: Any, states: torch.Tensor, beams: int) -> Any:
     """Cache the keys and values of what T5's encoder gave, (N, S, D), not once for each beam."""
-    from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-
     looked = DynamicCache(config=decoder.config)
     for index, block in enumerate(decoder.block):
         attention = block.layer[1].EncDecAttention
@@ -207,7 +195,7 @@ def _look_once(decoder: Any, states: "torch.Tensor", beams: int) -> Any:
     return EncoderDecoderCache(DynamicCache(config=decoder.config), looked)
 
 
-def _read_features(language_model: Any, features: "torch.Tensor") -> tuple[Keys, ...]:
+def _read_features(language_model: Any, features: torch.Tensor) -> tuple[Keys, ...]:
     """Let a decoder read what all prompts about a picture begin with, (1, Q, D)."""
     cache = language_model(
         inputs_embeds=features.to(language_model.dtype), use_cache=True, logits_to_keep=1
@@ -217,9 +205,6 @@ def _read_features(language_model: Any, features: "torch.Tensor") -> tuple[Keys,
 
 def _join(config: Any, seen: Sequence[tuple[Keys, ...]]) -> Any:
     """Make a cache of N prompts' beginnings; empty where nothing was read."""
-    import torch
-    from transformers.cache_utils import DynamicCache
-
     cache = DynamicCache(config=config)
     for index, layer in enumerate(zip(*seen, strict=True)):
         keys, values = (torch.cat(parts) for parts in zip(*layer, strict=True))
@@ -228,7 +213,7 @@ def _join(config: Any, seen: Sequence[tuple[Keys, ...]]) -> Any:
 
 
 def _read_prompt(
-    language_model: Any, inputs_embeds: "torch.Tensor", attention_mask: "torch.Tensor", cache: Any
+    language_model: Any, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, cache: Any
 ) -> Any:
     """Let a decoder read all but the last token of N prompts; what is in the cache it has read.
 

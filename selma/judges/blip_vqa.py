@@ -5,13 +5,12 @@ and is not cut at 35 tokens.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import torch
+from transformers import BlipForQuestionAnswering, GenerationConfig
 
 from selma.judges.protocol import Judge, JudgeSettings
 from selma.judges.weights import load_config, load_parts, plain_search, tokenize
-
-if TYPE_CHECKING:
-    import torch
 
 
 def load_blip_vqa(settings: JudgeSettings) -> Judge:
@@ -23,8 +22,6 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
     that the decoder would read the padding of a shorter question too. A question with more tokens
     than the model reads (512 in the published one) is a RecordError.
     """
-    from transformers import BlipForQuestionAnswering, GenerationConfig
-
     config = load_config(settings, "blip")
     text = config.text_config
     parts = load_parts(settings, config, BlipForQuestionAnswering, padding_side="right")
@@ -37,7 +34,7 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
         repetition_penalty=1.0,
     )
 
-    def read(patches: "torch.Tensor", texts: Sequence[str]) -> "list[torch.Tensor]":
+    def read(patches: torch.Tensor, texts: Sequence[str]) -> list[torch.Tensor]:
         tokens = tokenize(tokenizer, texts, text.max_position_embeddings, settings.device)
         states = model.text_encoder(
             input_ids=tokens.input_ids,
@@ -47,9 +44,7 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
         lengths = tokens.attention_mask.sum(dim=1).tolist()
         return [one[:length] for one, length in zip(states, lengths, strict=True)]
 
-    def answer(read: "Sequence[torch.Tensor]", texts: Sequence[str]) -> list[str]:
-        import torch
-
+    def answer(read: Sequence[torch.Tensor], texts: Sequence[str]) -> list[str]:
         states = torch.stack(list(read))  # (N, T, D)
         generated = model.text_decoder.generate(
             input_ids=torch.full((len(texts), 1), text.bos_token_id, device=states.device),

@@ -3,10 +3,10 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+import torch
+from torch.nn.functional import pad
 
 # One number for each token of a text, whatever else the processor gives is about the picture.
 _OF_TOKENS = (
@@ -61,11 +61,8 @@ def without_pixels(given: Any) -> Any:
     return light
 
 
-def stack(name: str, rows: "Sequence[torch.Tensor]", padding: int) -> "torch.Tensor":
+def stack(name: str, rows: Sequence[torch.Tensor], padding: int) -> torch.Tensor:
     """Put rows, (1, …) each, of a processor's output together; tokens are padded at the left."""
-    import torch
-    from torch.nn.functional import pad
-
     if name not in _OF_TOKENS:
         return torch.cat(list(rows))
     length = max(row.shape[1] for row in rows)
@@ -100,8 +97,6 @@ def alike(ours: Any, theirs: Any) -> bool:
 
 
 def _without_memory(value: Any) -> Any:
-    import torch
-
     if isinstance(value, list | tuple):
         return [_without_memory(part) for part in value]
     if isinstance(value, torch.Tensor) and value.is_floating_point():
@@ -110,16 +105,12 @@ def _without_memory(value: Any) -> Any:
 
 
 def _concatenate(parts: Sequence[Any]) -> Any:
-    import torch
-
     if isinstance(parts[0], torch.Tensor):
         return torch.cat(list(parts))
     return [tensor for part in parts for tensor in part]
 
 
-def _tensors(value: Any) -> "list[torch.Tensor]":
-    import torch
-
+def _tensors(value: Any) -> list[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         return [value]
     parts = value.values() if isinstance(value, Mapping) else value

@@ -11,10 +11,13 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image
+from transformers.generation.utils import MULTIMODAL_INPUTS_TO_DROP_OUTSIDE_PREFILL
 
 from selma.core.choices import choose
 from selma.core.errors import RecordError, one_line
@@ -34,9 +37,6 @@ from selma.judges.protocol import Judge, JudgeSettings
 from selma.judges.templates import TEMPLATES
 from selma.judges.weights import describe
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 logger = logging.getLogger(__name__)
 
 
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 class Seen:
     """A picture after the one look at it; None twice if the model looks for each question."""
 
-    picture: "Image"
+    picture: Image.Image
     processed: Any  # of the image processor, with stand-ins of the pixels' shape
     features: Any  # of the vision tower
 
@@ -82,8 +82,6 @@ class ChatModel:
 
     def see(self, picture: NDArray[np.uint8]) -> Seen:
         """Look at a picture, (H, W, 3); one that the processor does not take is a RecordError."""
-        from PIL import Image
-
         shown = Image.fromarray(picture)
         return self._look(shown) if self.encodes_once else Seen(shown, None, None)
 
@@ -105,7 +103,7 @@ class ChatModel:
             )
         return self.model.generate(**inputs, **options)
 
-    def _process(self, pictures: "Sequence[Image]", texts: Sequence[str]) -> Any:
+    def _process(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> Any:
         """Let the processor make N prompts, padded to the longest."""
         try:
             made = self.processor.apply_chat_template(
@@ -124,7 +122,7 @@ class ChatModel:
             ) from error
         return made.to(self.model.device, dtype=self.model.dtype)
 
-    def _look(self, picture: "Image") -> Seen:
+    def _look(self, picture: Image.Image) -> Seen:
         with remembering(self.processor, None) as memory:
             made = self._process([picture], ["?"])
         if memory.given is None:
@@ -140,8 +138,6 @@ class ChatModel:
         return list(inspect.signature(self.model.base_model.get_image_features).parameters)
 
     def _share(self, seen: Sequence[Seen], texts: Sequence[str]) -> dict[str, Any]:
-        from transformers.generation.utils import MULTIMODAL_INPUTS_TO_DROP_OUTSIDE_PREFILL
-
         rows = []
         for one, text in zip(seen, texts, strict=True):
             with remembering(self.processor, one.processed):
@@ -157,8 +153,6 @@ class ChatModel:
 
     def _why_not_once(self) -> str:
         """Try with two pictures whether one look at each gives what the processor's batch gives."""
-        import torch
-
         if "mm_encoder_outputs" not in inspect.signature(self.model.forward).parameters:
             return "its class takes no encoded pictures"
         pictures, texts = _probes(), ["?", "Is it red?"]
@@ -212,8 +206,6 @@ def load_chat(settings: JudgeSettings) -> Judge:
     )
 
 
-def _probes() -> "list[Image]":
-    from PIL import Image
-
+def _probes() -> list[Image.Image]:
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     return [Image.fromarray(noise), Image.fromarray(np.ascontiguousarray(noise[:, :40]))]

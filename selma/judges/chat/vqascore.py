@@ -7,9 +7,10 @@ behind an open turn. Scores compare only within one model and variant.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from selma.core.choices import choose
@@ -17,9 +18,6 @@ from selma.core.errors import RecordError
 from selma.judges.chat.files import question
 from selma.judges.chat.model import ChatModel, load_chat_model
 from selma.judges.protocol import JudgeSettings
-
-if TYPE_CHECKING:
-    import torch
 
 QUESTION = 'Does this figure show "{}"? Please answer yes or no.'
 
@@ -41,19 +39,19 @@ class Replies:
 
 
 # Variants: (N, T, V) float32 log-probabilities of each next token while "Yes" is written → (N,).
-def p_yes(steps: "torch.Tensor", replies: Replies) -> "torch.Tensor":
+def p_yes(steps: torch.Tensor, replies: Replies) -> torch.Tensor:
     """Compute the probability that the reply's first token is that of "Yes"."""
     return steps[:, 0, replies.yes.tokens[0]].exp()
 
 
-def geometric_mean(steps: "torch.Tensor", replies: Replies) -> "torch.Tensor":
+def geometric_mean(steps: torch.Tensor, replies: Replies) -> torch.Tensor:
     """Compute exp(−mean cross-entropy) over all tokens of "Yes" and the end, as published."""
     tokens = (*replies.yes.tokens, replies.yes.end)
     of_reply = [steps[:, step, token] for step, token in enumerate(tokens)]
     return sum(of_reply[1:], of_reply[0]).div(len(tokens)).exp()
 
 
-def yes_no(steps: "torch.Tensor", replies: Replies) -> "torch.Tensor":
+def yes_no(steps: torch.Tensor, replies: Replies) -> torch.Tensor:
     """Compute P("Yes") / (P("Yes") + P("No")) for the reply's first token."""
     yes, no = replies.yes.tokens[0], replies.no.tokens[0]
     return (steps[:, 0, yes] - steps[:, 0, no]).sigmoid()
@@ -91,8 +89,6 @@ class VqaScorer:
         A score does not depend on the others but for rounding. A prompt that cannot be put, or a
         score that is not finite, is a RecordError.
         """
-        import torch
-
         scores: list[float] = []
         pairs = list(zip(pictures, prompts, strict=True))
         with torch.inference_mode():
@@ -108,10 +104,8 @@ class VqaScorer:
                 scores += given.tolist()
         return scores
 
-    def _follow(self, inputs: Mapping[str, Any]) -> "torch.Tensor":
+    def _follow(self, inputs: Mapping[str, Any]) -> torch.Tensor:
         """Let the model write "Yes" and its end; give (N, T, V) log-probabilities on the way."""
-        import torch
-
         tokens = (*self.replies.yes.tokens, self.replies.yes.end)
         length = inputs["input_ids"].shape[1]
         written = self._chat.generate(

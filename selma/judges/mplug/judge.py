@@ -10,27 +10,27 @@ settings (the release: 5 and 10), not config.yaml.
 """
 
 import json
+import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from transformers import BertTokenizer
 
 from selma.core.choices import choose_name
 from selma.core.errors import ConfigError, MissingDependencyError, RecordError, one_line
+from selma.judges.mplug.network import Answer, Mplug, NetworkConfig, answer_tokens
 from selma.judges.protocol import JudgeSettings, Pictures, Question, Questions
 from selma.judges.templates import TEMPLATES
 from selma.judges.weights import DTYPES, library_versions
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import BertTokenizer
-
-    from selma.judges.mplug.network import Answer, Mplug, NetworkConfig
 
 LIBRARIES = ("numpy", "pillow", "tokenizers", "torch", "transformers")
 MODEL = "damo/mplug_visual-question-answering_coco_large_en"
@@ -73,8 +73,8 @@ class MplugJudge:
     `truncated_questions` counts those so far that were cut at 25 word pieces.
     """
 
-    network: "Mplug"
-    tokenizer: "BertTokenizer"
+    network: Mplug
+    tokenizer: BertTokenizer
     settings: JudgeSettings
     image_size_px: int
     min_new_tokens: int
@@ -119,12 +119,8 @@ class MplugJudge:
             for picture, asked in zip(pictures, questions, strict=True)
         ]
 
-    def search(self, picture: NDArray[np.uint8], asked: Sequence[Question]) -> "list[Answer]":
+    def search(self, picture: NDArray[np.uint8], asked: Sequence[Question]) -> list[Answer]:
         """Search the best answer, as tokens with its score, to each question about one picture."""
-        import torch
-
-        from selma.judges.mplug.network import answer_tokens
-
         if not asked:
             return []
         template = TEMPLATES[self.settings.template]
@@ -147,7 +143,7 @@ class MplugJudge:
                 )
         return answers
 
-    def _tokenize(self, texts: list[str]) -> "tuple[torch.Tensor, torch.Tensor]":
+    def _tokenize(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Make (Q, 25) ids and their mask, and count what was cut."""
         whole = self.tokenizer(texts)["input_ids"]
         self.truncated_questions += sum(len(ids) > MAX_QUESTION_TOKENS for ids in whole)
@@ -169,11 +165,6 @@ def load_mplug(settings: JudgeSettings) -> MplugJudge:
     file of the release, and RecordError if a file does not hold what the release's does or they do
     not fit each other; a key that is missing or too many is an error.
     """
-    import torch
-    from transformers import BertTokenizer
-
-    from selma.judges.mplug.network import Mplug
-
     dtype = getattr(torch, choose_name("dtype", settings.dtype, DTYPES))
     choose_name("template", settings.template, TEMPLATES)
     if settings.revision is not None:
@@ -227,13 +218,8 @@ def _file(folder: Path, name: str) -> Path:
     return path
 
 
-def _read_config(folder: Path) -> "tuple[NetworkConfig, int]":
+def _read_config(folder: Path) -> tuple[NetworkConfig, int]:
     """Read the sizes, and how many tokens an answer has at least."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    from selma.judges.mplug.network import NetworkConfig
-
     task_path, path = _file(folder, "configuration.json"), _file(folder, "config.yaml")
     task = _read_json(task_path).get("task")
     if task != TASK:
@@ -281,12 +267,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_weights(path: Path, first_fusion_layer: int) -> "dict[str, torch.Tensor]":
+def _read_weights(path: Path, first_fusion_layer: int) -> dict[str, torch.Tensor]:
     """Read the tensors that answer questions, under their names in the network."""
-    import pickle
-
-    import torch
-
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:

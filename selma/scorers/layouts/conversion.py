@@ -5,22 +5,28 @@ import functools
 import hashlib
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, CLIPConfig
 
 from selma.core.choices import choose
 from selma.core.errors import ConfigError, MissingDataError, RecordError, one_line
-
-if TYPE_CHECKING:
-    import torch
-
-    from selma.scorers.layouts.open_clip import Heads
+from selma.scorers import image_reward, pixels
+from selma.scorers.hps import HPS_VERSIONS, RESIZE_BY_ANTIALIAS
+from selma.scorers.layouts.image_reward import ADDED_TOKENS, to_reward_model
+from selma.scorers.layouts.open_clip import Heads, to_clip
+from selma.scorers.preference import Origin, load_hps, load_imagereward, write_origin
 
 
 def convert_hps(
-    checkpoint: Path, version: str, tokenizer_path: Path, out: Path, *, heads: "Heads | None"
+    checkpoint: Path, version: str, tokenizer_path: Path, out: Path, *, heads: Heads | None
 ) -> None:
     """Write `out`, a folder that must not be there, as `load_hps` reads it.
 
@@ -30,13 +36,6 @@ def convert_hps(
     `out` is there, MissingDataError without a file, and RecordError, which names the tensors, if a
     file does not hold what it should.
     """
-    from safetensors.torch import save_file
-    from transformers import CLIPConfig
-
-    from selma.scorers.hps import HPS_VERSIONS, RESIZE_BY_ANTIALIAS
-    from selma.scorers.layouts.open_clip import to_clip
-    from selma.scorers.preference import load_hps
-
     choose("HPS version", version, HPS_VERSIONS)
     weights = read_checkpoint(checkpoint)
     settings, tensors = to_clip(weights, activation="gelu", heads=heads, where=str(checkpoint))
@@ -75,10 +74,6 @@ def convert_imagereward(
     [ENC] are added; `vision_heads` is for a vision tower that BLIP does not have. Raises as
     `convert_hps`.
     """
-    from selma.scorers import image_reward
-    from selma.scorers.layouts.image_reward import ADDED_TOKENS, to_reward_model
-    from selma.scorers.preference import load_imagereward
-
     weights = read_checkpoint(checkpoint)
     config, tensors = to_reward_model(
         weights, _read_json(med_config), vision_heads=vision_heads, where=str(checkpoint)
@@ -103,19 +98,13 @@ def convert_imagereward(
         load_imagereward(directory, "v1.0")
 
 
-def read_checkpoint(path: Path) -> "dict[str, torch.Tensor]":
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """Read a state dict, without running what a pickle asks for.
 
     A .pt, .pth or .bin of torch, or .safetensors; a "state_dict" within it is what counts. Raises
     ConfigError for another suffix, MissingDataError without the file, RecordError if it is damaged
     or holds more than tensors.
     """
-    import pickle
-
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     load = functools.partial(torch.load, map_location="cpu", weights_only=True)
     readers: dict[str, Callable[[Path], Any]] = dict.fromkeys((".bin", ".pt", ".pth"), load)
     reader = choose("kind of checkpoint", path.suffix, {**readers, ".safetensors": load_file})
@@ -151,8 +140,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_tokenizer(path: Path) -> Any:
-    from transformers import AutoTokenizer
-
     if not (path / "tokenizer_config.json").is_file():
         raise MissingDataError(f"{path}/tokenizer_config.json: no such file; download the folder")
     try:
@@ -164,9 +151,6 @@ def _read_tokenizer(path: Path) -> Any:
 def _write_rest(
     directory: Path, metric: str, version: str, checkpoint: Path, size_px: int, resize: str
 ) -> None:
-    from selma.scorers import pixels
-    from selma.scorers.preference import Origin, write_origin
-
     mean, deviation = pixels.OPENAI_MEAN, pixels.OPENAI_STANDARD_DEVIATION
     settings = pixels.ImageSettings(size_px, mean, deviation, resize)
     pixels.write_image_settings(settings, directory)

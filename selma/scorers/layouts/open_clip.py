@@ -7,14 +7,14 @@ shapes do not tell (heads, activation) is looked up or given.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from transformers import CLIPConfig, CLIPModel
 
 from selma.core.choices import choose_name
 from selma.core.errors import RecordError
 from selma.scorers.layouts.tensors import Shape, check_tensors, count_blocks, shape_of, square_of
-
-if TYPE_CHECKING:
-    import torch
 
 ACTIVATIONS = ("gelu", "quick_gelu")  # OpenAI's own weights want the second
 _PUBLISHED = (  # parts of names: transformers → open_clip
@@ -61,8 +61,8 @@ HEADS: dict[tuple[int, int, int, int, int], Heads] = {
 
 
 def to_clip(
-    weights: "Mapping[str, torch.Tensor]", *, activation: str, heads: Heads | None, where: str
-) -> "tuple[dict[str, Any], dict[str, torch.Tensor]]":
+    weights: Mapping[str, torch.Tensor], *, activation: str, heads: Heads | None, where: str
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Convert weights into settings of `CLIPConfig` and the state dict of its CLIPModel.
 
     `weights` are an open_clip model's state dict, whose dtype stays. `activation` is one of
@@ -73,9 +73,6 @@ def to_clip(
     Raises RecordError if a tensor is missing, unexpected or of the wrong shape, or the architecture
     is unknown, and ConfigError for an unknown activation.
     """
-    import torch
-    from transformers import CLIPConfig, CLIPModel
-
     settings = _settings(weights, choose_name("activation", activation, ACTIVATIONS), heads, where)
     with torch.device("meta"):
         shapes = {
@@ -103,7 +100,7 @@ def _published(name: str, shape: Shape) -> tuple[str, Shape]:
 
 
 def _settings(
-    weights: "Mapping[str, torch.Tensor]", activation: str, heads: Heads | None, where: str
+    weights: Mapping[str, torch.Tensor], activation: str, heads: Heads | None, where: str
 ) -> dict[str, Any]:
     """Read off the shapes what `CLIPConfig` wants."""
     vision_width, _, patch, _ = shape_of(weights, "visual.conv1.weight", 4, where)

@@ -3,19 +3,17 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+import torch
 
 from selma.core.errors import RecordError
-
-if TYPE_CHECKING:
-    import torch
 
 Shape = tuple[int, ...]
 _LISTED = 5  # names in a message
 
 
 def check_tensors(
-    weights: "Mapping[str, torch.Tensor]", expected: Mapping[str, Shape], where: str
+    weights: Mapping[str, torch.Tensor], expected: Mapping[str, Shape], where: str
 ) -> None:
     """Check that the weights of the file `where` are exactly those expected.
 
@@ -42,7 +40,7 @@ def check_tensors(
         )
 
 
-def shape_of(weights: "Mapping[str, torch.Tensor]", name: str, rank: int, where: str) -> Shape:
+def shape_of(weights: Mapping[str, torch.Tensor], name: str, rank: int, where: str) -> Shape:
     """Look up the shape of a tensor; RecordError if it is missing or not of this rank."""
     if name not in weights or weights[name].ndim != rank:
         seen = f"has shape {tuple(weights[name].shape)}" if name in weights else "is missing"
@@ -53,7 +51,7 @@ def shape_of(weights: "Mapping[str, torch.Tensor]", name: str, rank: int, where:
     return tuple(weights[name].shape)
 
 
-def count_blocks(weights: "Mapping[str, torch.Tensor]", prefix: str) -> int:
+def count_blocks(weights: Mapping[str, torch.Tensor], prefix: str) -> int:
     """Count the numbered blocks below a prefix: one more than the highest number, 0 without any."""
     pattern = re.compile(re.escape(prefix) + r"\.(\d+)\.")
     matches = (pattern.match(name) for name in weights)
