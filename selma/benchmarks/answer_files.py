@@ -76,7 +76,7 @@ def _csv_answers(
     path: Path, metric: str, t2i_model: str | None, aliases: Mapping[str, str]
 ) -> list[_Given]:
     rows = _csv_rows(path)
-    several = len(_values(rows, "qg_model")) > 1
+    several = len({row.get("qg_model") for row in rows}) > 1
     rows = _one_value(rows, "qg_model", metric if several else None, path)
     rows = _one_value(rows, "t2i_model", t2i_model, path)
     return [
@@ -119,15 +119,11 @@ def _csv_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _values(rows: Sequence[Row], column: str) -> Counter[str]:
-    return Counter(row[column] for row in rows if column in row)
-
-
 def _one_value(
     rows: list[dict[str, Any]], column: str, wanted: str | None, path: Path
 ) -> list[dict[str, Any]]:
     """Keep the rows of one value of a column, which must be named if there are several."""
-    counts = _values(rows, column)
+    counts = Counter(row[column] for row in rows if column in row)
     seen = ", ".join(f"{name} ({number} answers)" for name, number in sorted(counts.items()))
     if wanted is None and len(counts) > 1:
         raise ConfigError(f"{path}: holds several {column}: {seen}; choose one of them")

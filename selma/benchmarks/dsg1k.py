@@ -133,10 +133,7 @@ def read_dsg_annotations(path: Path) -> list[Row]:
 
 
 def _add(
-    record: Record,
-    items: dict[str, Row],
-    lines: dict[tuple[str, int], int],
-    problems: Problems,
+    record: Record, items: dict[str, Row], lines: dict[tuple[str, int], int], problems: Problems
 ) -> None:
     cells = record.cells
     item_id, number = cells["item_id"], int(cells["proposition_id"])

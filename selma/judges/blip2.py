@@ -173,9 +173,7 @@ def _generate(writer: _Writer, seen: Sequence[_Seen], texts: Sequence[str]) -> l
     if writer.repetition_penalty != 1.0:
         processors.append(RepetitionPenaltyLogitsProcessor(writer.repetition_penalty))
     generated = language_model.generate(
-        **prompt,
-        generation_config=GenerationConfig(**writer.decoding),
-        logits_processor=processors,
+        **prompt, generation_config=GenerationConfig(**writer.decoding), logits_processor=processors
     )
     answers = tokenizer.batch_decode(generated, skip_special_tokens=True)
     return [answer.strip() for answer in answers]

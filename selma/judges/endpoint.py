@@ -154,9 +154,7 @@ class EndpointJudge:
         ]
         try:
             completion = self._client.chat.completions.create(
-                model=self._model,
-                messages=[{"role": "user", "content": content}],
-                **self._decoding,
+                model=self._model, messages=[{"role": "user", "content": content}], **self._decoding
             )
         except (OpenAIError, ValueError) as error:  # ValueError: JSON that is none
             raise BackendError(self._describe(error)) from error

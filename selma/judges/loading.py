@@ -22,7 +22,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 OWN_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     # A server cannot be asked for a beam search, and a reply that it cuts off is an error.
-    "endpoint": {"beams": 1, "max_new_tokens": 512},
+    "endpoint": {"beams": 1, "max_new_tokens": 512}
 }
 
 

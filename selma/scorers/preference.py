@@ -8,7 +8,7 @@ PickScore (arXiv 2305.01569) as published, and what `selma convert` makes of HPS
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from selma.core.choices import choose_name
 from selma.core.devices import check_device, full_float32
 from selma.core.errors import ConfigError, RecordError
-from selma.core.files import write_json
 from selma.scorers.clip_models import Scorer, Variant, clip_scorer, describe_scorer, load_clip
 from selma.scorers.clipscore import load_clipscore
 from selma.scorers.hps import HPS_VERSIONS, POCKET_VERSION, RESIZE_BY_ANTIALIAS
@@ -63,10 +62,6 @@ def read_origin(directory: Path, metric: str) -> Origin | None:
             "give the folder of the right model"
         )
     return origin
-
-
-def write_origin(origin: Origin, directory: Path) -> None:
-    write_json(directory / ORIGIN_FILE, asdict(origin))
 
 
 def load_pickscore(directory: Path, version: str, *, device: str = "cpu") -> Scorer:

@@ -24,6 +24,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from transformers import BertTokenizer
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from selma.core.choices import choose_name
 from selma.core.errors import ConfigError, MissingDependencyError, RecordError, one_line
@@ -36,8 +37,6 @@ LIBRARIES = ("numpy", "pillow", "tokenizers", "torch", "transformers")
 MODEL = "damo/mplug_visual-question-answering_coco_large_en"
 TASK = "visual-question-answering"
 MAX_QUESTION_TOKENS = 25  # with the start and end token
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 # What modelscope's config class takes where config.yaml is silent.
 CONFIG_DEFAULTS = {
     "bert_config": "config_bert.json",
@@ -131,10 +130,15 @@ class MplugJudge:
         with torch.inference_mode():
             seen = self.network.encode_pictures(pixels)
             for start in range(0, len(texts), size):
-                input_ids, mask = self._tokenize(texts[start : start + size])
+                part = texts[start : start + size]
+                whole = self.tokenizer(part)["input_ids"]
+                self.truncated_questions += sum(len(ids) > MAX_QUESTION_TOKENS for ids in whole)
+                fixed = {"padding": "max_length", "max_length": MAX_QUESTION_TOKENS}
+                tokens = self.tokenizer(part, truncation=True, return_tensors="pt", **fixed)
+                tokens = tokens.to(seen.device)  # (Q, 25)
                 answers += answer_tokens(
                     self.network.text_decoder,
-                    self.network.read(seen, input_ids.to(seen.device), mask.to(seen.device)),
+                    self.network.read(seen, tokens["input_ids"], tokens["attention_mask"]),
                     beams=self.settings.beams,
                     min_new_tokens=self.min_new_tokens,
                     max_new_tokens=self.settings.max_new_tokens,
@@ -142,19 +146,6 @@ class MplugJudge:
                     end_id=self.tokenizer.sep_token_id,
                 )
         return answers
-
-    def _tokenize(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Make (Q, 25) ids and their mask, and count what was cut."""
-        whole = self.tokenizer(texts)["input_ids"]
-        self.truncated_questions += sum(len(ids) > MAX_QUESTION_TOKENS for ids in whole)
-        fixed = self.tokenizer(
-            texts,
-            padding="max_length",
-            truncation=True,
-            max_length=MAX_QUESTION_TOKENS,
-            return_tensors="pt",
-        )
-        return fixed["input_ids"], fixed["attention_mask"]
 
 
 def load_mplug(settings: JudgeSettings) -> MplugJudge:
@@ -203,9 +194,8 @@ def squash(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
     """Squash a picture, (H, W, 3), by Pillow's bicubic and normalise it as CLIP: (3, S, S)."""
     square = Image.fromarray(picture).resize((size_px, size_px), Image.Resampling.BICUBIC)
     scaled = np.asarray(square, np.float32) / np.float32(255)  # (S, S, 3)
-    mean, deviation = np.asarray(CLIP_MEAN, np.float32), np.asarray(CLIP_DEVIATION, np.float32)
-    normalised = (scaled - mean) / deviation
-    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+    mean, deviation = np.float32(OPENAI_CLIP_MEAN), np.float32(OPENAI_CLIP_STD)
+    return np.ascontiguousarray(((scaled - mean) / deviation).transpose(2, 0, 1))
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from transformers import AutoTokenizer, CLIPConfig
 
 from selma.core.choices import choose
 from selma.core.errors import ConfigError, MissingDataError, RecordError, one_line
+from selma.core.files import write_json
 from selma.scorers import image_reward, pixels
 from selma.scorers.hps import HPS_VERSIONS, RESIZE_BY_ANTIALIAS
 from selma.scorers.layouts.image_reward import ADDED_TOKENS, to_reward_model
 from selma.scorers.layouts.open_clip import Heads, to_clip
-from selma.scorers.preference import Origin, load_hps, load_imagereward, write_origin
+from selma.scorers.preference import ORIGIN_FILE, Origin, load_hps, load_imagereward
 
 
 def convert_hps(
@@ -60,12 +62,7 @@ def convert_hps(
 
 
 def convert_imagereward(
-    checkpoint: Path,
-    med_config: Path,
-    tokenizer_path: Path,
-    out: Path,
-    *,
-    vision_heads: int | None,
+    checkpoint: Path, med_config: Path, tokenizer_path: Path, out: Path, *, vision_heads: int | None
 ) -> None:
     """Write `out`, a folder that must not be there, as `load_imagereward` reads it.
 
@@ -156,7 +153,8 @@ def _write_rest(
     pixels.write_image_settings(settings, directory)
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    write_origin(Origin(metric, version, checkpoint.name, digest, resize), directory)
+    origin = Origin(metric, version, checkpoint.name, digest, resize)
+    write_json(directory / ORIGIN_FILE, asdict(origin))
 
 
 @contextlib.contextmanager
