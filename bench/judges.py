@@ -33,7 +33,7 @@ from transformers.utils.logging import disable_progress_bar
 from selma.judges.blip2 import load_blip2, load_instructblip
 from selma.judges.blip_vqa import load_blip_vqa
 from selma.judges.chat.files import load_parts, question
-from selma.judges.chat.judge import load_chat
+from selma.judges.chat.model import load_chat
 from selma.judges.mplug.judge import load_mplug
 from selma.judges.protocol import Judge, Question
 from selma.judges.vilt import load_vilt

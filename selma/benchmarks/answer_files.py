@@ -1,7 +1,7 @@
 """Reads answers that others have published, as if a judge of ours had written them.
 
-Two layouts besides our own Parquet: the CSV files that DSG's authors released (columns item_id,
-question_id, question, answer, t2i_model, qg_model) and the JSON result of TIFA's package.
+They are our own Parquet, the CSV files that DSG's authors released (item_id, question_id, question,
+answer, t2i_model, qg_model), or the JSON result of TIFA's package.
 """
 
 import csv
@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selma.core.choices import choose
+from selma.core.choices import choose_name
 from selma.core.errors import ConfigError, MissingDataError, RecordError
+from selma.core.tables import read_table
 
 logger = logging.getLogger(__name__)
 Row = Mapping[str, Any]
+KINDS = {"parquet": "table", "csv": "released file", "json": "TIFA result"}
 REQUIRED = ("item_id", "answer")
 OTHER_TEXTS_MAX = 0.01  # share of answers whose question's wording may differ from the benchmark's
 _CELL_MAX_CHARACTERS = 1 << 24  # runaway generations are long; the csv module's own limit is short
@@ -43,54 +45,41 @@ def read_answers(
     t2i_model: str | None,
     aliases: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Read an answers table, a released CSV file or a TIFA result.
+    """Read an answers table (.parquet), a released CSV file (.csv) or a TIFA result (.json).
 
-    Args:
-        path: .parquet, .csv or .json.
-        benchmark: rows of the benchmark that was asked. Answers to other items are left out when
-            the item's source is not among the benchmark's.
-        metric: "dsg" or "tifa": which rows of a file with several `qg_model` are meant.
-        t2i_model: whose pictures, where a file holds several models'.
-        aliases: other names of the benchmark's items, to their item_id.
+    `benchmark` has the rows of the one that was asked; answers to other items are left out when the
+    item's source is not among the benchmark's. Of a file with several `qg_model` the rows of
+    `metric`, "dsg" or "tifa", are meant, of several models' pictures those of `t2i_model`.
+    `aliases` are other names of the benchmark's items, to their item_id.
 
-    Returns:
-        Rows of an answers table. A published file's judge is its name, the revision its SHA-256.
-
-    Raises:
-        MissingDataError: there is no such file.
-        ConfigError: a model must be chosen, or there is no such model in it.
-        RecordError: the file does not hold what its layout says, or asks other questions.
+    Returns rows of an answers table; a published file's judge is its name, the revision its
+    SHA-256. Raises MissingDataError without the file, ConfigError if a model must be chosen or is
+    not in it, and RecordError if the file is not of its layout or asks other questions.
     """
-    reader = choose("kind of answer file", path.suffix.removeprefix("."), _READERS)
+    kind = choose_name("kind of answer file", path.suffix.removeprefix("."), KINDS)
     if not path.exists():
         raise MissingDataError(f"{path}: no such file")
     if not path.is_file():
         raise ConfigError(f"{path}: is no file; expected answers")
-    return reader(path, benchmark, metric, t2i_model, aliases or {})
+    if t2i_model is not None and kind != "csv":
+        raise ConfigError(
+            f"{path}: a {KINDS[kind]} holds one model's answers; leave the model's name out"
+        )
+    if kind == "parquet":
+        return read_table(path, "answers")
+    if kind == "json":
+        return _join(_tifa_answers(path, benchmark, aliases or {}), benchmark, path)
+    return _join(_csv_answers(path, metric, t2i_model, aliases or {}), benchmark, path)
 
 
-def _read_parquet(
-    path: Path, benchmark: Sequence[Row], metric: str, t2i_model: str | None, aliases: Row
-) -> list[dict[str, Any]]:
-    from selma.core.tables import read_table
-
-    if t2i_model is not None:
-        raise ConfigError(f"{path}: a table holds one model's answers; leave the model's name out")
-    return read_table(path, "answers")
-
-
-def _read_csv(
-    path: Path,
-    benchmark: Sequence[Row],
-    metric: str,
-    t2i_model: str | None,
-    aliases: Mapping[str, str],
-) -> list[dict[str, Any]]:
+def _csv_answers(
+    path: Path, metric: str, t2i_model: str | None, aliases: Mapping[str, str]
+) -> list[_Given]:
     rows = _csv_rows(path)
-    several = len(_values(rows, "qg_model")) > 1
+    several = len({row.get("qg_model") for row in rows}) > 1
     rows = _one_value(rows, "qg_model", metric if several else None, path)
     rows = _one_value(rows, "t2i_model", t2i_model, path)
-    given = [
+    return [
         _Given(
             item_id=aliases.get(row["item_id"], row["item_id"]),
             number=row.get("question_id", ""),
@@ -101,7 +90,6 @@ def _read_csv(
         )
         for row in rows
     ]
-    return _join(given, benchmark, path)
 
 
 def _csv_rows(path: Path) -> list[dict[str, Any]]:
@@ -131,15 +119,11 @@ def _csv_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _values(rows: Sequence[Row], column: str) -> Counter[str]:
-    return Counter(row[column] for row in rows if column in row)
-
-
 def _one_value(
     rows: list[dict[str, Any]], column: str, wanted: str | None, path: Path
 ) -> list[dict[str, Any]]:
     """Keep the rows of one value of a column, which must be named if there are several."""
-    counts = _values(rows, column)
+    counts = Counter(row[column] for row in rows if column in row)
     seen = ", ".join(f"{name} ({number} answers)" for name, number in sorted(counts.items()))
     if wanted is None and len(counts) > 1:
         raise ConfigError(f"{path}: holds several {column}: {seen}; choose one of them")
@@ -148,19 +132,11 @@ def _one_value(
     return [row for row in rows if wanted is None or row[column] == wanted]
 
 
-def _read_tifa_result(
-    path: Path,
-    benchmark: Sequence[Row],
-    metric: str,
-    t2i_model: str | None,
-    aliases: Mapping[str, str],
-) -> list[dict[str, Any]]:
+def _tifa_answers(path: Path, benchmark: Sequence[Row], aliases: Mapping[str, str]) -> list[_Given]:
     """Read `question_details`: free answers, and what its authors' mapping made of them.
 
     The log is keyed by question text, so a question that is asked twice has one answer there.
     """
-    if t2i_model is not None:
-        raise ConfigError(f"{path}: a TIFA result holds one model's answers; leave the name out")
     try:
         details = json.loads(path.read_text(encoding="utf-8"))["question_details"]
         logs = {
@@ -189,10 +165,7 @@ def _read_tifa_result(
             f"{path}: {len(extra)} questions are not the benchmark's, first {extra[0]}; result and "
             "benchmark must be of one version"
         )
-    return _join(given, benchmark, path)
-
-
-_READERS = {"parquet": _read_parquet, "csv": _read_csv, "json": _read_tifa_result}
+    return given
 
 
 def _join(given: Sequence[_Given], benchmark: Sequence[Row], path: Path) -> list[dict[str, Any]]:

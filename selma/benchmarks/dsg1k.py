@@ -8,12 +8,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from selma.benchmarks.reading import Imported, Problems, Record, Row, file_in, is_text, item, shown
+from selma.benchmarks.reading import (
+    TEXT,
+    Check,
+    Imported,
+    Problems,
+    Record,
+    Row,
+    file_in,
+    item,
+    shown,
+)
 from selma.core.errors import RecordError
 
 FILE = "dsg-1k-anns.csv"
 REMEDY = f"mend it, or take dsg/data/{FILE} of github.com/j-min/DSG"
-PARTIAL = "or say --partial to import the items that are there"
 COLUMNS = (
     "item_id", "text", "keywords", "proposition_id", "dependency", "category_broad",
     "category_detailed", "tuple", "question_natural_language",
@@ -41,27 +50,25 @@ GROUPS = {
     "whoops": "defying", "drawtext": "text",
 }  # fmt: skip
 ITEM_ID = re.compile(r"(\S+)_[0-9]+")
-_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+_CHECKS: dict[str, Check] = {
+    **dict.fromkeys(COLUMNS, TEXT),
+    "item_id": (ITEM_ID.fullmatch, "an id like vrd_17"),
+    "proposition_id": (re.compile("[1-9][0-9]{0,8}").fullmatch, "a whole number from 1"),
+}
 
 
 def broad_type(tuple_text: str) -> str:
     """Look up entity, attribute, relation or global: the first word of BROAD_TYPES in the tuple.
 
     Differs from the file's column category_broad, which has "other" besides: the official package
-    sorts by the tuple's text, wherever in it the word stands.
-
-    Raises:
-        RecordError: the tuple has none of the words.
+    sorts by the tuple's text, wherever in it the word stands. RecordError: it has none of the
+    words.
     """
     return _first_in(f"tuple {tuple_text!r}", tuple_text, BROAD_TYPES)
 
 
 def group_of(item_id: str) -> str:
-    """Look up the one of DSG's 8 prompt groups that a part of the id tells.
-
-    Raises:
-        RecordError: the id tells none.
-    """
+    """Look up the one of DSG's 8 prompt groups that the id tells; RecordError if it tells none."""
     return _first_in(f"item {item_id!r}", item_id, GROUPS)
 
 
@@ -75,8 +82,7 @@ def _first_in(place: str, text: str, table: Mapping[str, str]) -> str:
 def source_of(item_id: str) -> str:
     """Take the id up to its last underscore: the older set that the prompt is of.
 
-    Raises:
-        RecordError: the id does not end in an underscore and a number.
+    RecordError: the id does not end in an underscore and a number.
     """
     match = ITEM_ID.fullmatch(item_id)
     if match is None:
@@ -91,7 +97,7 @@ def import_dsg1k(path: Path, *, partial: bool) -> Imported:
     """
     file = file_in(path, FILE, REMEDY)
     rows = read_dsg_annotations(file)
-    problems = Problems(file, REMEDY if partial else f"{REMEDY}, {PARTIAL}")
+    problems = Problems(file, REMEDY, "" if partial else "items")
     _check_numbers(rows, problems)
     _check_items(rows, problems, partial=partial)
     if not partial:
@@ -105,23 +111,19 @@ def import_dsg1k(path: Path, *, partial: bool) -> Imported:
 def read_dsg_annotations(path: Path) -> list[Row]:
     """Read questions in the format of dsg-1k-anns.csv, of any number of prompts.
 
-    The questions of an item keep the file's order and numbers, which may have gaps; a question
-    text or tuple that occurs twice is two questions. Dependencies are kept as they are written:
-    some name themselves, later or absent questions, or things that are no numbers.
+    The questions of an item keep the file's order and numbers, which may have gaps; a question text
+    or tuple that occurs twice is two questions. Dependencies are kept as they are written: some
+    name themselves, later or absent questions, or things that are no numbers.
 
-    Returns:
-        Rows of a benchmark table; category is the file's category_detailed ("-" is the global one),
-        element its tuple, the answer always "yes".
-
-    Raises:
-        MissingDataError: there is no such file.
-        RecordError: names all that is wrong: line, item, column, got and expected.
+    Returns rows of a benchmark table; category is the file's category_detailed ("-" is the global
+    one), element its tuple, the answer always "yes". Raises MissingDataError if there is no such
+    file, and RecordError that names all that is wrong: line, item, column, got and expected.
     """
     problems = Problems(file_in(path, FILE, REMEDY), REMEDY)
     items: dict[str, Row] = {}
     lines: dict[tuple[str, int], int] = {}
     for record in problems.csv_records(problems.path, COLUMNS):
-        if _is_sound(record, problems):
+        if problems.check(_place(record), record.cells, _CHECKS, kind="column"):
             _add(record, items, lines, problems)
     problems.stop()
     if not items:
@@ -130,34 +132,19 @@ def read_dsg_annotations(path: Path) -> list[Row]:
     return list(items.values())
 
 
-def _is_sound(record: Record, problems: Problems) -> bool:
-    wanted = {column: "a text" for column in COLUMNS if not is_text(record.cells[column])}
-    if not ITEM_ID.fullmatch(record.cells["item_id"]):
-        wanted["item_id"] = "an id like vrd_17"
-    if not _NUMBER.fullmatch(record.cells["proposition_id"]):
-        wanted["proposition_id"] = "a whole number from 1"
-    for column, expected in wanted.items():
-        problems.wrong(_place(record, column), expected, record.cells[column])
-    return not wanted
-
-
 def _add(
-    record: Record,
-    items: dict[str, Row],
-    lines: dict[tuple[str, int], int],
-    problems: Problems,
+    record: Record, items: dict[str, Row], lines: dict[tuple[str, int], int], problems: Problems
 ) -> None:
     cells = record.cells
     item_id, number = cells["item_id"], int(cells["proposition_id"])
     row = items.setdefault(item_id, item(item_id, cells["text"], source_of(item_id)))
     if row["prompt"] != cells["text"]:
-        problems.wrong(
-            _place(record, "text"), f"the item's prompt {row['prompt']!r}", cells["text"]
-        )
+        expected = f"the item's prompt {row['prompt']!r}"
+        problems.wrong(f"{_place(record)}, column text", expected, cells["text"])
     first = lines.setdefault((item_id, number), record.line)
     if first != record.line:
-        place = _place(record, "proposition_id")
-        problems.add(place, f"question {number} of the item is on line {first} already")
+        again = f"question {number} of the item is on line {first} already"
+        problems.add(f"{_place(record)}, column proposition_id", again)
     row["questions"].append(
         {
             "question_id": number,
@@ -171,8 +158,8 @@ def _add(
     )
 
 
-def _place(record: Record, column: str) -> str:
-    return f"line {record.line}, item {record.cells['item_id']}, column {column}"
+def _place(record: Record) -> str:
+    return f"line {record.line}, item {record.cells['item_id']}"
 
 
 def _check_items(rows: Sequence[Row], problems: Problems, *, partial: bool) -> None:

@@ -7,17 +7,10 @@ from selma.core.errors import ConfigError, MissingDataError
 
 
 def benchmark_files(paths: Sequence[Path]) -> list[Path]:
-    """Find the benchmark tables that a list of files and folders stands for.
+    """Find the benchmark tables that files and folders (for their *.parquet) stand for, sorted.
 
-    Args:
-        paths: files as they are; a folder stands for its *.parquet.
-
-    Returns:
-        Each file once, sorted.
-
-    Raises:
-        MissingDataError: a path is not there, or a folder holds no table.
-        ConfigError: two files have one name, but items go by it.
+    Raises MissingDataError if a path is not there or a folder holds no table, and ConfigError if
+    two files have one name, because items go by it.
     """
     files: set[Path] = set()
     for path in paths:

@@ -3,11 +3,13 @@
 import hashlib
 from typing import Any
 
-from selma.benchmarks.compbench import import_compbench
 from selma.benchmarks.dsg1k import import_dsg1k
-from selma.benchmarks.geneval import import_geneval
-from selma.benchmarks.hps import import_hps
-from selma.benchmarks.partiprompts import import_partiprompts
+from selma.benchmarks.prompt_sets import (
+    import_compbench,
+    import_geneval,
+    import_hps,
+    import_partiprompts,
+)
 from selma.benchmarks.reading import Imported, Importer
 from selma.benchmarks.tifa import import_tifa
 
@@ -36,11 +38,10 @@ GIT_IDS = {
 
 
 def describe(name: str, imported: Imported, *, partial: bool) -> dict[str, Any]:
-    """Say what a benchmark table holds and what it was made of, for the table's metadata.
+    """Say in JSON's types what a benchmark table holds and was made of, for the table's metadata.
 
-    Returns:
-        JSON-able; "git_ids" has the `git hash-object` of each file by name, "altered" the names of
-        those that are known by `GIT_IDS` to differ from the public file, be it in line ends alone.
+    "git_ids" has the `git hash-object` of each file, "altered" the names of those that are known by
+    `GIT_IDS` to differ from the public file, be it in line ends alone.
     """
     git_ids = {path.name: git_id(path.read_bytes()) for path in sorted(imported.files)}
     return {

@@ -5,48 +5,37 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from selma.core.errors import ConfigError, MissingDataError, RecordError
+from selma.core.errors import MissingDataError, RecordError
 
 Row = dict[str, Any]
+Check = tuple[Callable[[Any], object], str]  # whether a value is as it should be, and what that is
 SHOWN_PROBLEMS = 5
 SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an importer read.
+    """What an importer read."""
 
-    Attributes:
-        rows: rows of a benchmark table, in the order of the files.
-        files: the files they come from.
-        published_items: prompts in the whole public benchmark.
-    """
-
-    rows: list[Row]
+    rows: list[Row]  # of a benchmark table, in the order of the files
     files: list[Path]
-    published_items: int
+    published_items: int  # prompts in the whole public benchmark
 
 
 class Importer(Protocol):
-    """Reads the public files of one benchmark."""
+    """Reads and checks the public files of one benchmark.
 
-    def __call__(self, path: Path, *, partial: bool) -> Imported:
-        """Read and check the files.
+    `path` is a file, or a folder where the public layout is one; `partial` takes a part of the
+    benchmark too, so long as its items keep their ids. Raises MissingDataError if `path` is not
+    there, and RecordError that names all that is wrong: file, line, column, got and expected.
+    """
 
-        Args:
-            path: a file, or a folder where the public layout is one.
-            partial: take a part of the benchmark too, so long as its items keep their ids.
-
-        Raises:
-            MissingDataError: `path` is not there.
-            RecordError: names all that is wrong: file, line, column, got and expected.
-        """
-        ...
+    def __call__(self, path: Path, *, partial: bool) -> Imported: ...
 
 
 class Record(NamedTuple):
@@ -59,10 +48,11 @@ class Record(NamedTuple):
 class Problems:
     """What is wrong with a file or a folder of files: collected, then raised as one line."""
 
-    def __init__(self, path: Path, remedy: str) -> None:
-        """Begin without problems; `remedy` says what to do about them."""
+    def __init__(self, path: Path, remedy: str, parts: str = "") -> None:
+        """Begin without problems; `remedy` says what to do, `parts` what --partial could import."""
         self.path = path
-        self.remedy = remedy
+        partial = f", or say --partial to import the {parts} that are there" if parts else ""
+        self.remedy = remedy + partial
         self._found: list[str] = []
 
     def add(self, place: str, problem: str) -> None:
@@ -72,6 +62,17 @@ class Problems:
     def wrong(self, place: str, expected: str, got: object) -> None:
         """Note a value that is not as expected."""
         self.add(place, f"expected {expected}, got {shown(got)}")
+
+    def check(
+        self, place: str, entry: Mapping[str, Any], checks: Mapping[str, Check], kind: str = "key"
+    ) -> bool:
+        """Note each value that its check refuses, and tell whether there is none."""
+        refused = {
+            name: what for name, (holds, what) in checks.items() if not holds(entry.get(name))
+        }
+        for name, expected in refused.items():
+            self.wrong(f"{place}, {kind} {name}", expected, entry.get(name, "nothing"))
+        return not refused
 
     def stop(self) -> None:
         """Raise RecordError with the first problems and their number, if there are any."""
@@ -173,11 +174,6 @@ def item(item_id: str, prompt: str, source: str) -> Row:
     return {"item_id": item_id, "prompt": prompt, "source": source, "questions": []}
 
 
-def numbered(style: str, prompts: Sequence[str]) -> list[Row]:
-    """Number the prompts of a style from 0: "photo/00017"."""
-    return [item(f"{style}/{i:05d}", prompt, style) for i, prompt in enumerate(prompts)]
-
-
 def shown(value: object) -> str:
     """Write a value for a message, shortened."""
     text = repr(value)
@@ -194,12 +190,11 @@ def is_writable(value: object) -> bool:
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
-def file_in(path: Path, name: str, remedy: str) -> Path:
-    """Find the file itself, or the one of this name if `path` is a folder.
+TEXT: Check = (is_text, "a text")
 
-    Raises:
-        MissingDataError: there is no such file.
-    """
+
+def file_in(path: Path, name: str, remedy: str) -> Path:
+    """Find the file itself, or the one of this name in a folder; MissingDataError without it."""
     file = path / name if path.is_dir() else path
     if not file.is_file():
         raise MissingDataError(f"{file}: no such file; {remedy}")
@@ -207,34 +202,15 @@ def file_in(path: Path, name: str, remedy: str) -> Path:
 
 
 def check_folder(path: Path, remedy: str) -> None:
-    """Check that a path is a folder.
-
-    Raises:
-        MissingDataError: it is not there.
-        RecordError: it is a file.
-    """
+    """Raise MissingDataError if there is no such folder, RecordError if it is a file."""
     if not path.exists():
         raise MissingDataError(f"{path}: no such folder; {remedy}")
     if not path.is_dir():
         raise RecordError(f"{path}: is a file, expected the folder that holds it; {remedy}")
 
 
-def refuse_partial(name: str, partial: bool) -> None:
-    """Refuse a part of a benchmark whose items are numbered by their place in the one file.
-
-    Raises:
-        ConfigError: `partial` is asked for.
-    """
-    if partial:
-        raise ConfigError(f"--partial: the items of {name} are numbered by line; import all of it")
-
-
 def parse_json(text: str) -> Any:
-    """Read JSON.
-
-    Raises:
-        ValueError: it is none; the message says where and why.
-    """
+    """Read JSON; the ValueError of a text that is none says where and why."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

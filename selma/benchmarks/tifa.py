@@ -9,12 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from selma.benchmarks.dsg1k import ITEM_ID, source_of
-from selma.benchmarks.reading import Imported, Problems, Row, file_in, is_text, is_writable, item
+from selma.benchmarks.reading import (
+    TEXT,
+    Check,
+    Imported,
+    Problems,
+    Row,
+    file_in,
+    is_text,
+    is_writable,
+    item,
+)
 
 FILE = "tifa_v1.0_question_answers.json"
 PROMPTS_FILE = "tifa_v1.0_text_inputs.json"
 REMEDY = "mend it, or take the folder tifa_v1.0 of github.com/Yushi-Hu/tifa"
-PARTIAL = "or say --partial to import the questions that are there"
 PROMPTS = {"coco": 2000, "drawbench": 161, "paintskill": 500, "partiprompt": 1420}
 DSG_SOURCE = "tifa160"  # DSG's names of the 160 prompts that it took from TIFA
 ITEMS_WITH_QUESTIONS = 4073
@@ -27,6 +36,7 @@ ELEMENT_TYPES = {
     "shape": "Shape",
 }  # fmt: skip
 MERGED_TYPES = {"animal": "animal/human", "human": "animal/human"}
+_ID: Check = (lambda value: ITEM_ID.fullmatch(str(value)) is not None, "an id like coco_17")
 
 
 def import_tifa(path: Path, *, partial: bool) -> Imported:
@@ -40,7 +50,7 @@ def import_tifa(path: Path, *, partial: bool) -> Imported:
     beside = file.parent / PROMPTS_FILE
     prompts = beside if beside.is_file() and not partial else None
     rows = read_tifa_questions(file, prompts)
-    problems = Problems(file, REMEDY if partial else f"{REMEDY}, {PARTIAL}")
+    problems = Problems(file, REMEDY, "" if partial else "questions")
     _check_known(rows, problems, partial=partial)
     if not partial:
         _check_complete(rows, problems, with_prompts=prompts is not None)
@@ -56,24 +66,26 @@ def read_tifa_questions(path: Path, prompts: Path | None = None) -> list[Row]:
     Questions are numbered from 1 in the file's order, each item for itself; a text that occurs
     twice is two questions. The types "animal" and "human" are merged into "animal/human".
 
-    Args:
-        path: a JSON list of {id, caption, question, choices, answer}, with or without element_type
-            and element. An item_id goes before the id: DSG calls TIFA's prompts otherwise, and so
-            do the answers that its authors released. Other keys are not read.
-        prompts: a JSON list of {id, caption}: then these are the items, in this order, and an item
-            may have no questions.
+    The file is a JSON list of {id, caption, question, choices, answer}, with or without
+    element_type and element. An item_id goes before the id: DSG, and the answers that its authors
+    released, call TIFA's prompts otherwise. `prompts` is a JSON list of {id, caption}: then these
+    are the items, in this order, and an item may have no questions.
 
-    Returns:
-        Rows of a benchmark table; category is the element_type, "" if there is none.
-
-    Raises:
-        MissingDataError: there is no such file.
-        RecordError: names all that is wrong: entry (from 0), key, got and expected.
+    Returns rows of a benchmark table; category is the element_type, "" if there is none. Raises
+    MissingDataError if there is no such file, and RecordError that names all that is wrong.
     """
     problems = Problems(file_in(path, FILE, REMEDY), REMEDY)
     items: dict[str, Row] = {}
     for place, entry in _entries(problems.path, ("caption", "question", "answer"), problems):
-        if _is_question(entry, place, problems):
+        checks = {"choices": (_are_texts, "a list of texts")}
+        checks |= {key: (is_writable, "a text") for key in ("element_type", "element")}
+        known = {"choices": None, "element_type": "", "element": "", **entry}
+        sound = problems.check(place, known, checks)
+        if not _are_texts(known["choices"]):
+            continue
+        if entry["answer"] not in entry["choices"]:
+            problems.wrong(f"{place}, key answer", f"one of {entry['choices']}", entry["answer"])
+        elif sound:
             _add(entry, items, place, problems)
     if prompts is not None:
         items = _all_prompts(file_in(prompts, PROMPTS_FILE, REMEDY), items, problems)
@@ -84,35 +96,21 @@ def read_tifa_questions(path: Path, prompts: Path | None = None) -> list[Row]:
 def _entries(
     path: Path, text_keys: Sequence[str], problems: Problems
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Read the objects of a list whose id and texts are sound, each with its place."""
+    """Read the objects of a list whose ids and texts are sound, each with its place."""
     sound = []
     for index, entry in enumerate(problems.json_list(path)):
         place = f"{problems.in_file(path)}entry {index}"
         if not isinstance(entry, dict):
             problems.wrong(place, "an object", entry)
             continue
-        wrong = {key: "a text" for key in text_keys if not is_text(entry.get(key))}
-        for key in {"id", "item_id"} & {"id", *entry}:
-            if not ITEM_ID.fullmatch(str(entry.get(key))):
-                wrong[key] = "an id like coco_17"
-        for key, expected in wrong.items():
-            problems.wrong(f"{place}, key {key}", expected, entry.get(key, "nothing"))
-        if not wrong:
+        ids = dict.fromkeys(["id", *(entry.keys() & {"item_id"})], _ID)
+        if problems.check(place, entry, dict.fromkeys(text_keys, TEXT) | ids):
             sound.append((f"{place} ({entry['id']})", entry))
     return sound
 
 
-def _is_question(entry: Mapping[str, Any], place: str, problems: Problems) -> bool:
-    choices, answer = entry.get("choices"), entry["answer"]
-    if not isinstance(choices, list) or not choices or not all(map(is_text, choices)):
-        problems.wrong(f"{place}, key choices", "a list of texts", choices)
-        return False
-    wrong = [key for key in ("element_type", "element") if not is_writable(entry.get(key, ""))]
-    for key in wrong:
-        problems.wrong(f"{place}, key {key}", "a text", entry[key])
-    if answer not in choices:
-        problems.wrong(f"{place}, key answer", f"one of {choices}", answer)
-    return not wrong and answer in choices
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(is_text, value))
 
 
 def _add(entry: Mapping[str, Any], items: dict[str, Row], place: str, problems: Problems) -> None:

@@ -17,15 +17,7 @@ class AnswerLog:
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
-        """Open or begin a log.
-
-        Args:
-            path: the file; its folder is made.
-            about: all that decides a reply; those of another judge or setting are never taken up.
-
-        Raises:
-            RecordError: the file is about something else.
-        """
+        """Open or begin a log about all that decides a reply; RecordError if it is about other."""
         self._path = path
         self._replies: dict[Key, list[str]] = {}
         head = json.loads(json.dumps(about, sort_keys=True))
@@ -42,7 +34,6 @@ class AnswerLog:
             self._append(head)
 
     def get(self, key: Key) -> list[str] | None:
-        """Look up the replies that were kept under a key."""
         return self._replies.get(key)
 
     def put(self, key: Key, replies: Sequence[str]) -> None:

@@ -1,21 +1,21 @@
-"""BLIP-2 and InstructBLIP as judges: a frozen vision tower, a Q-Former, a language model.
+"""BLIP-2 (arXiv 2301.12597) and InstructBLIP (arXiv 2305.06500) as judges.
 
-Sources: BLIP-2, arXiv 2301.12597; InstructBLIP, arXiv 2305.06500; their use as judges, TIFA (arXiv
-2303.11897) and DSG (arXiv 2310.18235). The published settings are 5 beams with at most 30 new
-tokens for BLIP-2 with Flan-T5-XL in bfloat16, and 5 beams with at most 256 tokens for InstructBLIP.
-
-InstructBLIP's answers were published with a repetition penalty of 1.5. It acts on what the model
-has generated, as it did then: the transformers of today would also punish an answer for words of
-the question, so that with the choices in view the right one becomes less likely.
+Published with 5 beams: BLIP-2 with Flan-T5-XL in bfloat16 and at most 30 new tokens (TIFA, arXiv
+2303.11897), InstructBLIP with at most 256 (DSG, arXiv 2310.18235).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from transformers import Blip2ForConditionalGeneration, GenerationConfig, LogitsProcessorList
+from transformers import InstructBlipForConditionalGeneration as Model
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
 from selma.core.choices import choose
 from selma.core.errors import ConfigError
@@ -25,16 +25,13 @@ from selma.judges.weights import (
     load_config,
     load_parts,
     load_tokenizer,
-    make_judge,
-    pixels,
     plain_search,
     tokenize,
 )
 
-if TYPE_CHECKING:
-    import torch
-
-REPETITION_PENALTY = 1.5  # of InstructBLIP
+# Of InstructBLIP. It acts on what the model has generated, as it did when the answers were
+# published: today's transformers would also punish an answer for words of the question.
+REPETITION_PENALTY = 1.5
 # The padding goes between picture and question or behind both. A decoder takes positions from the
 # mask and must end with the question; T5's encoder counts distances, which padding would stretch.
 PADDING_SIDES = {"llama": "left", "opt": "left", "t5": "right"}
@@ -43,83 +40,60 @@ Keys = tuple[Any, Any]  # of one layer: keys and values, (1, heads, Q, D / heads
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the language model gets of a picture.
+    """What the language model gets of a picture."""
 
-    Attributes:
-        features: (1, Q, D), before the words.
-        keys: of each layer where a decoder has read the features already; else empty.
-    """
-
-    features: "torch.Tensor"
-    keys: tuple[Keys, ...] = ()
+    features: torch.Tensor  # (1, Q, D), before the words
+    keys: tuple[Keys, ...] = ()  # of each layer where a decoder has read the features already
 
 
 @dataclass(frozen=True)
 class _Writer:
-    """How the language model of both kinds writes.
-
-    Attributes:
-        parts: the model and what feeds it; the tokenizer is the language model's.
-        max_tokens: as many as a question may have; None if the language model sets no limit.
-        decoding: arguments of `generate`.
-        repetition_penalty: 1.0 is none.
-    """
+    """How the language model of both kinds writes."""
 
     parts: Parts
-    max_tokens: int | None
-    decoding: dict[str, Any]
-    repetition_penalty: float
+    max_tokens: int | None  # of a question; None if the language model sets no limit
+    decoding: dict[str, Any]  # arguments of `generate`
+    repetition_penalty: float  # 1.0 is none
 
-    def judge(self, settings: JudgeSettings, **functions: Any) -> Judge:
-        """Build the judge of functions that look at a picture."""
+    def judge(self, **functions: Any) -> Judge:
         decoding = {
             **self.decoding,
             "language_model": self.parts.config.text_config.model_type,
             "repetition_penalty": self.repetition_penalty,
             "repetition_penalty_acts_on": "what is generated",
         }
-        answer = partial(_generate, self)
-        return make_judge(settings, self.parts, decoding, answer=answer, **functions)
+        return self.parts.judge(decoding, answer=partial(_generate, self), **functions)
 
 
 def load_blip2(settings: JudgeSettings) -> Judge:
-    """Load a BLIP-2 with a T5 or an OPT language model.
+    """Load a BLIP-2 with a T5 or an OPT language model; raises as `load_judge`.
 
     Vision tower, Q-Former and projection run once for each picture, and so does OPT on what they
     give; the language model reads questions in batches. Answers lose outer white space and nothing
-    else.
-
-    Raises: as `load_judge`. T5 in float16, where it overflows, is a ConfigError; a question with
-    more tokens than the model reads a RecordError.
+    else. T5 in float16, where it overflows, is a ConfigError; a question with more tokens than the
+    model reads a RecordError.
     """
-    from transformers import Blip2ForConditionalGeneration
-
     writer = _load(settings, "blip-2", Blip2ForConditionalGeneration, repetition_penalty=1.0)
-    model, image_processor = writer.parts.model, writer.parts.image_processor
+    model = writer.parts.model
 
     def encode(picture: NDArray[np.uint8]) -> _Seen:
-        made = pixels(image_processor, picture, settings.device)
-        features = model.get_image_features(**made).pooler_output
+        features = model.get_image_features(**writer.parts.pixels(picture)).pooler_output
         if model.language_model.config.is_encoder_decoder:
             return _Seen(features)
         return _Seen(features, _read_features(model.language_model, features))
 
-    return writer.judge(settings, encode=encode)
+    return writer.judge(encode=encode)
 
 
 def load_instructblip(settings: JudgeSettings) -> Judge:
-    """Load an InstructBLIP with a Vicuna or a Flan-T5 language model.
+    """Load an InstructBLIP with a Vicuna or a Flan-T5 language model; raises as `load_blip2`.
 
-    The vision tower runs once for each picture. The Q-Former reads the question: it runs on
-    batches of one picture's questions, which share the keys and values of its patches, and the
-    language model on batches of any questions. Answers lose outer white space and nothing else.
-
-    Raises: as `load_blip2`.
+    The vision tower runs once for each picture. The Q-Former reads the question: it runs on batches
+    of one picture's questions, which share the keys and values of its patches, and the language
+    model on batches of any questions. Answers lose outer white space and nothing else.
     """
-    from transformers import InstructBlipForConditionalGeneration as Model
-
     writer = _load(settings, "instructblip", Model, repetition_penalty=REPETITION_PENALTY)
-    model, image_processor = writer.parts.model, writer.parts.image_processor
+    model = writer.parts.model
     question_tokenizer = load_tokenizer(
         settings,
         model.config.qformer_config.vocab_size,
@@ -127,16 +101,11 @@ def load_instructblip(settings: JudgeSettings) -> Judge:
         subfolder="qformer_tokenizer",
     )
 
-    def encode(picture: NDArray[np.uint8]) -> "torch.Tensor":
-        made = pixels(image_processor, picture, settings.device)
-        patches: torch.Tensor = model.vision_model(**made).last_hidden_state
-        return patches  # (1, P, V)
-
-    def read(patches: "torch.Tensor", texts: Sequence[str]) -> list[_Seen]:
+    def read(patches: torch.Tensor, texts: Sequence[str]) -> list[_Seen]:
         features = _query(model, question_tokenizer, patches, texts)
         return [_Seen(one[None]) for one in features]
 
-    return writer.judge(settings, encode=encode, read=read)
+    return writer.judge(encode=writer.parts.patches, read=read)
 
 
 def _load(
@@ -162,12 +131,8 @@ def _load(
     return _Writer(parts, max_tokens, decoding, repetition_penalty)
 
 
-def _query(
-    model: Any, tokenizer: Any, patches: "torch.Tensor", texts: Sequence[str]
-) -> "torch.Tensor":
+def _query(model: Any, tokenizer: Any, patches: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
     """Let InstructBLIP's Q-Former look at a picture's patches (1, P, V) for N texts: (N, Q, D)."""
-    import torch
-
     max_tokens = model.config.qformer_config.max_position_embeddings
     tokens = tokenize(tokenizer, texts, max_tokens, patches.device)
     queries = model.query_tokens.expand(len(texts), -1, -1)  # (N, Q, F)
@@ -184,10 +149,6 @@ def _query(
 
 def _generate(writer: _Writer, seen: Sequence[_Seen], texts: Sequence[str]) -> list[str]:
     """Let the language model answer N texts behind what was seen for each of them."""
-    import torch
-    from transformers import GenerationConfig, LogitsProcessorList
-    from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
-
     model, tokenizer = writer.parts.model, writer.parts.tokenizer
     features = torch.cat([one.features for one in seen])  # (N, Q, D)
     tokens = tokenize(tokenizer, texts, writer.max_tokens, features.device)
@@ -212,18 +173,14 @@ def _generate(writer: _Writer, seen: Sequence[_Seen], texts: Sequence[str]) -> l
     if writer.repetition_penalty != 1.0:
         processors.append(RepetitionPenaltyLogitsProcessor(writer.repetition_penalty))
     generated = language_model.generate(
-        **prompt,
-        generation_config=GenerationConfig(**writer.decoding),
-        logits_processor=processors,
+        **prompt, generation_config=GenerationConfig(**writer.decoding), logits_processor=processors
     )
     answers = tokenizer.batch_decode(generated, skip_special_tokens=True)
     return [answer.strip() for answer in answers]
 
 
-def _look_once(decoder: Any, states: "torch.Tensor", beams: int) -> Any:
+def _look_once(decoder: Any, states: torch.Tensor, beams: int) -> Any:
     """Cache the keys and values of what T5's encoder gave, (N, S, D), not once for each beam."""
-    from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-
     looked = DynamicCache(config=decoder.config)
     for index, block in enumerate(decoder.block):
         attention = block.layer[1].EncDecAttention
@@ -236,7 +193,7 @@ def _look_once(decoder: Any, states: "torch.Tensor", beams: int) -> Any:
     return EncoderDecoderCache(DynamicCache(config=decoder.config), looked)
 
 
-def _read_features(language_model: Any, features: "torch.Tensor") -> tuple[Keys, ...]:
+def _read_features(language_model: Any, features: torch.Tensor) -> tuple[Keys, ...]:
     """Let a decoder read what all prompts about a picture begin with, (1, Q, D)."""
     cache = language_model(
         inputs_embeds=features.to(language_model.dtype), use_cache=True, logits_to_keep=1
@@ -246,9 +203,6 @@ def _read_features(language_model: Any, features: "torch.Tensor") -> tuple[Keys,
 
 def _join(config: Any, seen: Sequence[tuple[Keys, ...]]) -> Any:
     """Make a cache of N prompts' beginnings; empty where nothing was read."""
-    import torch
-    from transformers.cache_utils import DynamicCache
-
     cache = DynamicCache(config=config)
     for index, layer in enumerate(zip(*seen, strict=True)):
         keys, values = (torch.cat(parts) for parts in zip(*layer, strict=True))
@@ -257,7 +211,7 @@ def _join(config: Any, seen: Sequence[tuple[Keys, ...]]) -> Any:
 
 
 def _read_prompt(
-    language_model: Any, inputs_embeds: "torch.Tensor", attention_mask: "torch.Tensor", cache: Any
+    language_model: Any, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, cache: Any
 ) -> Any:
     """Let a decoder read all but the last token of N prompts; what is in the cache it has read.
 

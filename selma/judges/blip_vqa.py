@@ -1,42 +1,27 @@
-"""BLIP's question answering model as a judge: it writes its answer with a text decoder.
+"""BLIP's question answering model as a judge (arXiv 2201.12086), which writes with a text decoder.
 
-Source: BLIP, arXiv 2201.12086. As in transformers, and unlike the authors' code, the question
-begins with [CLS] and not with [ENC], and is not cut at 35 tokens.
+As in transformers, and unlike the authors' code, the question begins with [CLS] and not with [ENC],
+and is not cut at 35 tokens.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from transformers import BlipForQuestionAnswering, GenerationConfig
 
 from selma.judges.protocol import Judge, JudgeSettings
-from selma.judges.weights import (
-    load_config,
-    load_parts,
-    make_judge,
-    pixels,
-    plain_search,
-    tokenize,
-)
-
-if TYPE_CHECKING:
-    import torch
+from selma.judges.weights import load_config, load_parts, plain_search, tokenize
 
 
 def load_blip_vqa(settings: JudgeSettings) -> Judge:
-    """Load a BLIP for visual question answering.
+    """Load a BLIP for visual question answering; raises as `load_judge`.
 
     The vision tower runs once for each picture. The text encoder runs on batches of one picture's
     questions, which share its keys and values; the decoder on batches of questions with equally
     many tokens. BLIP's cross-attention in transformers does not heed the mask that it is given, so
-    that the decoder would read the padding of a shorter question too.
-
-    Raises: as `load_judge`. A question with more tokens than the model reads (512 in the published
-    one) is a RecordError.
+    that the decoder would read the padding of a shorter question too. A question with more tokens
+    than the model reads (512 in the published one) is a RecordError.
     """
-    from transformers import BlipForQuestionAnswering, GenerationConfig
-
     config = load_config(settings, "blip")
     text = config.text_config
     parts = load_parts(settings, config, BlipForQuestionAnswering, padding_side="right")
@@ -49,12 +34,7 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
         repetition_penalty=1.0,
     )
 
-    def encode(picture: NDArray[np.uint8]) -> "torch.Tensor":
-        made = pixels(parts.image_processor, picture, settings.device)
-        patches: torch.Tensor = model.vision_model(**made).last_hidden_state
-        return patches  # (1, P, D)
-
-    def read(patches: "torch.Tensor", texts: Sequence[str]) -> "list[torch.Tensor]":
+    def read(patches: torch.Tensor, texts: Sequence[str]) -> list[torch.Tensor]:
         tokens = tokenize(tokenizer, texts, text.max_position_embeddings, settings.device)
         states = model.text_encoder(
             input_ids=tokens.input_ids,
@@ -64,9 +44,7 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
         lengths = tokens.attention_mask.sum(dim=1).tolist()
         return [one[:length] for one, length in zip(states, lengths, strict=True)]
 
-    def answer(read: "Sequence[torch.Tensor]", texts: Sequence[str]) -> list[str]:
-        import torch
-
+    def answer(read: Sequence[torch.Tensor], texts: Sequence[str]) -> list[str]:
         states = torch.stack(list(read))  # (N, T, D)
         generated = model.text_decoder.generate(
             input_ids=torch.full((len(texts), 1), text.bos_token_id, device=states.device),
@@ -76,11 +54,9 @@ def load_blip_vqa(settings: JudgeSettings) -> Judge:
         words: list[str] = tokenizer.batch_decode(generated, skip_special_tokens=True)
         return words
 
-    return make_judge(
-        settings,
-        parts,
+    return parts.judge(
         decoding,
-        encode=encode,
+        encode=parts.patches,
         answer=answer,
         read=read,
         length=lambda text: len(tokenizer(text)["input_ids"]),

@@ -23,32 +23,25 @@ def see_the_same(seen: Any, texts: Sequence[str]) -> list[Any]:
 class EncodeOnceJudge(Generic[Seen, Read]):
     """A judge made of two or three functions.
 
-    Attributes:
-        about: what decides its answers.
-        template: how a question becomes the model's input.
-        questions_per_batch: questions given to `read` or `answer` at a time.
-        encode: what all questions about a picture, (H, W, 3) uint8, share.
-        answer: from what `read` gave for N texts and these texts, N answers; pictures are mixed.
-        read: from an encoded picture and N texts about it, what is seen for each. Here the texts
-            can share work on the one picture.
-        length: of a text; texts of like length share a batch, so that little of it is padding.
-        pads: whether texts of different lengths may share a batch.
+    `encode` makes of a picture, (H, W, 3) uint8, what all questions about it share; `read` makes of
+    that and N texts what is seen for each, so that the texts can share work on the one picture;
+    `answer` makes of what was seen for N texts, of any pictures, and these texts N answers.
     """
 
     about: Mapping[str, Any]
     template: Callable[[Question], str]
-    questions_per_batch: int
+    questions_per_batch: int  # given to `read` or `answer` at a time
     encode: Callable[[NDArray[np.uint8]], Seen]
     answer: Callable[[Sequence[Read], Sequence[str]], list[str]]
     read: Callable[[Seen, Sequence[str]], Sequence[Read]] = see_the_same
-    length: Callable[[str], int] = len
-    pads: bool = True
+    length: Callable[[str], int] = len  # texts of like length share a batch, with little padding
+    pads: bool = True  # whether texts of different lengths may share a batch
 
     def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
-        """Answer each question of each picture; see `Judge`.
+        """Answer each question of each picture; RecordError if one is too long for the model.
 
         Pictures are encoded one by one, so that what a model sees in one does not depend on the
-        others. A question that is too long for the model is a RecordError.
+        others.
         """
         import torch
 

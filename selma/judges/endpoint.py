@@ -1,7 +1,7 @@
-"""A judge behind a server that speaks OpenAI's chat completions with pictures.
+"""A judge behind a server (OpenAI, vLLM, Ollama, …) that speaks OpenAI's chat completions.
 
-OpenAI, vLLM, Ollama and others. Asked one question a request, at temperature 0 with a fixed seed;
-whether a server then gives the same reply twice is up to the server, so replies can be kept.
+Asked one question a request, at temperature 0 with a fixed seed; whether a server then gives the
+same reply twice is up to the server, so replies can be kept.
 """
 
 import base64
@@ -57,17 +57,11 @@ class _Asked(NamedTuple):
 
 
 class EndpointJudge:
-    """Asks a server; see `load_endpoint`.
-
-    Attributes:
-        about: what decides its answers, in JSON's types.
-        usage: what was asked so far; what it cost is that times the server's prices.
-    """
+    """Asks a server; `usage` is what was asked so far. See `load_endpoint`."""
 
     def __init__(
         self, client: "OpenAI", settings: JudgeSettings, *, key: str, replies: Path | None
     ) -> None:
-        """Take a client; sends nothing yet. Use `load_endpoint`."""
         self._client = client
         self._key = key
         self._model = settings.path
@@ -98,11 +92,8 @@ class EndpointJudge:
         """Ask each question about each picture; the same one of the same picture only once.
 
         Requests go out in parallel. A failure lets those under way finish and sends no more; each
-        reply is kept as soon as it is there.
-
-        Raises:
-            BackendError: the server refused or failed every try; or a reply is empty, filtered or
-                cut off, none of which is an answer.
+        reply is kept as soon as it is there. BackendError: the server refused or failed every try;
+        or a reply is empty, filtered or cut off, none of which is an answer.
         """
         rows: list[list[_Asked]] = []
         urls: dict[_Asked, str] = {}
@@ -163,9 +154,7 @@ class EndpointJudge:
         ]
         try:
             completion = self._client.chat.completions.create(
-                model=self._model,
-                messages=[{"role": "user", "content": content}],
-                **self._decoding,
+                model=self._model, messages=[{"role": "user", "content": content}], **self._decoding
             )
         except (OpenAIError, ValueError) as error:  # ValueError: JSON that is none
             raise BackendError(self._describe(error)) from error
@@ -223,24 +212,19 @@ def load_endpoint(
 ) -> EndpointJudge:
     """Make a judge of a server's model; sends nothing yet.
 
-    The key is ``OPENAI_API_KEY``. The client waits and asks again, with growing pauses or as the
-    server's Retry-After says, when the server is busy, does not answer in time or is out of reach.
+    The key is ``OPENAI_API_KEY``. The client waits and asks again, up to `retries` times, with
+    growing pauses or as the server's Retry-After says, when the server is busy, does not answer
+    within `timeout_s` or is out of reach.
 
-    Args:
-        settings: `path` is the server's name of the model (choose a dated one, so that it stays the
-            same), `questions_per_batch` the number of requests under way at a time,
-            `max_new_tokens` the longest reply; dtype and device do not matter.
-        base_url: the server; None is ``OPENAI_BASE_URL``, and without that OpenAI's own.
-        replies: a file of JSON lines that keeps what was paid for, so that a restart asks nothing
-            twice; one process at a time.
-        timeout_s: how long one reply may take.
-        retries: further tries after the first.
+    Of the settings, `path` is the server's name of the model (choose a dated one, so that it stays
+    the same) and `questions_per_batch` the number of requests under way at a time; dtype and device
+    do not matter. Without a `base_url` it is ``OPENAI_BASE_URL``'s, else OpenAI's own. `replies` is
+    a file of JSON lines that keeps what was paid for, so that a restart asks nothing twice; one
+    process at a time.
 
-    Raises:
-        ConfigError: there is no key in the environment, the address holds a secret, or a setting is
-            wrong: a beam search cannot be asked for.
-        MissingDependencyError: the package openai is not installed.
-        RecordError: `replies` holds those of another judge or setting.
+    Raises ConfigError if there is no key in the environment, the address holds a secret, or a
+    setting is wrong: a beam search cannot be asked for; MissingDependencyError without the package
+    openai; RecordError if `replies` holds those of another judge or setting.
     """
     try:
         from openai import OpenAI

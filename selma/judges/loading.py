@@ -22,7 +22,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 OWN_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     # A server cannot be asked for a beam search, and a reply that it cuts off is an error.
-    "endpoint": {"beams": 1, "max_new_tokens": 512},
+    "endpoint": {"beams": 1, "max_new_tokens": 512}
 }
 
 
@@ -31,31 +31,25 @@ class PocketJudge:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """Say that nothing but the code decides the answers."""
         libraries = {name: version(name) for name in ("numpy", "pillow", "scipy")}
         return {"class": "pocket", "libraries": libraries, "preprocessing": "none"}
 
     def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
-        """Answer each question about each picture."""
         from selma.pocket.judge import answer_questions
 
         return answer_questions(pictures, questions)
 
 
 def _from(module: str, function: str) -> Loader:
-    """Load a judge of weights by a function of a module that is imported only then."""
+    """Load a judge by a function of a module that is imported only then."""
 
     def load(settings: JudgeSettings, replies: Path | None) -> Judge:
-        judge: Judge = getattr(import_module(f"selma.judges.{module}"), function)(settings)
+        options = {"replies": replies} if module == "endpoint" else {}
+        found = getattr(import_module(f"selma.judges.{module}"), function)
+        judge: Judge = found(settings, **options)
         return judge
 
     return load
-
-
-def _endpoint(settings: JudgeSettings, replies: Path | None) -> Judge:
-    from selma.judges.endpoint import load_endpoint
-
-    return load_endpoint(settings, replies=replies)
 
 
 JUDGES: dict[str, Loader] = {
@@ -64,26 +58,19 @@ JUDGES: dict[str, Loader] = {
     "instructblip": _from("blip2", "load_instructblip"),
     "blip-vqa": _from("blip_vqa", "load_blip_vqa"),
     "vilt": _from("vilt", "load_vilt"),
-    "chat": _from("chat.judge", "load_chat"),
-    "endpoint": _endpoint,
+    "chat": _from("chat.model", "load_chat"),
+    "endpoint": _from("endpoint", "load_endpoint"),
     "mplug": _from("mplug.judge", "load_mplug"),
 }
 
 
 def load_judge(name: str, settings: JudgeSettings, replies: Path | None = None) -> Judge:
-    """Load a judge.
+    """Load a judge of `JUDGES`.
 
-    Args:
-        name: a key of `JUDGES`.
-        settings: of the model, and how it is asked.
-        replies: where a judge that is paid for keeps each reply as soon as it arrives.
-
-    Raises:
-        ConfigError: there is no such judge or template, or the judge cannot work so.
-        MissingDataError: its folder is not there.
-        MissingDependencyError: it needs a package that is not installed, or a Hub model cannot be
-            had.
-        RecordError: its files are damaged or do not fit each other.
+    A judge that is paid for keeps each reply in `replies` as soon as it arrives. Raises ConfigError
+    if there is no such judge or template, or the judge cannot work so; MissingDataError without its
+    folder; MissingDependencyError if it needs a package that is not installed, or a Hub model
+    cannot be had; RecordError if its files are damaged or do not fit each other.
     """
     loader = choose("judge", name, JUDGES)
     choose_name("judge template", settings.template, TEMPLATES)
@@ -99,16 +86,13 @@ def with_defaults(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
 def judge_settings(values: Mapping[str, Any], *, template: str) -> JudgeSettings:
     """Make a judge's settings from params or a command line.
 
-    Args:
-        values: path (None for a judge without a model), revision, dtype, questions_per_batch,
-            max_new_tokens and beams. The revision is a commit only if there is no such folder.
-        template: how questions are put.
+    The path is None for a judge without a model; the revision counts only without such a folder.
     """
     from selma.core.devices import prepare_device
 
     path = values["path"]
     on_disk = path is None or Path(path).is_dir()
-    same = ("dtype", "questions_per_batch", "max_new_tokens", "beams")
+    same = DEFAULTS.keys() - {"template"}
     return JudgeSettings(
         path=path or "",
         revision=None if on_disk else values["revision"],

@@ -1,7 +1,6 @@
-"""How a judge's reply becomes the answer that is scored; the reply itself is kept beside it.
+"""How a judge's reply becomes the answer that is scored; the normaliser is part of a score's name.
 
-DSG's rule counts the exact string "yes" and nothing else. Chat models say "Yes." or "Yes, there is
-a cat.", so their scores depend on the normaliser; it is part of a score's name.
+DSG's rule counts the exact string "yes" and nothing else, and chat models say "Yes." or more.
 """
 
 from collections.abc import Callable
@@ -17,8 +16,7 @@ def as_is(text: str) -> str:
 def gpt4o_helper(text: str) -> str:
     """Lower-case, strip outer white space, then delete ``. , ? !``, as DSG's helper for GPT-4o.
 
-    A whole sentence stays one ("Yes, it is." becomes "yes it is") and is no "yes"; ask with the
-    template "yes-no", as that helper does.
+    A whole sentence stays one and is no "yes"; ask with the template "yes-no", as that helper does.
     """
     return text.lower().strip().translate(_GPT4O_HELPER_DELETES)
 

@@ -28,33 +28,19 @@ class Judge(Protocol):
         ...
 
     def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
-        """Answer each question of each picture.
-
-        An answer does not depend on what else is asked in the same call.
-        """
+        """Answer each question of each picture, whatever else is asked in the same call."""
         ...
 
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """How a judge is loaded and asked.
+    """How a judge is loaded and asked."""
 
-    Attributes:
-        path: a folder in transformers' layout, or a Hub name together with a `revision`.
-        revision: the commit (40 hexadecimal digits) of a Hub model; None for a folder.
-        dtype: of the weights: float32, bfloat16 or float16.
-        device: "cpu" or "cuda".
-        template: a key of `templates.TEMPLATES`, how a question becomes the model's input.
-        questions_per_batch: questions at a time; does not change an answer.
-        max_new_tokens: an answer is cut off after this many tokens.
-        beams: width of the beam search; 1 is greedy.
-    """
-
-    path: str
-    revision: str | None
-    dtype: str
-    device: str
-    template: str
-    questions_per_batch: int
-    max_new_tokens: int
-    beams: int
+    path: str  # a folder in transformers' layout, or a Hub name together with a `revision`
+    revision: str | None  # the commit (40 hexadecimal digits) of a Hub model; None for a folder
+    dtype: str  # of the weights: float32, bfloat16 or float16
+    device: str  # "cpu" or "cuda"
+    template: str  # a key of `templates.TEMPLATES`, how a question becomes the model's input
+    questions_per_batch: int  # at a time; does not change an answer
+    max_new_tokens: int  # an answer is cut off after this many
+    beams: int  # width of the beam search; 1 is greedy

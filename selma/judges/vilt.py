@@ -1,35 +1,31 @@
-"""ViLT as a judge: one encoder reads picture and question together and picks a known answer.
+"""ViLT (arXiv 2102.03334) as a judge: one encoder reads picture and question and picks an answer.
 
-Source: ViLT, arXiv 2102.03334. Because of the joint encoder only the pixels and the patch
-embeddings can be shared between the questions about a picture; the encoder runs for each question.
+So only the pixels and the patch embeddings can be shared between the questions about a picture.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
+from transformers import ViltForQuestionAnswering
 
 from selma.core.errors import RecordError
 from selma.judges.protocol import Judge, JudgeSettings
-from selma.judges.weights import load_config, load_parts, make_judge, pixels, tokenize
-
-if TYPE_CHECKING:
-    import torch
+from selma.judges.weights import load_config, load_parts, tokenize
 
 
 def load_vilt(settings: JudgeSettings) -> Judge:
-    """Load a ViLT for visual question answering; it classifies, beams and tokens do not matter.
+    """Load a ViLT for visual question answering; raises as `load_judge`.
 
-    Patches stand in the picture's order. The stock model shuffles them with torch's global
-    generator, which changes the last bits of a result, and drops patches at random if there are
-    more than `max_image_length`; a model that asks for that is refused.
-
-    Raises: as `load_judge`. A question with more tokens than the model reads (40 in the published
-    one) is a RecordError.
+    It classifies, so beams and tokens do not matter. Patches stand in the picture's order. The
+    stock model shuffles them with torch's global generator, which changes the last bits of a
+    result, and drops patches at random if there are more than `max_image_length`; a model that asks
+    for that is refused. A question with more tokens than the model reads (40 in the published one)
+    is a RecordError.
     """
-    from transformers import ViltForQuestionAnswering
-
     config = load_config(settings, "vilt")
     if config.max_image_length != -1:
         raise RecordError(
@@ -41,24 +37,21 @@ def load_vilt(settings: JudgeSettings) -> Judge:
         raise RecordError(f"{settings.path}/config.json: id2label gives no answers")
     parts = load_parts(settings, config, ViltForQuestionAnswering, padding_side="right")
 
-    def encode(picture: NDArray[np.uint8]) -> "torch.Tensor":
-        made = pixels(parts.image_processor, picture, settings.device)
-        return embed_patches(parts.model, made["pixel_values"])
+    def encode(picture: NDArray[np.uint8]) -> torch.Tensor:
+        return embed_patches(parts.model, parts.pixels(picture)["pixel_values"])
 
-    def answer(patches: "Sequence[torch.Tensor]", texts: Sequence[str]) -> list[str]:
+    def answer(patches: Sequence[torch.Tensor], texts: Sequence[str]) -> list[str]:
         tokens = tokenize(parts.tokenizer, texts, config.max_position_embeddings, settings.device)
         image_embeds, mask = pad_patches(patches)
         logits = parts.model(**tokens, image_embeds=image_embeds, pixel_mask=mask).logits  # (N, A)
         return [labels[index] for index in logits.argmax(dim=1).tolist()]
 
     decoding = {"kind": "classification", "answers": len(labels)}
-    return make_judge(settings, parts, decoding, encode=encode, answer=answer)
+    return parts.judge(decoding, encode=encode, answer=answer)
 
 
-def embed_patches(model: Any, pixel_values: "torch.Tensor") -> "torch.Tensor":
+def embed_patches(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
     """Embed one picture, (1, 3, H, W), as (1 + P, D): the class token, then patches in order."""
-    import torch
-
     everywhere = torch.ones_like(pixel_values[:, 0], dtype=torch.long)  # (1, H, W)
     with torch.random.fork_rng(devices=[]):
         embeds, _, (places, (_, columns)) = model.vilt.embeddings.visual_embed(
@@ -69,10 +62,7 @@ def embed_patches(model: Any, pixel_values: "torch.Tensor") -> "torch.Tensor":
     return ordered
 
 
-def pad_patches(patches: "Sequence[torch.Tensor]") -> "tuple[torch.Tensor, torch.Tensor]":
+def pad_patches(patches: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Stack N pictures, each (1 + P, D), to (N, L, D); the mask (N, L) is 0 where one is padded."""
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
     ones = [torch.ones(len(one), dtype=torch.long, device=one.device) for one in patches]
     return pad_sequence(list(patches), batch_first=True), pad_sequence(ones, batch_first=True)

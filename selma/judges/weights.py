@@ -40,19 +40,36 @@ _MADE_UP_SHARE = 0.5
 class Parts:
     """A model that answers questions about pictures, and what feeds it; see `load_parts`."""
 
+    settings: JudgeSettings
     config: Any
     model: Any
     tokenizer: Any
     image_processor: Any
 
+    def pixels(self, picture: "NDArray[np.uint8]") -> "Mapping[str, torch.Tensor]":
+        """Process one picture, (H, W, 3): pixel_values (1, 3, h, w) and what else there is."""
+        from PIL import Image
+
+        made = self.image_processor(Image.fromarray(picture), return_tensors="pt")
+        return {name: tensor.to(self.model.device) for name, tensor in made.items()}
+
+    def patches(self, picture: "NDArray[np.uint8]") -> "torch.Tensor":
+        """Let the vision tower look at a picture, (H, W, 3): (1, P, V)."""
+        states: torch.Tensor = self.model.vision_model(**self.pixels(picture)).last_hidden_state
+        return states
+
+    def judge(self, decoding: Mapping[str, object], **functions: Any) -> Judge:
+        """Build an `EncodeOnceJudge` of the functions that make it one."""
+        return EncodeOnceJudge(
+            about=describe(self.settings, type(self.model), self.image_processor, decoding),
+            template=TEMPLATES[self.settings.template],
+            questions_per_batch=self.settings.questions_per_batch,
+            **functions,
+        )
+
 
 def check_settings(settings: JudgeSettings) -> None:
-    """Check what can be checked before a model is read.
-
-    Raises:
-        ConfigError: dtype, device, template, a number or the revision is wrong.
-        MissingDataError: there is no such folder.
-    """
+    """Raise ConfigError for a wrong setting, MissingDataError without the folder."""
     choose_name("dtype", settings.dtype, DTYPES)
     check_device(settings.device)
     choose_name("judge template", settings.template, TEMPLATES)
@@ -82,11 +99,7 @@ def check_numbers(settings: JudgeSettings, *names: str) -> None:
 
 
 def load_config(settings: JudgeSettings, model_type: str) -> Any:
-    """Read config.json and check that it describes a model of this type.
-
-    Raises:
-        RecordError: it does not, or it is damaged; also as `check_settings`.
-    """
+    """Read config.json as `check_settings`; RecordError if it is damaged or of another type."""
     from transformers import AutoConfig
 
     check_settings(settings)
@@ -102,17 +115,21 @@ def load_config(settings: JudgeSettings, model_type: str) -> Any:
 def load_parts(
     settings: JudgeSettings, config: Any, model_class: Any, *, padding_side: str
 ) -> Parts:
-    """Read what belongs to a `config` of `load_config`, the weights last.
-
-    Raises:
-        RecordError: a file is missing or damaged, or the files are not of one model.
-    """
+    """Read what belongs to a `config` of `load_config`, or raise RecordError; the weights last."""
     image_processor = load_image_processor(settings)
     if hasattr(config, "vision_config"):
-        _check_square(settings, image_processor, config.vision_config.image_size)
+        # Of pictures of another size the tower would use a part of its positions silently.
+        square, crops = config.vision_config.image_size, image_processor.do_center_crop
+        size = image_processor.crop_size if crops else image_processor.size
+        if (size.height, size.width) != (square, square):
+            raise RecordError(
+                f"{settings.path}/preprocessor_config.json: pictures become "
+                f"{size.height}×{size.width} pixels, the vision tower wants {square}×{square}"
+            )
     vocab_size = getattr(config, "text_config", config).vocab_size
     tokenizer = load_tokenizer(settings, vocab_size, padding_side=padding_side)
-    return Parts(config, load_model(model_class, settings), tokenizer, image_processor)
+    model = load_model(model_class, settings)
+    return Parts(settings, config, model, tokenizer, image_processor)
 
 
 def plain_search(settings: JudgeSettings, **more: Any) -> dict[str, Any]:
@@ -127,24 +144,10 @@ def plain_search(settings: JudgeSettings, **more: Any) -> dict[str, Any]:
     }
 
 
-def make_judge(
-    settings: JudgeSettings, parts: Parts, decoding: Mapping[str, object], **functions: Any
-) -> Judge:
-    """Build an `EncodeOnceJudge` of the functions that make it one."""
-    return EncodeOnceJudge(
-        about=describe(settings, type(parts.model), parts.image_processor, decoding),
-        template=TEMPLATES[settings.template],
-        questions_per_batch=settings.questions_per_batch,
-        **functions,
-    )
-
-
 def load_model(model_class: Any, settings: JudgeSettings) -> Any:
     """Read a model's weights, in eval mode on the device.
 
-    Raises:
-        RecordError: weights are damaged, or a tensor is missing, unexpected or of another shape: a
-            model with random parts still answers.
+    RecordError: they are damaged or do not fit: a model with random parts still answers.
     """
     import torch
     from transformers.utils.logging import disable_progress_bar
@@ -168,11 +171,7 @@ def load_model(model_class: Any, settings: JudgeSettings) -> Any:
 def load_tokenizer(
     settings: JudgeSettings, vocab_size: int, *, padding_side: str, subfolder: str = ""
 ) -> Any:
-    """Read a tokenizer that feeds an embedding of `vocab_size` rows.
-
-    Raises:
-        RecordError: it is missing or damaged, or of another model.
-    """
+    """Read a tokenizer that feeds an embedding of `vocab_size` rows, or raise RecordError."""
     from transformers import AutoTokenizer
 
     part = f"{subfolder}/tokenizer" if subfolder else "tokenizer"
@@ -205,33 +204,12 @@ def load_image_processor(settings: JudgeSettings) -> Any:
     return processor
 
 
-def _check_square(settings: JudgeSettings, image_processor: Any, image_size: int) -> None:
-    """Refuse pictures of another size: the tower would use a part of its positions silently."""
-    sizes = image_processor.crop_size if image_processor.do_center_crop else image_processor.size
-    if (sizes.height, sizes.width) != (image_size, image_size):
-        raise RecordError(
-            f"{settings.path}/preprocessor_config.json: pictures become "
-            f"{sizes.height}×{sizes.width} pixels, the vision tower wants {image_size}×{image_size}"
-        )
-
-
-def pixels(
-    image_processor: Any, picture: "NDArray[np.uint8]", device: str
-) -> "Mapping[str, torch.Tensor]":
-    """Process one picture, (H, W, 3): pixel_values (1, 3, h, w) and what else there is."""
-    from PIL import Image
-
-    made = image_processor(Image.fromarray(picture), return_tensors="pt")
-    return {name: tensor.to(device) for name, tensor in made.items()}
-
-
 def tokenize(
     tokenizer: Any, texts: Sequence[str], max_tokens: int | None, device: "str | torch.device"
 ) -> Any:
     """Tokenize N texts: input_ids and attention_mask, (N, T) each, padded to the longest.
 
-    Raises:
-        RecordError: a text has more tokens than the model reads; None sets no limit.
+    RecordError: a text has more than `max_tokens`; None sets no limit.
     """
     tokens = tokenizer(
         list(texts), padding=True, return_tensors="pt", return_token_type_ids=False

@@ -14,19 +14,13 @@ Key = tuple[str, int, int]  # item_id, sample, question_id
 
 @dataclass(frozen=True)
 class AnsweredPicture:
-    """One picture of a benchmark item with what the judge said about it.
-
-    Attributes:
-        sample: which of the item's pictures.
-        questions: the item's, as the benchmark table has them.
-        replies: per question id; empty for an item that counts as unanswered.
-    """
+    """One picture of a benchmark item with what the judge said about it."""
 
     item_id: str
     sample: int
     source: str
-    questions: Sequence[Row]
-    replies: Mapping[int, Reply]
+    questions: Sequence[Row]  # the item's, as the benchmark table has them
+    replies: Mapping[int, Reply]  # by question id; empty for an item that counts as unanswered
 
     def row(self, points: Sequence[float], weight: float, details: object) -> dict[str, Any]:
         """Build the row of a scores table from one point a question."""
@@ -42,19 +36,12 @@ class AnsweredPicture:
 
 @dataclass(frozen=True)
 class Answered:
-    """All answered pictures of a benchmark, and what they leave out.
+    """All answered pictures of a benchmark, and what they leave out."""
 
-    Attributes:
-        pictures: sorted by item and sample.
-        n_wanted: pictures that the benchmark's items with questions have.
-        left_out: item and sample of the pictures that lack an answer.
-        unanswered: items without any answer that count nevertheless, with no right answer.
-    """
-
-    pictures: list[AnsweredPicture]
-    n_wanted: int
-    left_out: tuple[tuple[str, int], ...]
-    unanswered: tuple[str, ...]
+    pictures: list[AnsweredPicture]  # sorted by item and sample
+    n_wanted: int  # pictures that the benchmark's items with questions have
+    left_out: tuple[tuple[str, int], ...]  # item and sample of the pictures that lack an answer
+    unanswered: tuple[str, ...]  # items without any answer that count nevertheless, with 0
     judge: str
     revision: str
 
@@ -66,32 +53,23 @@ def join_answers(
     allow_partial: bool = False,
     counts_unanswered: Collection[str] = (),
 ) -> Answered:
-    """Join answers to questions.
+    """Join answers, rows of an answers table, to the questions of a benchmark table's rows.
 
     Every item that has questions must have an answer to each of them, for the same samples as every
-    other item; an item without questions is left out, for it has nothing to score.
+    other item; an item without questions is left out, for it has nothing to score. `allow_partial`
+    leaves pictures out that lack an answer. Items of `counts_unanswered` count as pictures without
+    a right answer if there is no answer to any of their questions.
 
-    Args:
-        benchmark: rows of a benchmark table.
-        answers: rows of an answers table, of one judge.
-        allow_partial: leave pictures out that lack an answer, instead of refusing.
-        counts_unanswered: items that count as pictures without a right answer if there is no
-            answer to any of their questions.
-
-    Raises:
-        MissingDataError: answers are missing; the message counts them and names the first ones.
-        RecordError: an answer belongs to no question, or two judges' answers are mixed.
+    Raises MissingDataError if answers are missing, with their number and the first ones, and
+    RecordError if an answer belongs to no question or two judges' answers are mixed.
     """
     items = {row["item_id"]: row for row in benchmark if row["questions"]}
     if not answers:
         asked = sum(len(item["questions"]) for item in items.values())
         raise MissingDataError(f"answers: {asked} of {asked} are missing; have them answered")
-    given: dict[Key, Reply] = {
-        (a["item_id"], a["sample"], a["question_id"]): Reply(
-            a["answer"], a.get("raw_answer", a["answer"])
-        )
-        for a in answers
-    }
+    replies = (Reply(a["answer"], a.get("raw_answer", a["answer"])) for a in answers)
+    keys = ((a["item_id"], a["sample"], a["question_id"]) for a in answers)
+    given: dict[Key, Reply] = dict(zip(keys, replies, strict=True))
     judge, revision = judge_of(answers)
     samples = sorted({row["sample"] for row in answers})
     answered_items = {item_id for item_id, _, _ in given}
@@ -105,7 +83,12 @@ def join_answers(
     missing = sorted(key for key in wanted - set(given) if key[0] not in unanswered)
     if missing and not allow_partial:
         raise MissingDataError(_missing(missing, wanted, items))
-    _check_extra(sorted(set(given) - wanted))
+    extra = sorted(set(given) - wanted)
+    if extra:
+        raise RecordError(
+            f"answers: {len(extra)} belong to no question of the benchmark ({_names(extra)}); "
+            "answers and benchmark must be of one version"
+        )
     left_out = sorted({(item_id, sample) for item_id, sample, _ in missing})
     pictures = [
         _picture(items[item_id], sample, given)
@@ -120,11 +103,7 @@ def join_answers(
 
 
 def judge_of(answers: Sequence[Row]) -> tuple[str, str]:
-    """Return name and revision of the one judge that gave all answers.
-
-    Raises:
-        RecordError: answers of several judges are mixed, or there are none.
-    """
+    """Return name and revision of the one judge that gave all answers, or raise RecordError."""
     judges = sorted({(row["judge"], row["revision"]) for row in answers})
     if len(judges) != 1:
         names = ", ".join(f"{judge}@{revision}" for judge, revision in judges) or "none"
@@ -141,23 +120,14 @@ def describe(
     policy: str,
     joined: Answered,
     judge_about: Mapping[str, Any] | None,
-    *,
     is_no_answer: Callable[[Reply], bool],
     no_answer_max: float,
 ) -> dict[str, Any]:
     """Say what scores made from answers are, for the scores table.
 
-    Args:
-        metric: e.g. "dsg".
-        version: of the metric's definition.
-        policy: every choice that the definition leaves open.
-        joined: the answers that were scored.
-        judge_about: what the answers table says of its judge; None for a published file.
-        is_no_answer: which replies do not answer the metric's questions.
-        no_answer_max: the share of replies that may be no answer.
-
-    Raises:
-        RecordError: more replies than that are no answer.
+    `policy` names every choice that the metric's definition (`version`) leaves open; `judge_about`
+    is what the answers table says of its judge, None for a published file. RecordError: a larger
+    share than `no_answer_max` of the replies is no answer.
     """
     judge = dict(judge_about or {})
     apart = ("benchmark_sha256", "libraries", "pictures", "preprocessing")
@@ -193,7 +163,6 @@ def describe(
 def _count_no_answers(
     pictures: Sequence[AnsweredPicture], is_no_answer: Callable[[Reply], bool], most: float
 ) -> dict[str, Any]:
-    """Count the replies that are no answer, and refuse a share above `most`."""
     replies = [
         (question["question"], picture.replies[question["question_id"]])
         for picture in pictures
@@ -228,14 +197,6 @@ def _missing(missing: Sequence[Key], wanted: Collection[Key], items: Mapping[str
         f"answers: {len(missing)} of {len(wanted)} are missing ({_names(missing)}){lacking}; have "
         f"them answered{sources}, or allow a partial score"
     )
-
-
-def _check_extra(extra: Sequence[Key]) -> None:
-    if extra:
-        raise RecordError(
-            f"answers: {len(extra)} belong to no question of the benchmark ({_names(extra)}); "
-            "answers and benchmark must be of one version"
-        )
 
 
 def _names(keys: Sequence[Key]) -> str:

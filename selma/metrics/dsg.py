@@ -1,11 +1,11 @@
-"""DSG: the share of yes/no questions a picture gets right, given that their parents hold.
+"""DSG (arXiv 2310.18235): the share of yes/no questions a picture gets right whose parents hold.
 
-Source: Davidsonian Scene Graph, arXiv 2310.18235. Where it leaves a choice, the choice is named:
-the filter is `policy`, the average over a benchmark is `mean`. The dependency cells are read as
-each policy's authors read them, which decides the last digits on DSG-1k.
+Where DSG leaves a choice, the choice is named: the filter is `policy`, the average over a benchmark
+is `mean`. Dependency cells are read as each policy's authors read them, which decides the last
+digits on DSG-1k.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from selma.core.choices import choose
@@ -36,12 +36,12 @@ def official(raw: Scores, cells: Cells) -> dict[int, int]:
     parents = {question: _parents(cells[question]) for question in raw}
     if any(found is None for found in parents.values()):
         return dict(raw)
-    return _one_level(raw, {question: found or () for question, found in parents.items()})
+    return _keep_points(raw, {question: found or () for question, found in parents.items()})
 
 
 def lenient(raw: Scores, cells: Cells) -> dict[int, int]:
     """Filter as `official`, but skip the unreadable parts of a cell and use the others."""
-    return _one_level(raw, {question: _readable_parents(cells[question]) for question in raw})
+    return _keep_points(raw, {question: _readable_parents(cells[question]) for question in raw})
 
 
 def selma(raw: Scores, cells: Cells) -> dict[int, int]:
@@ -64,20 +64,16 @@ def transitive(raw: Scores, cells: Cells) -> dict[int, int]:
     """
     parents = {question: _readable_parents(cells[question]) for question in raw}
 
-    def ancestors(question: int) -> set[int]:
-        found: set[int] = set()
-        waiting = list(parents[question])
+    ancestors: dict[int, set[int]] = {}
+    for question in raw:
+        waiting, found = list(parents[question]), set[int]()
         while waiting:
             parent = waiting.pop()
             if parent not in found:
                 found.add(parent)
                 waiting += parents.get(parent, ())
-        return found
-
-    return {
-        question: score if all(raw.get(a, 0) for a in ancestors(question)) else 0
-        for question, score in raw.items()
-    }
+        ancestors[question] = found
+    return _keep_points(raw, ancestors)
 
 
 DSG_POLICIES: dict[str, Policy] = {
@@ -103,7 +99,7 @@ def score_dsg(
     judge_about: Mapping[str, Any] | None = None,
     allow_partial: bool = False,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Score pictures by DSG.
+    """Score pictures by DSG, from rows of a benchmark table and one judge's answers.
 
     A question scores 1 if its answer is exactly "yes". A picture's score is the mean of its
     filtered question scores, in [0, 1]. A parent that does not exist is wrong, but for the policy
@@ -113,41 +109,18 @@ def score_dsg(
         benchmark: rows of a benchmark table.
         answers: rows of an answers table, of one judge.
         policy: a key of `DSG_POLICIES`.
-        mean: a key of `DSG_MEANS`: "prompt" gives each prompt the same weight in a benchmark's
-            mean, "question" each question; it becomes the rows' weight.
+        mean: a key of `DSG_MEANS`, which sets the rows' weight: "prompt" gives each prompt the same
+            weight in a benchmark's mean, "question" each question.
         no_answer_max: the share of replies that may be neither "yes" nor "no".
         judge_about: what the answers table says of its judge.
         allow_partial: leave pictures out that lack an answer, instead of refusing.
 
-    Returns:
-        Rows of a scores table, whose `details` are JSON with the raw and the filtered score per
-        question; and what the table is about.
-
-    Raises:
-        ConfigError: there is no such policy or mean.
-        MissingDataError: an answer is missing.
-        RecordError: an answer belongs to no question, or too many replies are no answer.
+    Returns rows of a scores table, whose `details` have each question's raw and filtered score, and
+    what the table is about. Raises ConfigError for an unknown policy or mean, else as
+    `join_answers` and `describe`.
     """
     apply = choose("dsg policy", policy, DSG_POLICIES)
     weigh = choose("dsg mean", mean, DSG_MEANS)
-    _check_yes_no(benchmark)
-    joined = join_answers(
-        benchmark, answers, allow_partial=allow_partial, counts_unanswered=UNANSWERED_ITEMS
-    )
-    rows = [_row(picture, apply, weigh(len(picture.questions))) for picture in joined.pictures]
-    about = describe(
-        "dsg",
-        VERSION,
-        f"{policy}, {mean} mean",
-        joined,
-        judge_about,
-        is_no_answer=is_not_yes_or_no,
-        no_answer_max=no_answer_max,
-    )
-    return rows, about
-
-
-def _check_yes_no(benchmark: Sequence[Row]) -> None:
     for row in benchmark:
         for question in row["questions"]:
             if question["answer"] != "yes" or set(question["choices"]) - {"yes", "no"}:
@@ -156,6 +129,14 @@ def _check_yes_no(benchmark: Sequence[Row]) -> None:
                     f"multiple choice ({question['choices']}, {question['answer']!r}); score it by "
                     "TIFA, DSG asks for yes"
                 )
+    joined = join_answers(
+        benchmark, answers, allow_partial=allow_partial, counts_unanswered=UNANSWERED_ITEMS
+    )
+    rows = [_row(picture, apply, weigh(len(picture.questions))) for picture in joined.pictures]
+    choices = f"{policy}, {mean} mean"
+    return rows, describe(
+        "dsg", VERSION, choices, joined, judge_about, is_not_yes_or_no, no_answer_max
+    )
 
 
 def _row(picture: AnsweredPicture, apply: Policy, weight: int) -> dict[str, Any]:
@@ -174,7 +155,7 @@ def _row(picture: AnsweredPicture, apply: Policy, weight: int) -> dict[str, Any]
     return picture.row(list(filtered.values()), float(weight), details)
 
 
-def _one_level(raw: Scores, parents: Mapping[int, Sequence[int]]) -> dict[int, int]:
+def _keep_points(raw: Scores, parents: Mapping[int, Collection[int]]) -> dict[int, int]:
     return {
         question: score if all(raw.get(parent, 0) for parent in parents[question]) else 0
         for question, score in raw.items()

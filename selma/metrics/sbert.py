@@ -1,7 +1,6 @@
-"""Maps a free answer to the choice it is nearest to in meaning, as TIFA does.
+"""Maps a free answer to the choice it is nearest to in meaning, as TIFA does (arXiv 2303.11897).
 
-Source: TIFA, arXiv 2303.11897, and the code of its authors, with the sentence encoder
-sentence-transformers/all-mpnet-base-v2. The package sentence-transformers (`selma[sbert]`) embeds.
+The authors' encoder is sentence-transformers/all-mpnet-base-v2; `selma[sbert]` brings the package.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,14 +26,10 @@ _SAME = 1e-6  # the rounding of unit vectors' products: texts of the same tokens
 
 
 class SbertMapper:
-    """Takes the choice that a free answer means; remembers what it has embedded.
-
-    Attributes:
-        about: all that decides a mapping, in JSON's types.
-    """
+    """Takes the choice that a free answer means; remembers what it has embedded."""
 
     def __init__(self, encoder: "SentenceTransformer", about: Mapping[str, Any]) -> None:
-        """Take a loaded encoder of unit vectors; `load_sbert_mapper` loads one."""
+        """Take a loaded encoder of unit vectors, and in JSON's types all that decides a mapping."""
         self.about = about
         self._encoder = encoder
         self._embeddings: dict[str, NDArray[np.float32]] = {}
@@ -72,15 +67,10 @@ class SbertMapper:
 def load_sbert_mapper(directory: Path, *, device: str = "cpu") -> SbertMapper:
     """Load a sentence encoder whose sentence is the mean of its tokens' states, in float32.
 
-    Args:
-        directory: a folder in transformers' layout: config.json, safetensors weights, tokenizer.
-        device: "cpu" or "cuda".
-
-    Raises:
-        MissingDataError: a file is not there.
-        MissingDependencyError: sentence-transformers is not installed.
-        RecordError: the files do not fit each other; a pooler, present or absent, is no matter.
-        ConfigError: the encoder is of a kind that is not known here.
+    `directory` is in transformers' layout: config.json, safetensors weights, tokenizer; a pooler
+    may be there or not. Raises MissingDataError without a file, MissingDependencyError without
+    sentence-transformers, RecordError if the files do not fit each other, and ConfigError for a
+    kind of encoder that is not known here.
     """
     import torch
     import transformers

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selma.core.choices import choose
+from selma.core.choices import choose_name
 from selma.core.errors import ConfigError, RecordError
 from selma.metrics.answers import AnsweredPicture, Row, describe, join_answers
 from selma.metrics.replies import is_refusal
@@ -25,39 +25,27 @@ def exact(answer: str, choices: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class ChoiceMapping:
-    """From a free answer to one of the choices.
+    """From a free answer to one of the choices."""
 
-    Attributes:
-        name: with the model's, part of what a score is.
-        choose: the mapping itself.
-        libraries: versions of those that decide it.
-    """
-
-    name: str
+    name: str  # with the model's, part of what a score is
     choose: Mapper
-    libraries: Mapping[str, str]
+    libraries: Mapping[str, str]  # versions of those that decide it
 
 
 EXACT = ChoiceMapping("exact", exact, {})
+TIFA_MAPPINGS = dict.fromkeys(("exact", "sbert"))
 
 
 def load_mapping(
     name: str, sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]
 ) -> ChoiceMapping:
-    """Load a mapping by its name, "exact" or "sbert", ready for these answers.
+    """Load a mapping of `TIFA_MAPPINGS`, ready for these answers.
 
-    Raises:
-        ConfigError: there is no such mapping, or "sbert" has no folder.
-        MissingDataError: the sentence encoder's folder is not there.
-        MissingDependencyError: "sbert" needs a package that is not installed.
-        RecordError: its files are damaged or do not fit each other.
+    Raises ConfigError for an unknown name or "sbert" without a folder; else as
+    `load_sbert_mapper`.
     """
-    return choose("tifa mapping", name, TIFA_MAPPINGS)(sbert_path, benchmark, answers)
-
-
-def _sbert(
-    sbert_path: str | None, benchmark: Sequence[Row], answers: Sequence[Row]
-) -> ChoiceMapping:
+    if choose_name("tifa mapping", name, TIFA_MAPPINGS) == "exact":
+        return EXACT
     from selma.metrics.sbert import load_sbert_mapper
 
     if sbert_path is None:
@@ -77,12 +65,6 @@ def _sbert(
     return ChoiceMapping(f"sbert ({model})", mapper, mapper.about["libraries"])
 
 
-TIFA_MAPPINGS: dict[str, Callable[[str | None, Sequence[Row], Sequence[Row]], ChoiceMapping]] = {
-    "exact": lambda sbert_path, benchmark, answers: EXACT,
-    "sbert": _sbert,
-}
-
-
 def score_tifa(
     benchmark: Sequence[Row],
     answers: Sequence[Row],
@@ -92,26 +74,16 @@ def score_tifa(
     judge_about: Mapping[str, Any] | None = None,
     allow_partial: bool = False,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Score pictures by TIFA.
+    """Score pictures by TIFA, from rows of a benchmark table and one judge's answers.
 
-    A question scores 1 if its mapped answer is the key; a picture's score is the mean over its
-    questions, in [0, 1].
+    A question scores 1 if its mapped answer (see `load_mapping`) is the key; a picture's score is
+    the mean over its questions, in [0, 1]. `no_answer_max` is the share of replies that may be no
+    answer, see `is_refusal`; `judge_about` is what the answers table says of its judge;
+    `allow_partial` leaves pictures out that lack an answer.
 
-    Args:
-        benchmark: rows of a benchmark table.
-        answers: rows of an answers table, of one judge.
-        no_answer_max: the share of replies that may be no answer, see `is_refusal`.
-        mapping: from a free answer to a choice, see `load_mapping`.
-        judge_about: what the answers table says of its judge.
-        allow_partial: leave pictures out that lack an answer, instead of refusing.
-
-    Returns:
-        Rows of a scores table, whose `details` are JSON with answer, key and score per question;
-        and what the table is about; `not_a_choice` counts mapped answers that are no choice.
-
-    Raises:
-        MissingDataError: an answer is missing.
-        RecordError: an answer belongs to no question, or too many replies are no answer.
+    Returns rows of a scores table, whose `details` are JSON with answer, key and score per
+    question, and what the table is about; `not_a_choice` counts mapped answers that are no choice.
+    Raises as `join_answers` and `describe`.
     """
     for row in benchmark:
         for question in row["questions"]:
@@ -122,15 +94,8 @@ def score_tifa(
                     "TIFA asks multiple choice, score yes/no questions by DSG"
                 )
     joined = join_answers(benchmark, answers, allow_partial=allow_partial)
-    about = describe(
-        "tifa",
-        VERSION,
-        f"{mapping.name} mapping",
-        joined,
-        judge_about,
-        is_no_answer=is_refusal,
-        no_answer_max=no_answer_max,
-    )
+    policy = f"{mapping.name} mapping"
+    about = describe("tifa", VERSION, policy, joined, judge_about, is_refusal, no_answer_max)
     asked = [(picture, _details(picture, mapping.choose)) for picture in joined.pictures]
     about["libraries"] = {**about["libraries"], **mapping.libraries}
     about["not_a_choice"] = sum(

@@ -19,23 +19,14 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Findings:
-    """What is wrong with a set of pictures, each a list of names.
+    """What is wrong with a set of pictures, each a list of names."""
 
-    Attributes:
-        missing: pictures that an item lacks, as ITEM/SAMPLE.
-        unknown: pictures that belong to no item.
-        doubled: files for a picture that another file gives already.
-        alike: pictures of different items or samples with the same pixels.
-        black: pictures without any light.
-        unreadable: what is no picture, or has values that are no colours, and why.
-    """
-
-    missing: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    doubled: tuple[str, ...] = ()
-    alike: tuple[str, ...] = ()
-    black: tuple[str, ...] = ()
-    unreadable: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # pictures that an item lacks, as ITEM/SAMPLE
+    unknown: tuple[str, ...] = ()  # pictures that belong to no item
+    doubled: tuple[str, ...] = ()  # files for a picture that another file gives already
+    alike: tuple[str, ...] = ()  # pictures of different items or samples with the same pixels
+    black: tuple[str, ...] = ()  # pictures without any light
+    unreadable: tuple[str, ...] = ()  # no picture, or values that are no colours, and why
 
     def problems(self) -> list[str]:
         """Say each kind of finding in a phrase that counts and names."""
@@ -48,17 +39,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class PictureSet:
-    """The usable pictures of a benchmark.
+    """The usable pictures of a benchmark."""
 
-    Attributes:
-        rows: as of a samples table; sorted by item and sample.
-        n_wanted: how many there should be.
-        findings: what is wrong with the others.
-    """
-
-    rows: list[dict[str, Any]]
-    n_wanted: int
-    findings: Findings
+    rows: list[dict[str, Any]]  # as of a samples table; sorted by item and sample
+    n_wanted: int  # how many there should be
+    findings: Findings  # what is wrong with the others
 
 
 def check_pictures(
@@ -66,33 +51,23 @@ def check_pictures(
     benchmark: Sequence[Row],
     names: Mapping[Key, str],
     read: Callable[[Key], NDArray[np.uint8]],
+    row: Callable[[Key], dict[str, Any]],
     *,
     unknown: Sequence[str],
-    doubled: Sequence[str] = (),
+    doubled: Mapping[Key, str],
     only_asked: bool,
     allow_partial: bool,
-) -> tuple[list[Key], int, Findings]:
-    """Look at each picture of a benchmark once.
+) -> PictureSet:
+    """Look at each picture of a benchmark once; `where` they are is for the message.
 
-    Every item should have each sample that any item has. Different items may share a picture if
-    they share the prompt: one seed draws it for both.
+    Every item should have each sample that any item has; `only_asked` wants none of items without
+    questions. Different items may share a picture if they share the prompt: one seed draws it for
+    both. `names` are what each picture is called in a message, `unknown` and `doubled` as in
+    `Findings`; `read` may raise whatever its decoder raises, `row` makes the rows of those that can
+    be scored. `allow_partial` leaves out what is wrong.
 
-    Args:
-        where: the pictures' place, for the message.
-        benchmark: rows of a benchmark table.
-        names: what each picture is called in a message.
-        read: a picture's pixels; may raise whatever its decoder raises.
-        unknown: see `Findings`, as `doubled`.
-        doubled: see `Findings`.
-        only_asked: items without questions need no picture.
-        allow_partial: leave out what is wrong, instead of refusing.
-
-    Returns:
-        The pictures that can be scored, how many there should be, and what is wrong.
-
-    Raises:
-        MissingDataError: pictures are missing, and nothing else is wrong.
-        RecordError: anything else; pictures that belong to no item are refused in any case.
+    Raises MissingDataError if pictures are missing and nothing else is wrong, RecordError for
+    anything else; pictures that belong to no item are refused in any case.
     """
     prompts = {row["item_id"]: row["prompt"] for row in benchmark}
     good, *bad = _look_at(names, prompts, read)
@@ -100,7 +75,7 @@ def check_pictures(
     items = [row["item_id"] for row in benchmark if row["questions"] or not only_asked]
     wanted = [(item_id, sample) for item_id in items for sample in samples]
     missing = ["/".join(map(str, key)) for key in wanted if key not in names]
-    findings = Findings(tuple(missing), tuple(unknown), tuple(doubled), *map(tuple, bad))
+    findings = Findings(tuple(missing), tuple(unknown), tuple(doubled.values()), *map(tuple, bad))
     problems = "; ".join(findings.problems())
     summary = f"{where}: of {len(wanted)} pictures of the benchmark: {problems}"
     if unknown:
@@ -109,13 +84,12 @@ def check_pictures(
         only_missing = findings == Findings(missing=findings.missing)
         kind: type[SelmaError] = MissingDataError if only_missing else RecordError
         raise kind(f"{summary}; mend them, or allow a partial score, which carries its coverage")
-    return sorted(good), len(wanted), findings
+    rows = [row(key) for key in sorted(good) if key not in doubled]
+    return PictureSet(rows, len(wanted), findings)
 
 
 def _look_at(
-    names: Mapping[Key, str],
-    prompts: Mapping[str, str],
-    read: Callable[[Key], NDArray[np.uint8]],
+    names: Mapping[Key, str], prompts: Mapping[str, str], read: Callable[[Key], NDArray[np.uint8]]
 ) -> tuple[list[Key], list[str], list[str], list[str]]:
     """Find the good pictures, and the names of those that are alike, black or unreadable."""
     by_pixels: dict[str, list[Key]] = {}
@@ -152,9 +126,7 @@ def check_table(
 ) -> PictureSet:
     """Choose the pictures of a samples table that can be scored; see `check_pictures`.
 
-    Raises:
-        MissingDataError: pictures are missing, and nothing else is wrong.
-        RecordError: pictures are alike, black, unreadable or of no item, or drawn for other words.
+    A picture that was drawn for other words than its item's is a RecordError.
     """
     rows = {(row["item_id"], row["sample"]): row for row in samples}
     prompts = {row["item_id"]: row["prompt"] for row in benchmark}
@@ -166,13 +138,14 @@ def check_table(
                 "of one version"
             )
     names = {key: f"{key[0]}/{key[1]}" for key in rows}
-    good, n_wanted, findings = check_pictures(
+    return check_pictures(
         where,
         benchmark,
         {key: name for key, name in names.items() if key[0] in prompts},
         lambda key: picture_of(rows[key]),
+        lambda key: dict(rows[key]),
         unknown=[name for key, name in names.items() if key[0] not in prompts],
+        doubled={},
         only_asked=only_asked,
         allow_partial=allow_partial,
     )
-    return PictureSet([dict(rows[key]) for key in good], n_wanted, findings)

@@ -1,7 +1,7 @@
 """Pictures that others have drawn: a folder is matched to a benchmark, and every doubt is named.
 
-A picture's file is called as its item, `ITEM.png`, or with its sample's number, `ITEM_0.png`,
-`ITEM/0.png`. Formats: what Pillow reads, and `.npy` arrays (H, W, 3) of uint8 or floats in [0, 1].
+A picture's file is `ITEM.png`, or with its sample's number `ITEM_0.png` or `ITEM/0.png`; what
+Pillow reads, or `.npy` arrays (H, W, 3) of uint8 or floats in [0, 1].
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from selma.core.errors import MissingDataError
 from selma.pictures.checks import Key, PictureSet, Row, check_pictures
@@ -25,7 +26,6 @@ class PictureBytes(Mapping[str, Any]):
     """An `image` cell of a samples table whose bytes are read when they are asked for."""
 
     def __init__(self, path: Path) -> None:
-        """Point at a file that can be read."""
         self._path = path
 
     def __getitem__(self, name: str) -> Any:
@@ -46,31 +46,23 @@ class PictureBytes(Mapping[str, Any]):
 
 
 def read_pictures(
-    folder: Path,
-    benchmark: Sequence[Row],
-    *,
-    only_asked: bool = False,
-    allow_partial: bool = False,
+    folder: Path, benchmark: Sequence[Row], *, only_asked: bool = False, allow_partial: bool = False
 ) -> PictureSet:
     """Match a folder's pictures to a benchmark's items and look at each.
 
-    Args:
-        folder: searched with its subfolders; files with other suffixes are no pictures, but named
-            if they are called as an item and of a format that is not supported.
-        benchmark: rows of a benchmark table.
-        only_asked: items without questions need no picture.
-        allow_partial: leave out what is wrong instead of refusing. Of pictures that are doubled
-            or alike none is used, for nothing says which of them is right.
+    The folder is searched with its subfolders; files with other suffixes are no pictures, but named
+    if they are called as an item and of a format that is not supported. `only_asked` wants no
+    picture for items without questions. `allow_partial` leaves out what is wrong instead of
+    refusing; of pictures that are doubled or alike none is used, for nothing says which is right.
 
-    Raises:
-        MissingDataError: there is no such folder, or pictures are missing.
-        RecordError: pictures are doubled, alike, black, unreadable or unknown; all are counted and
-            named at once. Unknown pictures are refused in any case.
+    Raises MissingDataError without the folder or a picture, RecordError if pictures are doubled,
+    alike, black, unreadable or unknown: all are counted and named at once. Unknown pictures are
+    refused in any case.
     """
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "no such folder"
         raise MissingDataError(f"{folder}: {what}; expected pictures, or a samples .parquet")
-    files = sorted(path for path in folder.rglob("*") if not _is_hidden(path.relative_to(folder)))
+    files = sorted(folder.rglob("*"))
     prompts = {row["item_id"]: row["prompt"] for row in benchmark}
     places: dict[Key, Path] = {}
     unknown: list[str] = []
@@ -78,6 +70,8 @@ def read_pictures(
     # A format that is not supported is looked at last: it counts where no other file is.
     for path in sorted(files, key=lambda path: path.suffix.lower() in UNSUPPORTED):
         name, suffix = path.relative_to(folder), path.suffix.lower()
+        if any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
+            continue  # what systems hide in folders
         key = _key(name.with_suffix("").as_posix(), prompts)
         if key is None:
             unknown += [str(name)] if suffix in SUFFIXES else []
@@ -85,23 +79,23 @@ def read_pictures(
             places |= {key: path} if suffix in (*SUFFIXES, *UNSUPPORTED) else {}
         elif suffix in SUFFIXES:
             doubled[key] = f"{name} beside {places[key].relative_to(folder)}"
-    good, n_wanted, findings = check_pictures(
+
+    def row(key: Key) -> dict[str, Any]:
+        sha256 = hashlib.sha256(places[key].read_bytes()).hexdigest()
+        named = {"item_id": key[0], "sample": key[1], "prompt": prompts[key[0]], "sha256": sha256}
+        return {**named, "image": PictureBytes(places[key])}
+
+    return check_pictures(
         str(folder),
         benchmark,
         {key: str(path.relative_to(folder)) for key, path in places.items()},
         lambda key: read_pixels(places[key]),
+        row,
         unknown=unknown,
-        doubled=list(doubled.values()),
+        doubled=doubled,
         only_asked=only_asked,
         allow_partial=allow_partial,
     )
-    rows = [_row(key, places[key], prompts[key[0]]) for key in good if key not in doubled]
-    return PictureSet(rows, n_wanted, findings)
-
-
-def _is_hidden(name: Path) -> bool:
-    """Tell what systems hide in folders."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
 
 
 def _key(name: str, item_ids: Mapping[str, str]) -> Key | None:
@@ -116,14 +110,7 @@ def _key(name: str, item_ids: Mapping[str, str]) -> Key | None:
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as RGB, (H, W, 3).
-
-    Raises:
-        OSError, SyntaxError: it is no picture.
-        ValueError: it has other values than colours, or its format is not supported.
-    """
-    from PIL import Image
-
+    """Read a picture as RGB, (H, W, 3); OSError, SyntaxError or ValueError if it is none."""
     if path.suffix.lower() in UNSUPPORTED:
         raise ValueError(f"{path.suffix} is not a supported format; save it as .png")
     if path.suffix.lower() == ".npy":
@@ -152,9 +139,3 @@ def _colours(values: NDArray[Any]) -> NDArray[np.uint8]:
         raise ValueError(f"has values in [{values.min():g}, {values.max():g}], expected [0, 1]")
     pixels: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
     return pixels
-
-
-def _row(key: Key, path: Path, prompt: str) -> dict[str, Any]:
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    image = PictureBytes(path)
-    return {"item_id": key[0], "sample": key[1], "image": image, "prompt": prompt, "sha256": sha256}

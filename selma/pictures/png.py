@@ -24,11 +24,7 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
 
 
 def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Read an encoded picture as RGB, (H, W, 3).
-
-    Raises:
-        RecordError: the bytes are not a whole picture; `name` says whose.
-    """
+    """Read an encoded picture as RGB, (H, W, 3); RecordError, with `name`, if it is broken."""
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(picture.convert("RGB"))

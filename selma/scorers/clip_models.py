@@ -20,19 +20,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model that is ready to score pictures against their prompts.
+    """A model that is ready to score pictures against their prompts."""
 
-    Attributes:
-        about: in JSON's types, all that decides a score: version, unit, preprocessing, …
-        settings: how pictures become its input.
-        tokenize: prompts → Tokens.
-        score: ((N, 3, S, S) pixel values, tokens) → (N,) scores; all on the CPU.
-    """
-
-    about: Mapping[str, Any]
-    settings: "ImageSettings"
-    tokenize: Callable[[Sequence[str]], Tokens]
+    about: Mapping[str, Any]  # in JSON's types, all that decides a score: version, unit, …
+    settings: "ImageSettings"  # how pictures become its input
+    tokenize: Callable[[Sequence[str]], Tokens]  # prompts → Tokens
+    # ((N, 3, S, S) pixel values, tokens) → (N,) scores; all on the CPU.
+    # ((N, 3, S, S) pixel values, tokens) → (N,) scores; all on the CPU.
     score: Callable[["torch.Tensor", Tokens], "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a score makes of a CLIP's cosines; `prompt_rule` and `resize` are keys of tables."""
+
+    unit: str  # the score in words
+    prompt_rule: str
+    score: Callable[["torch.Tensor"], "torch.Tensor"]  # cosines (N,) → scores (N,)
+    prefix: str = ""  # put before each prompt
+    resize: str = "pillow-bicubic-torchvision"  # CLIPScore's; other folders say theirs
 
 
 def load_clip(directory: Path, device: str) -> "CLIPModel":
@@ -64,31 +70,12 @@ def load_clip(directory: Path, device: str) -> "CLIPModel":
 
 
 def clip_scorer(
-    directory: Path,
-    clip: "CLIPModel",
-    settings: "ImageSettings",
-    *,
-    version: str,
-    unit: str,
-    prompt_rule: str,
-    prefix: str,
-    to_score: Callable[["torch.Tensor"], "torch.Tensor"],
+    directory: Path, clip: "CLIPModel", settings: "ImageSettings", version: str, variant: Variant
 ) -> Scorer:
-    """Make a scorer of a CLIP's cosines.
+    """Make a scorer of the cosines of a CLIP of `load_clip`, with its folder's tokenizer.
 
-    Args:
-        directory: where tokenizer and weights are.
-        clip: of `load_clip`.
-        settings: how pictures become its input.
-        version: what the score is called.
-        unit: the score in words.
-        prompt_rule: a key of `PROMPT_RULES`.
-        prefix: put before each prompt.
-        to_score: cosines (N,) → scores (N,).
-
-    Raises:
-        MissingDataError: the tokenizer is not there.
-        RecordError: it, or how pictures are prepared, is of another model.
+    Raises MissingDataError without the tokenizer, RecordError if it, or how pictures are prepared,
+    is of another model.
     """
     text = clip.config.text_config
     if settings.size_px != clip.config.vision_config.image_size:
@@ -98,8 +85,8 @@ def clip_scorer(
         )
     tokenize = prompt_tokenizer(
         directory,
-        prompt_rule,
-        prefix=prefix,
+        variant.prompt_rule,
+        prefix=variant.prefix,
         max_tokens=text.max_position_embeddings,
         vocab_size=text.vocab_size,
         end_id=text.eos_token_id,
@@ -107,17 +94,17 @@ def clip_scorer(
 
     def score(pixel_values: "torch.Tensor", tokens: Tokens) -> "torch.Tensor":
         with full_float32():
-            return to_score(clip_cosines(clip, pixel_values, tokens)).cpu()
+            return variant.score(clip_cosines(clip, pixel_values, tokens)).cpu()
 
-    words = describe_prompts(prompt_rule, prefix, text.max_position_embeddings)
-    about = describe_scorer(directory, version, unit, f"{settings}; {words}", clip.device.type)
+    words = describe_prompts(variant.prompt_rule, variant.prefix, text.max_position_embeddings)
+    preparation, device = f"{settings}; {words}", clip.device.type
+    about = describe_scorer(directory, version, variant.unit, preparation, device)
     return Scorer(about, settings, tokenize, score)
 
 
 def describe_scorer(
     directory: Path, version: str, unit: str, preprocessing: str, device: str
 ) -> dict[str, Any]:
-    """Say what every scorer says of itself, in JSON's types."""
     return {
         "version": version,
         "unit": unit,

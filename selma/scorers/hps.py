@@ -1,12 +1,8 @@
-"""HPS v2: the names of its versions, and the numbers that its own benchmark reports.
+"""HPS v2 (arXiv 2306.09341): the names of its versions, and what its own benchmark reports.
 
-The benchmark has four styles of 800 prompts; a model's picture for the prompt of position 17 is
-`<style>/00017.jpg`. A score here is 100 · cosine. Where this differs from the authors' script:
-
-1. A missing picture is an error. They skip it, which moves all later ones to earlier chunks.
-2. If missing pictures are allowed, a picture stays in its own chunk.
-
-Source: HPS v2, arXiv 2306.09341.
+A model's picture for prompt 17 of a style is `STYLE/00017.jpg`, a score 100 · cosine. The authors'
+script skips a missing picture, which moves all later ones to earlier chunks; here that is an error,
+or a picture stays in its own chunk.
 """
 
 from collections.abc import Mapping
@@ -27,17 +23,11 @@ CHUNK = 80  # pictures
 
 @dataclass(frozen=True)
 class StyleScore:
-    """What the benchmark reports for one style.
+    """What the benchmark reports for one style."""
 
-    Attributes:
-        mean: of the chunks' means.
-        deviation: the chunk means' population standard deviation, printed after ±.
-        pictures: how many were scored.
-    """
-
-    mean: float
-    deviation: float
-    pictures: int
+    mean: float  # of the chunks' means
+    deviation: float  # the chunk means' population standard deviation, printed after ±
+    pictures: int  # how many were scored
 
 
 @dataclass(frozen=True)
@@ -50,11 +40,7 @@ class BenchmarkScore:
 
 
 def picture_path(style: str, index: int) -> str:
-    """Name the picture for a style's prompt, counted from 0, below the model's folder.
-
-    Raises:
-        RecordError: there is no such prompt.
-    """
+    """Name the picture for a style's prompt, from 0, in the model's folder; else RecordError."""
     if style not in STYLES or not 0 <= index < PICTURES_PER_STYLE:
         raise RecordError(
             f"HPS benchmark: no prompt {index} of style {style!r}; expected 0 to "
@@ -66,15 +52,10 @@ def picture_path(style: str, index: int) -> str:
 def benchmark_score(
     scores: Mapping[str, NDArray[np.float64]], *, partial: bool = False
 ) -> BenchmarkScore:
-    """Aggregate scores as the benchmark does.
+    """Aggregate scores, one a prompt (800,) for each of `STYLES`, as the benchmark does.
 
-    Args:
-        scores: for each of `STYLES`, one score a prompt (800,); NaN where there is no picture.
-        partial: whether pictures may be missing; a style needs one at least.
-
-    Raises:
-        RecordError: a style is missing or unknown, has another number of prompts, or lacks
-            pictures.
+    NaN is a missing picture, which only `partial` allows. RecordError: a style is missing, unknown
+    or without pictures, or has another number of prompts.
     """
     if set(scores) != set(STYLES):
         raise RecordError(

@@ -1,7 +1,7 @@
-"""The reward model in ImageReward's form: BLIP's vision tower, a text tower that sees it, a head.
+"""The reward model in ImageReward's form (arXiv 2304.05977): BLIP's two towers and a head.
 
-Source: ImageReward, arXiv 2304.05977. A directory holds config.json (`RewardConfig`),
-model.safetensors, the tokenizer's files and preprocessor_config.json (see `pixels`).
+A directory holds config.json (`RewardConfig`), model.safetensors, the tokenizer's files and
+preprocessor_config.json (see `pixels`).
 """
 
 import json
@@ -21,37 +21,26 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """The shape of a reward model and the constants that put its output on a scale.
+    """The shape of a reward model and the constants that put its output on a scale."""
 
-    Attributes:
-        vision: settings of `BlipVisionConfig` (set `initializer_range`, its default is 1e-10).
-        text: settings of `BlipTextConfig`; `is_decoder` and `encoder_hidden_size` are ours to set.
-        head_sizes: widths of the head's hidden layers; ImageReward's are 1024, 128, 64, 16.
-        head_dropouts: the dropout after each hidden layer, in training only.
-        text_max_tokens: prompts are cut and padded to this many tokens; ImageReward's is 35.
-        reward_mean: mean of the raw rewards over the data that fixes the scale.
-        reward_standard_deviation: their standard deviation.
-    """
-
+    # Of `BlipVisionConfig` (set `initializer_range`, its default is 1e-10) and `BlipTextConfig`
+    # (`is_decoder` and `encoder_hidden_size` are ours to set).
     vision: Mapping[str, Any]
     text: Mapping[str, Any]
-    head_sizes: tuple[int, ...]
-    head_dropouts: tuple[float, ...]
-    text_max_tokens: int
-    reward_mean: float
+    head_sizes: tuple[int, ...]  # of the head's hidden layers; ImageReward's: 1024, 128, 64, 16
+    head_dropouts: tuple[float, ...]  # the dropout after each hidden layer, in training only
+    text_max_tokens: int  # prompts are cut and padded to this; ImageReward's is 35
+    reward_mean: float  # mean of the raw rewards over the data that fixes the scale
     reward_standard_deviation: float
 
 
 class RewardModel:
     """How much people would like a picture for a prompt; higher is better.
 
-    Attributes:
-        config: what `build` was given, with the scale in force.
-        network: the trained parts, named vision, text and head; call `.train()`, `.to()` on it.
+    `network` has the trained parts vision, text and head: call `.train()` and `.to()` on it.
     """
 
     def __init__(self, config: RewardConfig, network: "torch.nn.ModuleDict") -> None:
-        """Join a config with its parts; use `build` or `load`."""
         self.config = config
         self.network = network
 
@@ -63,10 +52,8 @@ class RewardModel:
     ) -> "torch.Tensor":
         """Compute the raw reward of each pair, (N,), before it is put on a scale.
 
-        Args:
-            pixel_values: (N, 3, H, W), normalised as `pixels.preprocess` does.
-            input_ids: (N, T) token ids, T ≤ text_max_tokens.
-            attention_mask: (N, T), 1 for a token and 0 for padding.
+        `pixel_values`, (N, 3, H, W), are normalised as by `pixels.preprocess`, `input_ids` (N, T)
+        of at most text_max_tokens; `attention_mask`, (N, T), is 0 for padding.
         """
         patches = self.network["vision"](pixel_values=pixel_values).last_hidden_state  # (N, P, D)
         text = self.network["text"](
@@ -91,15 +78,13 @@ class RewardModel:
         )
 
     def named_parameters(self) -> Iterator[tuple[str, "torch.nn.Parameter"]]:
-        """Yield what is trained, by name."""
         return self.network.named_parameters()
 
 
 def build(config: RewardConfig) -> RewardModel:
     """Make a reward model with fresh weights, drawn from torch's global generator; seed that first.
 
-    Raises:
-        RecordError: the config's parts do not fit each other.
+    RecordError: the config's parts do not fit each other.
     """
     from torch import nn
     from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
@@ -141,10 +126,9 @@ def write(config: RewardConfig, weights: "Mapping[str, torch.Tensor]", directory
 def load(directory: Path) -> RewardModel:
     """Read a reward model that `save` or `write` wrote as float32, ready to score (no dropout).
 
-    Raises:
-        MissingDataError: a file is not there.
-        RecordError: the config or the weights are damaged, or do not fit each other; a key that is
-            missing or too many is an error, because a reward computed without it looks plausible.
+    Raises MissingDataError without a file, RecordError if config or weights are damaged or do not
+    fit each other; a key that is missing or too many is an error, because a reward computed without
+    it looks plausible.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -4,6 +4,7 @@ Image processors of transformers give other pixels with and without torchvision;
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,22 +28,14 @@ _STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """How a picture becomes a model's input.
+    """How a picture becomes a model's input."""
 
-    Attributes:
-        size_px: edge of the square that the model sees.
-        mean: taken from each channel (R, G, B), of values in [0, 1].
-        standard_deviation: each channel is divided by it.
-        resize: a key of `RESIZES`.
-    """
-
-    size_px: int
-    mean: tuple[float, float, float]
+    size_px: int  # edge of the square that the model sees
+    mean: tuple[float, float, float]  # of each channel (R, G, B), of values in [0, 1]
     standard_deviation: tuple[float, float, float]
-    resize: str = PILLOW_BICUBIC
+    resize: str = PILLOW_BICUBIC  # a key of `RESIZES`
 
     def __str__(self) -> str:
-        """Say in words what `preprocess` does."""
         words = choose("resize method", self.resize, RESIZES).words
         return (
             f"RGB, {words}: shorter side to {self.size_px} px and centre crop, "
@@ -54,10 +47,8 @@ def read_image_settings(directory: Path) -> ImageSettings:
     """Read a model's preprocessor_config.json, in the layout of transformers.
 
     The file cannot name a way of resizing beyond its filter; what is read is `PILLOW_BICUBIC`.
-
-    Raises:
-        MissingDataError: the file is not there.
-        RecordError: it lacks a value, or asks for other steps than `preprocess` takes.
+    Raises MissingDataError without the file, RecordError if it lacks a value or asks for other
+    steps than `preprocess` takes.
     """
     path = directory / IMAGE_SETTINGS_FILE
     if not path.exists():
@@ -102,17 +93,9 @@ def write_image_settings(settings: ImageSettings, directory: Path) -> None:
 def preprocess(
     pictures: Sequence[NDArray[np.uint8]], settings: ImageSettings
 ) -> NDArray[np.float32]:
-    """Resize the shorter side, cut the centre out and normalise.
+    """Resize the shorter side, cut the centre out and normalise: (N, 3, size_px, size_px) float32.
 
-    Args:
-        pictures: each (H, W, 3) uint8.
-        settings: what the model expects.
-
-    Returns:
-        (N, 3, size_px, size_px) float32.
-
-    Raises:
-        ConfigError: there is no such way of resizing.
+    `pictures` are (H, W, 3) each. ConfigError: there is no such way of resizing.
     """
     square = choose("resize method", settings.resize, RESIZES).square
     squares = np.stack([square(picture, settings.size_px) for picture in pictures])  # (N, S, S, 3)
@@ -129,22 +112,16 @@ def resized_shape(height: int, width: int, size_px: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Resize:
-    """One way from a picture to a square.
+    """One way from a picture to a square."""
 
-    Attributes:
-        words: what it does, for the record.
-        scale: (H, W, 3) uint8 and S → float32 in about [0, 1], whose shorter side is S.
-        offset: surplus of a side → how much of it is cut off first.
-    """
-
-    words: str
+    words: str  # what it does, for the record
+    # (H, W, 3) uint8 and S → float32 in about [0, 1], whose shorter side is S.
     scale: Callable[[NDArray[np.uint8], int], NDArray[np.float32]]
-    offset: Callable[[int], int]
+    offset: Callable[[float], int]  # half a side's surplus → how much of it is cut off first
 
     def square(self, picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
-        """Bring a picture to (S, S, 3)."""
         scaled = self.scale(picture, size_px)
-        top, left = (self.offset(length - size_px) for length in scaled.shape[:2])
+        top, left = (self.offset((length - size_px) / 2) for length in scaled.shape[:2])
         return scaled[top : top + size_px, left : left + size_px]
 
 
@@ -182,36 +159,28 @@ def _unit_range(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return picture.astype(np.float32) / np.float32(255)
 
 
-def _half_down(surplus: int) -> int:
-    return surplus // 2
-
-
-def _half_to_even(surplus: int) -> int:
-    return round(surplus / 2)
-
-
 RESIZES: dict[str, Resize] = {
     # transformers' CLIP processor without torchvision
     PILLOW_BICUBIC: Resize(
-        "Pillow's bicubic filter, crop offset rounded down", _pillow_bicubic, _half_down
+        "Pillow's bicubic filter, crop offset rounded down", _pillow_bicubic, math.floor
     ),
     # torchvision with a Pillow image: OpenAI's CLIP, ImageReward
     "pillow-bicubic-torchvision": Resize(
-        "Pillow's bicubic filter, crop offset rounded half to even", _pillow_bicubic, _half_to_even
+        "Pillow's bicubic filter, crop offset rounded half to even", _pillow_bicubic, round
     ),
     # torchvision up to 0.16 with a float tensor
     "tensor-bicubic": Resize(
         "torch's bicubic interpolation of float32 values without antialias, not clamped, crop "
         "offset rounded half to even",
         partial(_tensor_bicubic, antialias=False),
-        _half_to_even,
+        round,
     ),
     # torchvision from 0.17 on with a float tensor
     "tensor-bicubic-antialias": Resize(
         "torch's bicubic interpolation of float32 values with antialias, not clamped, crop offset "
         "rounded half to even",
         partial(_tensor_bicubic, antialias=True),
-        _half_to_even,
+        round,
     ),
 }
 

@@ -1,15 +1,14 @@
 """Preference scorers: how much people would like a picture for its prompt, higher is better.
 
-Each is a local directory of safetensors weights, configs and tokenizer files: small CLIPs,
-PickScore as it is published, and what `selma convert` makes of the checkpoints of HPS and
-ImageReward. All run in float32.
-Sources: PickScore, arXiv 2305.01569; HPS v2, arXiv 2306.09341; ImageReward, arXiv 2304.05977.
+Each is a folder of safetensors weights, configs and tokenizer, all in float32: small CLIPs,
+PickScore (arXiv 2305.01569) as published, and what `selma convert` makes of HPS v2 (arXiv
+2306.09341) and ImageReward (arXiv 2304.05977).
 """
 
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from selma.core.choices import choose_name
 from selma.core.devices import check_device, full_float32
 from selma.core.errors import ConfigError, RecordError
-from selma.core.files import write_json
-from selma.scorers.clip_models import Scorer, clip_scorer, describe_scorer, load_clip
+from selma.scorers.clip_models import Scorer, Variant, clip_scorer, describe_scorer, load_clip
 from selma.scorers.clipscore import load_clipscore
 from selma.scorers.hps import HPS_VERSIONS, POCKET_VERSION, RESIZE_BY_ANTIALIAS
 from selma.scorers.prompt_rules import Tokens, describe_prompts, prompt_tokenizer
@@ -50,11 +48,7 @@ class Origin:
 
 
 def read_origin(directory: Path, metric: str) -> Origin | None:
-    """Read what a folder was converted from; None if it was not.
-
-    Raises:
-        RecordError: the file is damaged, or speaks of another metric.
-    """
+    """Read what a folder was converted from, None if it was not; RecordError if it is damaged."""
     path = directory / ORIGIN_FILE
     if not path.exists():
         return None
@@ -70,47 +64,24 @@ def read_origin(directory: Path, metric: str) -> Origin | None:
     return origin
 
 
-def write_origin(origin: Origin, directory: Path) -> None:
-    """Write `ORIGIN_FILE`."""
-    write_json(directory / ORIGIN_FILE, asdict(origin))
-
-
 def load_pickscore(directory: Path, version: str, *, device: str = "cpu") -> Scorer:
-    """Load a CLIP that scores exp(logit_scale) · cosine, the scale read from the weights.
-
-    Raises: as `load_hps`.
-    """
+    """Load a CLIP that scores exp(logit_scale) · cosine, the scale read from the weights."""
     settings, _ = _settings_and_origin(directory, "pickscore")
     clip = load_clip(directory, device)
     scale = float(clip.logit_scale.detach().exp())
-    return clip_scorer(
-        directory,
-        clip,
-        settings,
-        version=version,
-        unit="exp(logit_scale) * cosine",
-        prompt_rule="transformers",
-        prefix="",
-        to_score=lambda cosines: scale * cosines,
-    )
+    variant = Variant("exp(logit_scale) * cosine", "transformers", lambda cosines: scale * cosines)
+    return clip_scorer(directory, clip, settings, version, variant)
 
 
 def load_hps(
     directory: Path, version: str, *, device: str = "cpu", antialias: bool | None = None
 ) -> Scorer:
-    """Load a CLIP that scores 100 · cosine.
+    """Load a CLIP that scores 100 · cosine: of `selma convert hps`, or of no published version.
 
-    Args:
-        directory: made by `selma convert hps`, or a CLIP of no published version.
-        version: of the model; scores of two versions must not be compared.
-        device: "cpu" or "cuda".
-        antialias: of the resize of a tensor, whose default in torchvision changed to true in 0.17
-            and moves scores; None takes what the folder says. Pillow always does it.
-
-    Raises:
-        ConfigError: version or device is unknown, or Pillow shall not antialias.
-        MissingDataError: a file is not there.
-        RecordError: the folder holds another version or metric, or its files do not fit each other.
+    `antialias` is of the resize of a tensor, whose default in torchvision changed to true in 0.17
+    and moves scores; None takes what the folder says. Pillow always does it. Raises ConfigError if
+    version or device is unknown, or Pillow shall not antialias; MissingDataError without a file;
+    RecordError if the folder holds another version or metric, or its files do not fit each other.
     """
     choose_name("HPS version", version, (*HPS_VERSIONS, POCKET_VERSION))
     settings, origin = _settings_and_origin(directory, "hps")
@@ -130,25 +101,18 @@ def load_hps(
             f"{directory}: its pictures are resized by Pillow, which always antialiases; "
             "set antialias to true"
         )
-    scorer = clip_scorer(
-        directory,
-        load_clip(directory, device),
-        settings,
-        version=version,
-        unit=f"{HPS_FACTOR:g} * cosine",
-        prompt_rule="transformers" if origin is None else "open_clip",
-        prefix="",
-        to_score=lambda cosines: HPS_FACTOR * cosines,
+    variant = Variant(
+        f"{HPS_FACTOR:g} * cosine",
+        "transformers" if origin is None else "open_clip",
+        lambda cosines: HPS_FACTOR * cosines,
     )
+    scorer = clip_scorer(directory, load_clip(directory, device), settings, version, variant)
     filtered = settings.resize != RESIZE_BY_ANTIALIAS[False]
     return replace(scorer, about={**scorer.about, "antialias": filtered, **_checkpoint(origin)})
 
 
 def load_imagereward(directory: Path, version: str, *, device: str = "cpu") -> Scorer:
-    """Load a reward model (see `image_reward`) that scores (raw − mean) / standard deviation.
-
-    Raises: as `load_hps`.
-    """
+    """Load a reward model that scores (raw − mean) / standard deviation; raises as `load_hps`."""
     from selma.scorers import image_reward
 
     check_device(device)
@@ -194,23 +158,12 @@ def score_samples(
     batch_size: int,
     advance: Callable[[int], None],
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Score each picture against its own prompt.
+    """Score each picture of `samples`, rows of a samples table, against its own prompt.
 
-    Args:
-        samples: rows of a samples table.
-        scorer: the preference model.
-        metric: kept in what is said about the scores, as `judge`, which names the weights.
-        judge: see `metric`.
-        sources: item id → where the prompt comes from.
-        batch_size: pictures at a time.
-        advance: gets the number of pictures done.
-
-    Returns:
-        Rows of a scores table, whose `details` say whether the prompt was truncated, and what is
-        to be kept about them all.
-
-    Raises:
-        RecordError: a picture cannot be read, a score is not finite, or an item has no source.
+    `judge` names the weights, `sources` says where each item's prompt comes from, and `advance`
+    gets the number of pictures done after each batch. Returns rows of a scores table, whose
+    `details` say whether the prompt was truncated, and what is to be kept about them all.
+    RecordError: a picture cannot be read, a score is not finite, or an item has no source.
     """
     import torch
 
@@ -231,12 +184,9 @@ def score_samples(
         if not bool(torch.isfinite(scores).all()):
             raise RecordError(f"{judge}: a score of items {batch[0]['item_id']!r} … is not finite")
         for row, value, cut in zip(batch, scores.tolist(), tokens.truncated, strict=True):
-            known = {name: row[name] for name in ("item_id", "sample")}
-            details = json.dumps({"truncated": cut})
-            source = sources[row["item_id"]]
-            rows.append(
-                {**known, "source": source, "score": value, "weight": 1.0, "details": details}
-            )
+            known = {"item_id": row["item_id"], "sample": row["sample"], "weight": 1.0}
+            made = {"score": value, "details": json.dumps({"truncated": cut})}
+            rows.append({**known, "source": sources[row["item_id"]], **made})
         cut_prompts += sum(tokens.truncated)
         advance(len(batch))
     if cut_prompts:

@@ -20,36 +20,22 @@ _STRAIGHT = str.maketrans("\u02bc\u2018\u2019\u201a\u201b“”„‟", "'" * 5 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Prompts as a text tower reads them.
+    """Prompts as a text tower reads them."""
 
-    Attributes:
-        input_ids: (N, T).
-        attention_mask: (N, T), 0 for padding that nothing attends to.
-        truncated: for each prompt, whether its end was cut off.
-    """
-
-    input_ids: "torch.Tensor"
-    attention_mask: "torch.Tensor"
-    truncated: list[bool]
+    input_ids: "torch.Tensor"  # (N, T)
+    attention_mask: "torch.Tensor"  # (N, T), 0 for padding that nothing attends to
+    truncated: list[bool]  # for each prompt, whether its end was cut off
 
 
 @dataclass(frozen=True)
 class PromptRule:
-    """How prompts become token ids of one length.
+    """How prompts become token ids of one length."""
 
-    Attributes:
-        words: what it does, for the record.
-        clean: the prompt → the text that the tokenizer gets.
-        cut: (ids of one prompt with start and end, most tokens) → at most that many ids.
-        pad_id: what follows the end; None is the tokenizer's own.
-        masked: whether the padding is masked.
-    """
-
-    words: str
-    clean: Callable[[str], str]
-    cut: Callable[[list[int], int], list[int]]
-    pad_id: int | None
-    masked: bool
+    words: str  # what it does, for the record
+    clean: Callable[[str], str]  # the prompt → the text that the tokenizer gets
+    cut: Callable[[list[int], int], list[int]]  # ids with start and end, most tokens → those kept
+    pad_id: int | None  # what follows the end; None is the tokenizer's own
+    masked: bool  # whether the padding is masked
 
 
 def clean_prompt(prompt: str) -> str:
@@ -107,20 +93,13 @@ def prompt_tokenizer(
     vocab_size: int,
     end_id: int | None,
 ) -> Callable[[Sequence[str]], Tokens]:
-    """Read a tokenizer and bind it to a rule.
+    """Read a tokenizer in transformers' layout and bind it to a rule, a key of `PROMPT_RULES`.
 
-    Args:
-        directory: in transformers' layout.
-        prompt_rule: a key of `PROMPT_RULES`.
-        prefix: put before each prompt.
-        max_tokens: prompts are cut and padded to as many.
-        vocab_size: rows of the text tower's embedding.
-        end_id: the text tower's state at this token is the text's feature, so it must be there;
-            None if the tower does not look for it.
+    `prefix` goes before each prompt; prompts are cut and padded to `max_tokens`; the text tower's
+    embedding has `vocab_size` rows. Its state at the token `end_id` is the text's feature, so it
+    must be there; None if the tower does not look for it.
 
-    Raises:
-        MissingDataError: the tokenizer is not there.
-        RecordError: it is of another model.
+    Raises MissingDataError without the tokenizer, RecordError if it is of another model.
     """
     import torch
     from transformers import AutoTokenizer

@@ -5,10 +5,16 @@ from collections import Counter
 
 import pytest
 
-from selma.benchmarks.compbench import CATEGORIES, import_compbench
-from selma.benchmarks.geneval import TAGS, import_geneval
-from selma.benchmarks.hps import STYLES, import_hps
-from selma.benchmarks.partiprompts import COLUMNS, import_partiprompts
+from selma.benchmarks.prompt_sets import (
+    CATEGORIES,
+    COLUMNS,
+    STYLES,
+    TAGS,
+    import_compbench,
+    import_geneval,
+    import_hps,
+    import_partiprompts,
+)
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 PARTI_ROWS = [

@@ -17,8 +17,7 @@ from transformers import Idefics3ForConditionalGeneration
 
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 from selma.judges.chat.files import load_parts, question
-from selma.judges.chat.judge import load_chat
-from selma.judges.chat.model import ChatModel
+from selma.judges.chat.model import ChatModel, load_chat
 from selma.judges.normalise import NORMALISERS
 from selma.judges.protocol import Question
 from selma.judges.templates import TEMPLATES

@@ -3,10 +3,10 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+import torch
+from torch.nn.functional import pad
 
 # One number for each token of a text, whatever else the processor gives is about the picture.
 _OF_TOKENS = (
@@ -25,21 +25,17 @@ _SAME = 0.05  # relative; the rounding of bfloat16 is 0.01, another order of til
 class Memory:
     """Stands in for an image processor and repeats what it gave before.
 
-    Attributes:
-        given: what the image processor gave; None if it was not asked.
+    `given` is what the image processor gave, None if it was not asked; see `remembering`.
     """
 
     def __init__(self, image_processor: Any, given: Any) -> None:
-        """Begin with what is known; use `remembering`."""
         self._image_processor = image_processor
         self.given = given
 
     def __getattr__(self, name: str) -> Any:
-        """Be the image processor in all else."""
         return getattr(self._image_processor, name)
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Ask the image processor once."""
         if self.given is None:
             self.given = self._image_processor(*arguments, **options)
         return copy.copy(self.given)
@@ -65,11 +61,8 @@ def without_pixels(given: Any) -> Any:
     return light
 
 
-def stack(name: str, rows: "Sequence[torch.Tensor]", padding: int) -> "torch.Tensor":
+def stack(name: str, rows: Sequence[torch.Tensor], padding: int) -> torch.Tensor:
     """Put rows, (1, …) each, of a processor's output together; tokens are padded at the left."""
-    import torch
-    from torch.nn.functional import pad
-
     if name not in _OF_TOKENS:
         return torch.cat(list(rows))
     length = max(row.shape[1] for row in rows)
@@ -104,8 +97,6 @@ def alike(ours: Any, theirs: Any) -> bool:
 
 
 def _without_memory(value: Any) -> Any:
-    import torch
-
     if isinstance(value, list | tuple):
         return [_without_memory(part) for part in value]
     if isinstance(value, torch.Tensor) and value.is_floating_point():
@@ -114,16 +105,12 @@ def _without_memory(value: Any) -> Any:
 
 
 def _concatenate(parts: Sequence[Any]) -> Any:
-    import torch
-
     if isinstance(parts[0], torch.Tensor):
         return torch.cat(list(parts))
     return [tensor for part in parts for tensor in part]
 
 
-def _tensors(value: Any) -> "list[torch.Tensor]":
-    import torch
-
+def _tensors(value: Any) -> list[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         return [value]
     parts = value.values() if isinstance(value, Mapping) else value

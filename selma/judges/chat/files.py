@@ -2,6 +2,11 @@
 
 from typing import Any
 
+import transformers
+from jinja2 import TemplateError
+from transformers import AutoModelForImageTextToText, GenerationConfig, ProcessorMixin
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
 from selma.core.errors import MissingDependencyError, RecordError, one_line
 from selma.judges.protocol import JudgeSettings
 from selma.judges.weights import (
@@ -26,14 +31,11 @@ KEPT_FOR_GENERATION = (
 
 
 def load_parts(settings: JudgeSettings) -> tuple[Any, Any]:
-    """Load a model with a generation_config of our own, and its processor.
+    """Load a model with a generation_config of our own, and its processor; raises as `load_judge`.
 
-    The tokenizer pads at the left, so that what a model writes stands right behind each prompt.
-
-    Raises: as `load_judge`. A model without a chat template that shows a picture is a RecordError.
+    The tokenizer pads at the left, so that what a model writes stands right behind each prompt. A
+    model without a chat template that shows a picture is a RecordError.
     """
-    from transformers import AutoModelForImageTextToText
-
     check_settings(settings)
     model = load_model(AutoModelForImageTextToText, settings)
     if model.config.is_encoder_decoder:
@@ -63,15 +65,7 @@ def question(text: str, picture: Any = None) -> Message:
 
 
 def _load_processor(settings: JudgeSettings, config_class: type, tokenizer: Any) -> Any:
-    """Put a processor together from its parts.
-
-    `AutoProcessor` would choose pixels by what is installed, and ask for torchvision where a model
-    also sees films.
-    """
-    import transformers
-    from transformers import ProcessorMixin
-    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-
+    """Put a processor together; `AutoProcessor` asks for torchvision where a model sees films."""
     made_of = {
         "image_processor": load_image_processor(settings),
         "tokenizer": tokenizer,
@@ -111,8 +105,6 @@ def _without_films(processor_class: Any) -> Any:
 
 def _set_generation(model: Any, tokenizer: Any, settings: JudgeSettings) -> None:
     """Let the model search greedily or with a beam, and do nothing else its file says."""
-    from transformers import GenerationConfig
-
     published = model.generation_config
     kept = {name: getattr(published, name, None) for name in KEPT_FOR_GENERATION}
     kept = {name: value for name, value in kept.items() if value is not None}
@@ -125,8 +117,6 @@ def _set_generation(model: Any, tokenizer: Any, settings: JudgeSettings) -> None
 
 def _check_chat_template(settings: JudgeSettings, processor: Any) -> None:
     """Check that the template puts one picture and the text into the prompt."""
-    from jinja2 import TemplateError
-
     where = f"{settings.path}/chat_template.jinja"
     if not processor.chat_template:
         raise RecordError(

@@ -1,9 +1,8 @@
 """A chat model that sees pictures, asked in batches after one look at each picture.
 
-Whatever `AutoModelForImageTextToText` loads and has a chat template: LLaVA, Idefics3 and SmolVLM,
-Qwen-VL and others. Prompts and pixels come from the model's own processor, and the picture stands
-before the text. The one look uses the argument `mm_encoder_outputs`, through which `generate`
-itself passes what a vision tower gives; whether a model can be asked so is tried when it is loaded.
+It is whatever `AutoModelForImageTextToText` loads and has a chat template. The one look uses the
+argument `mm_encoder_outputs`, through which `generate` itself passes what a vision tower gives;
+whether a model can be asked so is tried when it is loaded.
 """
 
 import hashlib
@@ -12,11 +11,15 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image
+from transformers.generation.utils import MULTIMODAL_INPUTS_TO_DROP_OUTSIDE_PREFILL
 
+from selma.core.choices import choose
 from selma.core.errors import RecordError, one_line
 from selma.judges.chat.batches import (
     READ,
@@ -29,40 +32,31 @@ from selma.judges.chat.batches import (
     without_pixels,
 )
 from selma.judges.chat.files import Message, decoding, load_parts, question
-from selma.judges.protocol import JudgeSettings
+from selma.judges.encode_once import EncodeOnceJudge
+from selma.judges.protocol import Judge, JudgeSettings
+from selma.judges.templates import TEMPLATES
 from selma.judges.weights import describe
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture after the one look at it.
+    """A picture after the one look at it; None twice if the model looks for each question."""
 
-    Attributes:
-        processed: what the image processor gave, pixels replaced by stand-ins of their shape; None
-            if the model looks again for each question.
-        features: what the vision tower gave; None likewise.
-    """
-
-    picture: "Image"
-    processed: Any
-    features: Any
+    picture: Image.Image
+    processed: Any  # of the image processor, with stand-ins of the pixels' shape
+    features: Any  # of the vision tower
 
 
 class ChatModel:
-    """A chat model with its processor, whose tokenizer pads at the left.
+    """A chat model with its processor, whose tokenizer pads at the left; see `load_chat_model`.
 
-    Attributes:
-        about: what decides its replies, in JSON's types.
-        encodes_once: whether the vision tower runs once for each picture, not for each question.
+    `about` says in JSON's types what decides its replies, `encodes_once` whether the vision tower
+    runs once for each picture, not for each question.
     """
 
     def __init__(self, model: Any, processor: Any, settings: JudgeSettings) -> None:
-        """Join a model and its processor; use `load_chat_model`."""
         self.model = model
         self.processor = processor
         self.path = settings.path
@@ -88,26 +82,17 @@ class ChatModel:
 
     def see(self, picture: NDArray[np.uint8]) -> Seen:
         """Look at a picture, (H, W, 3); one that the processor does not take is a RecordError."""
-        from PIL import Image
-
         shown = Image.fromarray(picture)
         return self._look(shown) if self.encodes_once else Seen(shown, None, None)
 
     def inputs(self, seen: Sequence[Seen], texts: Sequence[str]) -> dict[str, Any]:
-        """Make the arguments of `generate` for N texts, each about one of N pictures.
-
-        A text that cannot be put, for instance because it holds an image token, is a RecordError.
-        """
+        """Make the arguments of `generate` for N texts about N pictures, or raise RecordError."""
         if not self.encodes_once:
             return dict(self._process([one.picture for one in seen], texts))
         return self._share(seen, texts)
 
     def generate(self, inputs: Mapping[str, Any], **options: Any) -> Any:
-        """Call the model's `generate`; options change its generation_config for this call.
-
-        Raises:
-            RecordError: prompt and reply are longer than the model reads.
-        """
+        """Call `generate`; RecordError if prompt and reply are longer than the model reads."""
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         new = options.get("max_new_tokens", self.model.generation_config.max_new_tokens)
         length = inputs["input_ids"].shape[1] + new
@@ -118,7 +103,7 @@ class ChatModel:
             )
         return self.model.generate(**inputs, **options)
 
-    def _process(self, pictures: "Sequence[Image]", texts: Sequence[str]) -> Any:
+    def _process(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> Any:
         """Let the processor make N prompts, padded to the longest."""
         try:
             made = self.processor.apply_chat_template(
@@ -137,7 +122,7 @@ class ChatModel:
             ) from error
         return made.to(self.model.device, dtype=self.model.dtype)
 
-    def _look(self, picture: "Image") -> Seen:
+    def _look(self, picture: Image.Image) -> Seen:
         with remembering(self.processor, None) as memory:
             made = self._process([picture], ["?"])
         if memory.given is None:
@@ -153,8 +138,6 @@ class ChatModel:
         return list(inspect.signature(self.model.base_model.get_image_features).parameters)
 
     def _share(self, seen: Sequence[Seen], texts: Sequence[str]) -> dict[str, Any]:
-        from transformers.generation.utils import MULTIMODAL_INPUTS_TO_DROP_OUTSIDE_PREFILL
-
         rows = []
         for one, text in zip(seen, texts, strict=True):
             with remembering(self.processor, one.processed):
@@ -170,8 +153,6 @@ class ChatModel:
 
     def _why_not_once(self) -> str:
         """Try with two pictures whether one look at each gives what the processor's batch gives."""
-        import torch
-
         if "mm_encoder_outputs" not in inspect.signature(self.model.forward).parameters:
             return "its class takes no encoded pictures"
         pictures, texts = _probes(), ["?", "Is it red?"]
@@ -198,8 +179,33 @@ def load_chat_model(settings: JudgeSettings) -> ChatModel:
     return ChatModel(*load_parts(settings), settings)
 
 
-def _probes() -> "list[Image]":
-    from PIL import Image
+def load_chat(settings: JudgeSettings) -> Judge:
+    """Load a chat model that answers greedily or with a beam, never by a draw; as `load_parts`.
 
+    Its own chat template is used. An answer is the whole reply without outer white space; a
+    normaliser makes "Yes." count. Penalties, temperatures and the like of the model's
+    generation_config.json have no effect. `about["encodes_once"]` says whether the vision tower ran
+    once for each picture; where it cannot, it runs for each question.
+    """
+    chat = load_chat_model(settings)
+
+    def answer(seen: Sequence[Seen], texts: Sequence[str]) -> list[str]:
+        inputs = chat.inputs(seen, texts)
+        tokens = chat.generate(inputs)[:, inputs["input_ids"].shape[1] :]
+        replies = chat.processor.tokenizer.batch_decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return [reply.strip() for reply in replies]
+
+    return EncodeOnceJudge(
+        about=chat.about,
+        template=choose("template", settings.template, TEMPLATES),
+        questions_per_batch=settings.questions_per_batch,
+        encode=chat.see,
+        answer=answer,
+    )
+
+
+def _probes() -> list[Image.Image]:
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     return [Image.fromarray(noise), Image.fromarray(np.ascontiguousarray(noise[:, :40]))]

@@ -1,19 +1,16 @@
-"""VQAScore: how probable a chat model finds it that it says "Yes" a picture shows a prompt.
+"""VQAScore (arXiv 2404.01291): how probable it is that a chat model says "Yes" to a prompt.
 
-Source: VQAScore, arXiv 2404.01291. We differ from the published score of CLIP-FlanT5:
-
-1. The model is any chat model that `chat_model` loads, in its own chat template and with its own
-   pixels; the published one has a frame of its own and pads pictures to a square.
-2. Which tokens are the reply is read off the chat template: what it writes behind an open turn for
-   a reply of "Yes". The published one takes the tokenizer's tokens of "Yes" and its end token.
-3. Nothing is normalised across models: scores compare only within one model and variant.
+Unlike the published score of CLIP-FlanT5, the model is any that `load_chat_model` loads, in its own
+chat template and with its own pixels, and the reply's tokens are those that the template writes
+behind an open turn. Scores compare only within one model and variant.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from selma.core.choices import choose
@@ -22,23 +19,15 @@ from selma.judges.chat.files import question
 from selma.judges.chat.model import ChatModel, load_chat_model
 from selma.judges.protocol import JudgeSettings
 
-if TYPE_CHECKING:
-    import torch
-
 QUESTION = 'Does this figure show "{}"? Please answer yes or no.'
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A word as the model would write it.
+    """A word as the model would write it."""
 
-    Attributes:
-        tokens: of the word alone; the first begins it.
-        end: the token that ends the model's turn.
-    """
-
-    tokens: tuple[int, ...]
-    end: int
+    tokens: tuple[int, ...]  # of the word alone; the first begins it
+    end: int  # the token that ends the model's turn
 
 
 @dataclass(frozen=True)
@@ -50,19 +39,19 @@ class Replies:
 
 
 # Variants: (N, T, V) float32 log-probabilities of each next token while "Yes" is written → (N,).
-def p_yes(steps: "torch.Tensor", replies: Replies) -> "torch.Tensor":
+def p_yes(steps: torch.Tensor, replies: Replies) -> torch.Tensor:
     """Compute the probability that the reply's first token is that of "Yes"."""
     return steps[:, 0, replies.yes.tokens[0]].exp()
 
 
-def geometric_mean(steps: "torch.Tensor", replies: Replies) -> "torch.Tensor":
+def geometric_mean(steps: torch.Tensor, replies: Replies) -> torch.Tensor:
     """Compute exp(−mean cross-entropy) over all tokens of "Yes" and the end, as published."""
     tokens = (*replies.yes.tokens, replies.yes.end)
     of_reply = [steps[:, step, token] for step, token in enumerate(tokens)]
     return sum(of_reply[1:], of_reply[0]).div(len(tokens)).exp()
 
 
-def yes_no(steps: "torch.Tensor", replies: Replies) -> "torch.Tensor":
+def yes_no(steps: torch.Tensor, replies: Replies) -> torch.Tensor:
     """Compute P("Yes") / (P("Yes") + P("No")) for the reply's first token."""
     yes, no = replies.yes.tokens[0], replies.no.tokens[0]
     return (steps[:, 0, yes] - steps[:, 0, no]).sigmoid()
@@ -72,15 +61,12 @@ VARIANTS = {"geometric-mean": geometric_mean, "p-yes": p_yes, "yes-no": yes_no}
 
 
 class VqaScorer:
-    """Scores pictures against prompts, in [0, 1], higher is better.
+    """Scores pictures against prompts, in [0, 1], higher is better; see `load_vqascore`.
 
-    Attributes:
-        about: what decides the scores, in JSON's types.
-        replies: the tokens that are looked at.
+    `about` says in JSON's types what decides the scores, `replies` which tokens are looked at.
     """
 
     def __init__(self, chat: ChatModel, variant: str, pairs_per_batch: int) -> None:
-        """Read off the tokens; use `load_vqascore`."""
         self._chat = chat
         self._score = choose("VQAScore variant", variant, VARIANTS)
         self._pairs_per_batch = pairs_per_batch
@@ -100,11 +86,9 @@ class VqaScorer:
     ) -> list[float]:
         """Score N pictures, (H, W, 3) each, against a prompt each.
 
-        A score does not depend on what else is scored in the same call, but for rounding. A prompt
-        that cannot be put, or a score that is not finite, is a RecordError.
+        A score does not depend on the others but for rounding. A prompt that cannot be put, or a
+        score that is not finite, is a RecordError.
         """
-        import torch
-
         scores: list[float] = []
         pairs = list(zip(pictures, prompts, strict=True))
         with torch.inference_mode():
@@ -120,10 +104,8 @@ class VqaScorer:
                 scores += given.tolist()
         return scores
 
-    def _follow(self, inputs: Mapping[str, Any]) -> "torch.Tensor":
+    def _follow(self, inputs: Mapping[str, Any]) -> torch.Tensor:
         """Let the model write "Yes" and its end; give (N, T, V) log-probabilities on the way."""
-        import torch
-
         tokens = (*self.replies.yes.tokens, self.replies.yes.end)
         length = inputs["input_ids"].shape[1]
         written = self._chat.generate(
@@ -141,15 +123,11 @@ class VqaScorer:
 def load_vqascore(settings: JudgeSettings, variant: str) -> VqaScorer:
     """Load a chat model as a scorer.
 
-    Args:
-        settings: of the model; template, beams and max_new_tokens do not matter, and
-            questions_per_batch is the number of pairs at a time.
-        variant: a key of `VARIANTS`. "geometric-mean" is the published score; "p-yes" ranks nearly
-            alike at another level; "yes-no" ignores what else the model might say.
-
-    Raises:
-        ConfigError: there is no such variant.
-        RecordError: the chat template does not show which tokens are "Yes"; else as `load_parts`.
+    Of the settings, template, beams and max_new_tokens do not matter, and questions_per_batch is
+    the number of pairs at a time. The variant is a key of `VARIANTS`: "geometric-mean" is the
+    published score; "p-yes" ranks nearly alike at another level; "yes-no" ignores what else the
+    model might say. Raises ConfigError without such a variant, RecordError if the chat template
+    does not show which tokens are "Yes"; else as `load_parts`.
     """
     choose("VQAScore variant", variant, VARIANTS)
     return VqaScorer(load_chat_model(settings), variant, settings.questions_per_batch)
@@ -160,11 +138,8 @@ def read_reply(chat: ChatModel, word: str) -> Reply:
 
     The word's tokens are those behind the open turn, with white space that the tokenizer joins to
     the word (" Yes" may be one token); the end is the token behind the word if that is one of the
-    model's end tokens, else its only end token.
-
-    Raises:
-        RecordError: the template writes something before the word, or its tokens are not cut where
-            the turn opens.
+    model's end tokens, else its only end token. RecordError: the template writes something before
+    the word, or its tokens are not cut where the turn opens.
     """
     tokenizer = chat.processor.tokenizer
     user = question(QUESTION.format("a"))

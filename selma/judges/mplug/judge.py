@@ -1,51 +1,42 @@
 """mPLUG-large, the judge of DSG's published scores: a network of 2022 on today's libraries.
 
-The judge reads the folder of ModelScope's `damo/mplug_visual-question-answering_coco_large_en` as
-released: configuration.json, config.yaml, config_bert.json, vocab.txt, pytorch_model.bin. Nothing
-has to be installed for it: modelscope's own module, which also needs timm and torchvision, cannot
-be built on transformers 5.23 (its classes lack what tie_weights and the masks want there).
-
-What was checked: with random weights in the released layout, answers and scores are those of
-modelscope 1.40.2 on transformers 4.33.3, in small sizes (312 questions; the states too) and in the
-released ones (2 questions). What was not: the released weights were not at hand. That their files
-are as read here is concluded from modelscope's source, and no published answer was reproduced.
-Where a file differs from that, loading stops; nothing is guessed.
-
-Differences from modelscope's pipeline:
-1. A picture is encoded once for all its questions.
-2. All questions of a batch are answered; the pipeline decodes only the first.
-3. Missing and unexpected weights are errors.
-4. Beam width and answer length come from the settings (the release: 5 and 10), not config.yaml.
+It reads the released folder of ModelScope's damo/mplug_visual-question-answering_coco_large_en,
+without modelscope. With random weights in that layout, answers and scores are those of modelscope
+1.40.2 on transformers 4.33.3 (312 questions in small sizes, 2 in the released ones). The released
+weights were not at hand: where a file differs from modelscope's source, loading stops. Unlike
+modelscope's pipeline, a picture is encoded once for all its questions, all questions of a batch are
+answered, missing and unexpected weights are errors, and beam width and answer length come from the
+settings (the release: 5 and 10), not config.yaml.
 """
 
 import json
+import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from transformers import BertTokenizer
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from selma.core.choices import choose_name
 from selma.core.errors import ConfigError, MissingDependencyError, RecordError, one_line
-from selma.judges.protocol import Judge, JudgeSettings, Pictures, Question, Questions
+from selma.judges.mplug.network import Answer, Mplug, NetworkConfig, answer_tokens
+from selma.judges.protocol import JudgeSettings, Pictures, Question, Questions
 from selma.judges.templates import TEMPLATES
 from selma.judges.weights import DTYPES, library_versions
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import BertTokenizer
-
-    from selma.judges.mplug.network import Answer, Mplug, NetworkConfig
-
+LIBRARIES = ("numpy", "pillow", "tokenizers", "torch", "transformers")
 MODEL = "damo/mplug_visual-question-answering_coco_large_en"
 TASK = "visual-question-answering"
 MAX_QUESTION_TOKENS = 25  # with the start and end token
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 # What modelscope's config class takes where config.yaml is silent.
 CONFIG_DEFAULTS = {
     "bert_config": "config_bert.json",
@@ -60,7 +51,7 @@ BERT_FIELDS = (
     "num_attention_heads", "pad_token_id", "type_vocab_size", "vocab_size",
 )  # fmt: skip
 # In the released layout, but nothing that answers a question reads it.
-TRAINING_ONLY = re.compile(
+TRAINING_ONLY = (
     r"(visual_encoder|text_encoder|fusion_encoder|text_decoder|visn_fc|visn_layer_norm)_m\..+"
     r"|visual_encoder\.(positional_embedding|text_projection|logit_scale|token_embedding\.weight)"
     r"|visual_encoder\.(ln_final|transformer\.resblocks)\..+"
@@ -72,19 +63,17 @@ TIED = (
     ("text_decoder.bert.embeddings.word_embeddings.weight", f"{_HEAD}.decoder.weight"),
     (f"{_HEAD}.bias", f"{_HEAD}.decoder.bias"),
 )
-FUSION_LAYER = re.compile(r"fusion_encoder\.encoder\.layer\.(\d+)\..+")
 
 
 @dataclass
 class MplugJudge:
     """A network that is ready to answer; see `load_mplug`.
 
-    Attributes:
-        truncated_questions: how many of all questions so far were cut at 25 word pieces.
+    `truncated_questions` counts those so far that were cut at 25 word pieces.
     """
 
-    network: "Mplug"
-    tokenizer: "BertTokenizer"
+    network: Mplug
+    tokenizer: BertTokenizer
     settings: JudgeSettings
     image_size_px: int
     min_new_tokens: int
@@ -92,7 +81,6 @@ class MplugJudge:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """Say what decides the answers."""
         settings = self.settings
         return {
             "class": "mplug",
@@ -114,24 +102,24 @@ class MplugJudge:
                 "image_size_px": self.image_size_px,
                 "resampling": "bicubic (Pillow), squashed to a square, CLIP's mean and deviation",
             },
-            "libraries": library_versions(
-                ("numpy", "pillow", "tokenizers", "torch", "transformers")
-            ),
+            "libraries": library_versions(LIBRARIES),
         }
 
     def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
         """Answer the questions of each picture, which is encoded once; see `answer_tokens`."""
         return [
-            [self._decode(answer.tokens) for answer in self.search(picture, asked)]
+            [
+                # Tokenizers of 2022 removed the spaces before marks; today's do only when asked.
+                self.tokenizer.decode(
+                    answer.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=True
+                )
+                for answer in self.search(picture, asked)
+            ]
             for picture, asked in zip(pictures, questions, strict=True)
         ]
 
-    def search(self, picture: NDArray[np.uint8], asked: Sequence[Question]) -> "list[Answer]":
+    def search(self, picture: NDArray[np.uint8], asked: Sequence[Question]) -> list[Answer]:
         """Search the best answer, as tokens with its score, to each question about one picture."""
-        import torch
-
-        from selma.judges.mplug.network import answer_tokens
-
         if not asked:
             return []
         template = TEMPLATES[self.settings.template]
@@ -142,10 +130,15 @@ class MplugJudge:
         with torch.inference_mode():
             seen = self.network.encode_pictures(pixels)
             for start in range(0, len(texts), size):
-                input_ids, mask = self._tokenize(texts[start : start + size])
+                part = texts[start : start + size]
+                whole = self.tokenizer(part)["input_ids"]
+                self.truncated_questions += sum(len(ids) > MAX_QUESTION_TOKENS for ids in whole)
+                fixed = {"padding": "max_length", "max_length": MAX_QUESTION_TOKENS}
+                tokens = self.tokenizer(part, truncation=True, return_tensors="pt", **fixed)
+                tokens = tokens.to(seen.device)  # (Q, 25)
                 answers += answer_tokens(
                     self.network.text_decoder,
-                    self.network.read(seen, input_ids.to(seen.device), mask.to(seen.device)),
+                    self.network.read(seen, tokens["input_ids"], tokens["attention_mask"]),
                     beams=self.settings.beams,
                     min_new_tokens=self.min_new_tokens,
                     max_new_tokens=self.settings.max_new_tokens,
@@ -154,43 +147,15 @@ class MplugJudge:
                 )
         return answers
 
-    def _tokenize(self, texts: list[str]) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Make (Q, 25) ids and their mask, and count what was cut."""
-        whole = self.tokenizer(texts)["input_ids"]
-        self.truncated_questions += sum(len(ids) > MAX_QUESTION_TOKENS for ids in whole)
-        fixed = self.tokenizer(
-            texts,
-            padding="max_length",
-            truncation=True,
-            max_length=MAX_QUESTION_TOKENS,
-            return_tensors="pt",
-        )
-        return fixed["input_ids"], fixed["attention_mask"]
 
-    def _decode(self, tokens: list[int]) -> str:
-        # Tokenizers of 2022 removed the spaces before marks; today's do only when asked.
-        text: str = self.tokenizer.decode(
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=True
-        )
-        return text
-
-
-def load_mplug(settings: JudgeSettings) -> Judge:
+def load_mplug(settings: JudgeSettings) -> MplugJudge:
     """Load mPLUG from its released folder; no package beyond the core's is needed.
 
-    The release runs in float32 with template "bare", 5 beams and 10 new tokens.
-
-    Raises:
-        ConfigError: a setting is not one of the choices, or the path is not a folder's.
-        MissingDependencyError: a file of the release is not there.
-        RecordError: a file does not hold what the release's does, or they do not fit each other;
-            a key that is missing or too many is an error.
+    The release runs in float32 with template "bare", 5 beams and 10 new tokens. Raises ConfigError
+    if a setting is not one of the choices or there is a revision, MissingDependencyError without a
+    file of the release, and RecordError if a file does not hold what the release's does or they do
+    not fit each other; a key that is missing or too many is an error.
     """
-    import torch
-    from transformers import BertTokenizer
-
-    from selma.judges.mplug.network import Mplug
-
     dtype = getattr(torch, choose_name("dtype", settings.dtype, DTYPES))
     choose_name("template", settings.template, TEMPLATES)
     if settings.revision is not None:
@@ -229,9 +194,8 @@ def squash(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
     """Squash a picture, (H, W, 3), by Pillow's bicubic and normalise it as CLIP: (3, S, S)."""
     square = Image.fromarray(picture).resize((size_px, size_px), Image.Resampling.BICUBIC)
     scaled = np.asarray(square, np.float32) / np.float32(255)  # (S, S, 3)
-    mean, deviation = np.asarray(CLIP_MEAN, np.float32), np.asarray(CLIP_DEVIATION, np.float32)
-    normalised = (scaled - mean) / deviation
-    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+    mean, deviation = np.float32(OPENAI_CLIP_MEAN), np.float32(OPENAI_CLIP_STD)
+    return np.ascontiguousarray(((scaled - mean) / deviation).transpose(2, 0, 1))
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -244,13 +208,8 @@ def _file(folder: Path, name: str) -> Path:
     return path
 
 
-def _read_config(folder: Path) -> "tuple[NetworkConfig, int]":
+def _read_config(folder: Path) -> tuple[NetworkConfig, int]:
     """Read the sizes, and how many tokens an answer has at least."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    from selma.judges.mplug.network import NetworkConfig
-
     task_path, path = _file(folder, "configuration.json"), _file(folder, "config.yaml")
     task = _read_json(task_path).get("task")
     if task != TASK:
@@ -298,12 +257,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_weights(path: Path, first_fusion_layer: int) -> "dict[str, torch.Tensor]":
+def _read_weights(path: Path, first_fusion_layer: int) -> dict[str, torch.Tensor]:
     """Read the tensors that answer questions, under their names in the network."""
-    import pickle
-
-    import torch
-
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
@@ -317,13 +272,6 @@ def _read_weights(path: Path, first_fusion_layer: int) -> "dict[str, torch.Tenso
     for one, other in TIED:
         if one in weights and other in weights and not torch.equal(weights[one], weights[other]):
             raise RecordError(f"{path}: {one} and {other} differ, but the network ties them")
-    return {
-        name: tensor for name, tensor in weights.items() if not _is_unused(name, first_fusion_layer)
-    }
-
-
-def _is_unused(name: str, first_fusion_layer: int) -> bool:
-    fusion = FUSION_LAYER.fullmatch(name)
-    if fusion:
-        return int(fusion[1]) < first_fusion_layer
-    return TRAINING_ONLY.fullmatch(name) is not None
+    below = "|".join(map(str, range(first_fusion_layer))) or "none"
+    unused = re.compile(rf"{TRAINING_ONLY}|fusion_encoder\.encoder\.layer\.({below})\..+")
+    return {name: tensor for name, tensor in weights.items() if not unused.fullmatch(name)}

@@ -1,7 +1,7 @@
-"""The network of mPLUG for questions about pictures, with the parameter names of its release.
+"""The network of mPLUG (arXiv 2205.12005), with the parameter names of its release.
 
-Source: mPLUG, arXiv 2205.12005. Layer by layer the network and the beam search do what modelscope
-1.40.2 does (models/multi_modal/mplug, Apache-2.0), whose module cannot be called on transformers 5.
+Layer by layer the network and the beam search do what modelscope 1.40.2 does (Apache-2.0), whose
+module cannot be called on transformers 5.
 """
 
 from collections import OrderedDict
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertLMHeadModel, BertModel
 from transformers.activations import QuickGELUActivation
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.models.bert.modeling_bert import BertAttention, BertIntermediate, BertOutput
+from transformers.models.bert.modeling_bert import BertLayer
 
 from selma.core.errors import BackendError
 
@@ -25,20 +25,15 @@ IMPOSSIBLE = -1e20  # log p of an end token that comes too early
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of a network.
+    """Sizes of a network; `bert` is what text encoder, fusion and decoder share of BertConfig.
 
-    Attributes:
-        image_size_px: edge of the square picture, a multiple of `patch_size_px`.
-        vision_width: width of the image tower, a multiple of 64.
-        bert: what text encoder, fusion and decoder share, as fields of transformers' BertConfig.
-        first_fusion_layer: the checkpoint's number of the first fusion layer that is used.
-        end_fusion_layer: one more than its number of the last.
-        stride: of the used fusion layers, each stride-th one but the first joins the modalities.
+    The fusion layers that are used have the checkpoint's numbers from `first_fusion_layer` up to,
+    not with, `end_fusion_layer`; each `stride`-th one but the first joins the modalities.
     """
 
-    image_size_px: int
+    image_size_px: int  # edge of the square picture, a multiple of `patch_size_px`
     patch_size_px: int
-    vision_width: int
+    vision_width: int  # a multiple of 64
     vision_layers: int
     bert: Mapping[str, Any]
     text_layers: int
@@ -56,17 +51,11 @@ class Answer(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """What the decoder reads of a picture and Q questions about it.
+    """What the decoder reads of a picture and Q questions about it."""
 
-    Attributes:
-        picture: (1, 1 + P, D), or (Q, 1 + P, D) where a layer joined it with the questions.
-        text: (Q, T, D).
-        mask: (Q, T), 0 for padding.
-    """
-
-    picture: Tensor
-    text: Tensor
-    mask: Tensor
+    picture: Tensor  # (1, 1 + P, D), or (Q, 1 + P, D) where a layer joined it with the questions
+    text: Tensor  # (Q, T, D)
+    mask: Tensor  # (Q, T), 0 for padding
 
 
 class Mplug(nn.Module):
@@ -76,10 +65,11 @@ class Mplug(nn.Module):
     """
 
     def __init__(self, config: NetworkConfig) -> None:
-        """Make the parts under the names of the released checkpoint."""
         super().__init__()
-        text = _bert_config(config, config.text_layers, is_decoder=False)
-        decoder = _bert_config(config, config.decoder_layers, is_decoder=True)
+        shared: dict[str, Any] = {**config.bert, "attn_implementation": "sdpa"}
+        text = BertConfig(**shared, num_hidden_layers=config.text_layers)
+        shared |= {"is_decoder": True, "add_cross_attention": True}
+        decoder = BertConfig(**shared, num_hidden_layers=config.decoder_layers)
         width = text.hidden_size
         self.visual_encoder = nn.ModuleDict({"visual": _ImageTower(config)})
         self.large = config.vision_width != width
@@ -87,7 +77,7 @@ class Mplug(nn.Module):
             self.visn_fc = nn.Linear(config.vision_width, width)
             self.visn_layer_norm = nn.LayerNorm(width, eps=1e-12)
         self.text_encoder = BertModel(text, add_pooling_layer=False)
-        self.fusion_encoder = nn.ModuleDict({"encoder": _Fusion(config, text)})
+        self.fusion_encoder = nn.ModuleDict({"encoder": _Fusion(config, decoder)})
         self.text_decoder = BertLMHeadModel(decoder)
         for index, layer in enumerate(self.text_decoder.bert.encoder.layer):
             layer.crossattention.self = _SharedCrossAttention(decoder, index)
@@ -187,49 +177,29 @@ class _ImageBlock(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """The text looks at the picture in most layers; each stride-th layer joins and renews both."""
+    """The text looks at the picture in most layers; each stride-th layer joins and renews both.
+
+    Layers have cross-attention weights even where they join, as the checkpoint has.
+    """
 
     def __init__(self, config: NetworkConfig, bert: BertConfig) -> None:
         super().__init__()
         self.stride = config.stride
         numbers = range(config.first_fusion_layer, config.end_fusion_layer)
-        self.layer = nn.ModuleDict({str(number): _FusionLayer(bert) for number in numbers})
+        self.layer = nn.ModuleDict({str(number): BertLayer(bert) for number in numbers})
 
     def forward(self, picture: Tensor, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         length = picture.shape[1]
         hidden = (1 - mask[:, None, None].to(text.dtype)) * torch.finfo(text.dtype).min
         joint_hidden = nn.functional.pad(hidden, (length, 0))  # (Q, 1, 1, 1 + P + T)
         for index, layer in enumerate(self.layer.values()):
-            assert isinstance(layer, _FusionLayer)
             if index == 0 or index % self.stride:
-                text = layer.look(text, hidden, picture)
+                text = layer(text, hidden, picture)
             else:
                 pictures = picture.expand(len(text), -1, -1)  # (Q, 1 + P, D)
-                both = layer.join(torch.cat([pictures, text], dim=1), joint_hidden)
+                both = layer(torch.cat([pictures, text], dim=1), joint_hidden)
                 picture, text = pictures + both[:, :length], both[:, length:]
         return picture, text  # (1 or Q, 1 + P, D), (Q, T, D)
-
-
-class _FusionLayer(nn.Module):
-    """Has cross-attention weights even where it joins, as the checkpoint has."""
-
-    def __init__(self, bert: BertConfig) -> None:
-        super().__init__()
-        self.attention = BertAttention(bert)
-        self.crossattention = BertAttention(bert, is_cross_attention=True)
-        self.intermediate = BertIntermediate(bert)
-        self.output = BertOutput(bert)
-
-    def look(self, text: Tensor, hidden: Tensor, picture: Tensor) -> Tensor:
-        text = self.attention(text, hidden)[0]
-        return self._feed(self.crossattention(text, encoder_hidden_states=picture)[0])
-
-    def join(self, states: Tensor, hidden: Tensor) -> Tensor:
-        return self._feed(self.attention(states, hidden)[0])
-
-    def _feed(self, states: Tensor) -> Tensor:
-        fed: Tensor = self.output(self.intermediate(states), states)
-        return fed
 
 
 def answer_tokens(
@@ -242,24 +212,13 @@ def answer_tokens(
     start_id: int,
     end_id: int,
 ) -> list[Answer]:
-    """Search the best answer to each question, with the rules of the release's own generator.
+    """Search the best answer to each of Q questions, with the rules of the release's generator.
 
     A score is Σ log p / ((5 + length) / 6)^0.6 of the tokens after `start_id`. A search is over
-    when its best beam has ended or is full; the best score of this beam and of those that ended
-    before wins. A beam that ended without being the best lives on, so an answer can hold an end
-    token in its middle.
-
-    Args:
-        decoder: of an `Mplug`.
-        fused: one picture and Q questions, which it looks at.
-        beams: kept at each step.
-        min_new_tokens: that come before the end token.
-        max_new_tokens: with the end token.
-        start_id: the token before the answer, as `end_id` is the one after it.
-        end_id: see `start_id`.
-
-    Raises:
-        BackendError: a score is not a number, as after an overflow in float16.
+    when its best beam has ended, with `end_id`, or is full; the best score of this beam and of
+    those that ended before wins. A beam that ended without being the best lives on, so an answer
+    can hold an end token in its middle. `max_new_tokens` counts the end token, `min_new_tokens`
+    those before it. BackendError: a score is not a number, as after an overflow in float16.
     """
     count, device = len(fused.text), fused.text.device
     cache = EncoderDecoderCache(
@@ -311,13 +270,3 @@ def _next_log_probs(
         use_cache=True,
     ).logits[:, -1]
     return logits.float().softmax(dim=-1).log()
-
-
-def _bert_config(config: NetworkConfig, layers: int, *, is_decoder: bool) -> BertConfig:
-    return BertConfig(
-        **config.bert,
-        num_hidden_layers=layers,
-        is_decoder=is_decoder,
-        add_cross_attention=is_decoder,
-        attn_implementation="sdpa",
-    )

@@ -1,46 +1,43 @@
 """Published checkpoints of HPS and ImageReward become the folders that scorers read."""
 
+import contextlib
+import functools
 import hashlib
 import json
 import os
+import pickle
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, CLIPConfig
 
 from selma.core.choices import choose
 from selma.core.errors import ConfigError, MissingDataError, RecordError, one_line
-
-if TYPE_CHECKING:
-    import torch
-
-    from selma.scorers.layouts.open_clip import Heads
+from selma.core.files import write_json
+from selma.scorers import image_reward, pixels
+from selma.scorers.hps import HPS_VERSIONS, RESIZE_BY_ANTIALIAS
+from selma.scorers.layouts.image_reward import ADDED_TOKENS, to_reward_model
+from selma.scorers.layouts.open_clip import Heads, to_clip
+from selma.scorers.preference import ORIGIN_FILE, Origin, load_hps, load_imagereward
 
 
 def convert_hps(
-    checkpoint: Path, version: str, tokenizer_path: Path, out: Path, *, heads: "Heads | None"
+    checkpoint: Path, version: str, tokenizer_path: Path, out: Path, *, heads: Heads | None
 ) -> None:
-    """Write the folder that `load_hps` reads.
+    """Write `out`, a folder that must not be there, as `load_hps` reads it.
 
-    Args:
-        checkpoint: of open_clip's fork, .pt or .safetensors.
-        version: a key of `HPS_VERSIONS`; the file does not tell.
-        tokenizer_path: CLIP's tokenizer in transformers' layout.
-        out: the folder, which must not be there.
-        heads: of an architecture that open_clip does not have; None looks it up.
-
-    Raises:
-        ConfigError: there is no such version, or `out` is there.
-        MissingDataError: a file is not there.
-        RecordError: a file does not hold what it should; the message names the tensors.
+    `checkpoint` is of open_clip's fork, .pt or .safetensors, of a `version` of `HPS_VERSIONS`,
+    which the file does not tell; the tokenizer is CLIP's in transformers' layout; `heads` is for an
+    architecture that open_clip does not have. Raises ConfigError if there is no such version or
+    `out` is there, MissingDataError without a file, and RecordError, which names the tensors, if a
+    file does not hold what it should.
     """
-    from safetensors.torch import save_file
-    from transformers import CLIPConfig
-
-    from selma.scorers.hps import HPS_VERSIONS, RESIZE_BY_ANTIALIAS
-    from selma.scorers.layouts.open_clip import to_clip
-    from selma.scorers.preference import load_hps
-
     choose("HPS version", version, HPS_VERSIONS)
     weights = read_checkpoint(checkpoint)
     settings, tensors = to_clip(weights, activation="gelu", heads=heads, where=str(checkpoint))
@@ -53,7 +50,7 @@ def convert_hps(
             f"{size - 2} and {size - 1}, as the text tower of {checkpoint} has them"
         )
 
-    def write(directory: Path) -> None:
+    with _folder_written_whole(out) as directory:
         config = CLIPConfig(**settings)
         config.architectures = ["CLIPModel"]
         config.save_pretrained(directory)
@@ -63,35 +60,17 @@ def convert_hps(
         _write_rest(directory, "hps", version, checkpoint, image_size, RESIZE_BY_ANTIALIAS[False])
         load_hps(directory, version)
 
-    _write_folder(out, write)
-
 
 def convert_imagereward(
-    checkpoint: Path,
-    med_config: Path,
-    tokenizer_path: Path,
-    out: Path,
-    *,
-    vision_heads: int | None,
+    checkpoint: Path, med_config: Path, tokenizer_path: Path, out: Path, *, vision_heads: int | None
 ) -> None:
-    """Write the folder that `load_imagereward` reads.
+    """Write `out`, a folder that must not be there, as `load_imagereward` reads it.
 
-    Args:
-        checkpoint: ImageReward.pt, or the same tensors as .safetensors.
-        med_config: med_config.json, published beside it.
-        tokenizer_path: bert-base-uncased in transformers' layout; [DEC] and [ENC] are added.
-        out: the folder, which must not be there.
-        vision_heads: of a vision tower that BLIP does not have; None looks it up.
-
-    Raises:
-        ConfigError: `out` is there.
-        MissingDataError: a file is not there.
-        RecordError: a file does not hold what it should; the message names the tensors.
+    `checkpoint` is ImageReward.pt or its tensors as .safetensors, `med_config` the med_config.json
+    published beside it, the tokenizer bert-base-uncased in transformers' layout, to which [DEC] and
+    [ENC] are added; `vision_heads` is for a vision tower that BLIP does not have. Raises as
+    `convert_hps`.
     """
-    from selma.scorers import image_reward
-    from selma.scorers.layouts.image_reward import ADDED_TOKENS, to_reward_model
-    from selma.scorers.preference import load_imagereward
-
     weights = read_checkpoint(checkpoint)
     config, tensors = to_reward_model(
         weights, _read_json(med_config), vision_heads=vision_heads, where=str(checkpoint)
@@ -108,36 +87,22 @@ def convert_imagereward(
             f"{size - 1}, {size} and {config.text['pad_token_id']}, as {med_config} says"
         )
 
-    def write(directory: Path) -> None:
+    with _folder_written_whole(out) as directory:
         image_reward.write(config, tensors, directory)
         tokenizer.save_pretrained(directory)
         size_px, resize = config.vision["image_size"], "pillow-bicubic-torchvision"
         _write_rest(directory, "imagereward", "v1.0", checkpoint, size_px, resize)
         load_imagereward(directory, "v1.0")
 
-    _write_folder(out, write)
 
-
-def read_checkpoint(path: Path) -> "dict[str, torch.Tensor]":
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """Read a state dict, without running what a pickle asks for.
 
-    Args:
-        path: .pt, .pth or .bin of torch, or .safetensors; a "state_dict" within it is what counts.
-
-    Raises:
-        ConfigError: the name ends in something else.
-        MissingDataError: there is no such file.
-        RecordError: it is damaged, or holds more than tensors.
+    A .pt, .pth or .bin of torch, or .safetensors; a "state_dict" within it is what counts. Raises
+    ConfigError for another suffix, MissingDataError without the file, RecordError if it is damaged
+    or holds more than tensors.
     """
-    import pickle
-
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    def load(file: Path) -> Any:
-        return torch.load(file, map_location="cpu", weights_only=True)
-
+    load = functools.partial(torch.load, map_location="cpu", weights_only=True)
     readers: dict[str, Callable[[Path], Any]] = dict.fromkeys((".bin", ".pt", ".pth"), load)
     reader = choose("kind of checkpoint", path.suffix, {**readers, ".safetensors": load_file})
     if not path.is_file():
@@ -153,13 +118,9 @@ def read_checkpoint(path: Path) -> "dict[str, torch.Tensor]":
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not state:
         raise RecordError(f"{path}: holds {type(state).__name__}, expected tensors by name")
-    others = sorted(
-        str(name)
-        for name, value in state.items()
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor)
-    )
-    if others:
-        raise RecordError(f"{path}: {others[0]!r} is no tensor; expected tensors by name")
+    for name in sorted(state, key=str):
+        if not isinstance(name, str) or not isinstance(state[name], torch.Tensor):
+            raise RecordError(f"{path}: {str(name)!r} is no tensor; expected tensors by name")
     return dict(state)
 
 
@@ -176,8 +137,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_tokenizer(path: Path) -> Any:
-    from transformers import AutoTokenizer
-
     if not (path / "tokenizer_config.json").is_file():
         raise MissingDataError(f"{path}/tokenizer_config.json: no such file; download the folder")
     try:
@@ -189,31 +148,24 @@ def _read_tokenizer(path: Path) -> Any:
 def _write_rest(
     directory: Path, metric: str, version: str, checkpoint: Path, size_px: int, resize: str
 ) -> None:
-    """Write the image settings and where the model comes from."""
-    from selma.scorers.pixels import (
-        OPENAI_MEAN,
-        OPENAI_STANDARD_DEVIATION,
-        ImageSettings,
-        write_image_settings,
-    )
-    from selma.scorers.preference import Origin, write_origin
-
-    settings = ImageSettings(size_px, OPENAI_MEAN, OPENAI_STANDARD_DEVIATION, resize)
-    write_image_settings(settings, directory)
+    mean, deviation = pixels.OPENAI_MEAN, pixels.OPENAI_STANDARD_DEVIATION
+    settings = pixels.ImageSettings(size_px, mean, deviation, resize)
+    pixels.write_image_settings(settings, directory)
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    write_origin(Origin(metric, version, checkpoint.name, digest, resize), directory)
+    origin = Origin(metric, version, checkpoint.name, digest, resize)
+    write_json(directory / ORIGIN_FILE, asdict(origin))
 
 
-def _write_folder(out: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder whole or not at all."""
+@contextlib.contextmanager
+def _folder_written_whole(out: Path) -> Iterator[Path]:
     if out.exists():
         raise ConfigError(f"{out}: is there; give another --out, or move it away")
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        write(part)
+        yield part
         os.replace(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -1,19 +1,17 @@
-"""Turns the published ImageReward.pt and its med_config.json into our reward model's form.
+"""Turns ImageReward.pt and med_config.json (THUDM/ImageReward 1.5) into our reward model's form.
 
 Nothing is guessed: every tensor must be there with the shape that the others ask for, and the only
 ones left out are two projections that a score never uses.
-Source: THUDM/ImageReward 1.5 (BLIP's vision tower and text encoder); read, not copied.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from selma.core.errors import RecordError, one_line
 from selma.scorers.image_reward import RewardConfig, build
 from selma.scorers.layouts.tensors import check_tensors, count_blocks, shape_of, square_of
-
-if TYPE_CHECKING:
-    import torch
 
 MEAN, STANDARD_DEVIATION = 0.16717362830052426, 1.0333394966054072
 TEXT_MAX_TOKENS = 35
@@ -34,29 +32,19 @@ _TEXT_SETTINGS: dict[str, type | tuple[type, ...]] = {
 
 
 def to_reward_model(
-    weights: "Mapping[str, torch.Tensor]",
+    weights: Mapping[str, torch.Tensor],
     med_config: Mapping[str, Any],
     *,
     vision_heads: int | None,
     where: str,
-) -> "tuple[RewardConfig, dict[str, torch.Tensor]]":
-    """Convert weights.
+) -> tuple[RewardConfig, dict[str, torch.Tensor]]:
+    """Convert weights into a config and the state dict of its network, in the given dtype.
 
-    Args:
-        weights: the checkpoint; BLIP's part with or without the prefix "blip.".
-        med_config: what med_config.json holds, the shape of the text encoder.
-        vision_heads: of a vision tower that is neither BLIP's base nor large; None looks it up.
-        where: the file, for the message.
-
-    Returns:
-        The config, and the state dict of its network, in the given dtype.
-
-    Raises:
-        RecordError: a tensor is missing, unexpected or of the wrong shape, or med_config.json
-            describes another model.
+    BLIP's part may have the prefix "blip."; `med_config` is what med_config.json holds, the shape
+    of the text encoder; `vision_heads` is for a tower that is neither BLIP's base nor large, None
+    looks it up; `where` names the file. RecordError: a tensor is missing, unexpected or of the
+    wrong shape, or med_config.json describes another model.
     """
-    import torch
-
     plain = _without_prefix(weights, where)
     text = _text_settings(med_config, where)
     width, _, patch, _ = shape_of(plain, "visual_encoder.patch_embed.proj.weight", 4, where)
@@ -97,7 +85,7 @@ def to_reward_model(
     return config, {ours: plain[theirs].contiguous() for theirs, ours in published.items()}
 
 
-def _without_prefix(weights: "Mapping[str, torch.Tensor]", where: str) -> "dict[str, torch.Tensor]":
+def _without_prefix(weights: Mapping[str, torch.Tensor], where: str) -> dict[str, torch.Tensor]:
     plain = {name.removeprefix("blip."): tensor for name, tensor in weights.items()}
     if len(plain) < len(weights):
         twice = sorted(name for name in weights if f"blip.{name}" in weights)
@@ -106,7 +94,6 @@ def _without_prefix(weights: "Mapping[str, torch.Tensor]", where: str) -> "dict[
 
 
 def _text_settings(med_config: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Take from med_config.json what decides the text encoder."""
     wrong = [
         f"{name} {med_config.get(name)!r}"
         for name, kind in _TEXT_SETTINGS.items()
@@ -124,11 +111,9 @@ def _text_settings(med_config: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _without_unused(
-    plain: "Mapping[str, torch.Tensor]", text: Mapping[str, Any], where: str
-) -> "dict[str, torch.Tensor]":
+    plain: Mapping[str, torch.Tensor], text: Mapping[str, Any], where: str
+) -> dict[str, torch.Tensor]:
     """Leave out what a score does not use, and the buffer that the network computes."""
-    import torch
-
     positions = plain.get(_POSITION_IDS)
     counted = torch.arange(text["max_position_embeddings"])[None]  # (1, T)
     if positions is not None and not torch.equal(positions.cpu(), counted):

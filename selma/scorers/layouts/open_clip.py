@@ -1,21 +1,20 @@
 """Turns the weights of an open_clip vision transformer into those of transformers' CLIPModel.
 
-Nothing is guessed: every tensor that the CLIPModel needs must be there with its shape, none may be
-left over, and what shapes do not tell (heads, activation) is looked up or given.
-Source: open_clip, ViT models without layer scale or attentional pooling; read, not copied.
+Nothing is guessed: every tensor must be there with its shape, none may be left over, and what
+shapes do not tell (heads, activation) is looked up or given.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from transformers import CLIPConfig, CLIPModel
 
 from selma.core.choices import choose_name
 from selma.core.errors import RecordError
 from selma.scorers.layouts.tensors import Shape, check_tensors, count_blocks, shape_of, square_of
-
-if TYPE_CHECKING:
-    import torch
 
 ACTIVATIONS = ("gelu", "quick_gelu")  # OpenAI's own weights want the second
 _PUBLISHED = (  # parts of names: transformers → open_clip
@@ -62,28 +61,18 @@ HEADS: dict[tuple[int, int, int, int, int], Heads] = {
 
 
 def to_clip(
-    weights: "Mapping[str, torch.Tensor]", *, activation: str, heads: Heads | None, where: str
-) -> "tuple[dict[str, Any], dict[str, torch.Tensor]]":
-    """Convert weights.
+    weights: Mapping[str, torch.Tensor], *, activation: str, heads: Heads | None, where: str
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Convert weights into settings of `CLIPConfig` and the state dict of its CLIPModel.
 
-    Args:
-        weights: an open_clip model's state dict, of any dtype.
-        activation: one of `ACTIVATIONS`; "gelu" for LAION's models and HPS.
-        heads: of an architecture that `HEADS` does not know; None looks it up.
-        where: the file, for the message.
+    `weights` are an open_clip model's state dict, whose dtype stays. `activation` is one of
+    `ACTIVATIONS`, "gelu" for LAION's models and HPS; `heads` is for an architecture that `HEADS`
+    does not know, None looks it up; `where` names the file. The text tower pools at the highest
+    token id, which is its last: open_clip takes the arg-max.
 
-    Returns:
-        Settings of `CLIPConfig`, and the state dict of its CLIPModel, in the given dtype. The text
-        tower pools at the highest token id, which is its last: open_clip takes the arg-max.
-
-    Raises:
-        RecordError: a tensor is missing, unexpected or of the wrong shape, or the architecture is
-            unknown.
-        ConfigError: there is no such activation.
+    Raises RecordError if a tensor is missing, unexpected or of the wrong shape, or the architecture
+    is unknown, and ConfigError for an unknown activation.
     """
-    import torch
-    from transformers import CLIPConfig, CLIPModel
-
     settings = _settings(weights, choose_name("activation", activation, ACTIVATIONS), heads, where)
     with torch.device("meta"):
         shapes = {
@@ -111,7 +100,7 @@ def _published(name: str, shape: Shape) -> tuple[str, Shape]:
 
 
 def _settings(
-    weights: "Mapping[str, torch.Tensor]", activation: str, heads: Heads | None, where: str
+    weights: Mapping[str, torch.Tensor], activation: str, heads: Heads | None, where: str
 ) -> dict[str, Any]:
     """Read off the shapes what `CLIPConfig` wants."""
     vision_width, _, patch, _ = shape_of(weights, "visual.conv1.weight", 4, where)

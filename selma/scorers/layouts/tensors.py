@@ -3,24 +3,21 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+import torch
 
 from selma.core.errors import RecordError
-
-if TYPE_CHECKING:
-    import torch
 
 Shape = tuple[int, ...]
 _LISTED = 5  # names in a message
 
 
 def check_tensors(
-    weights: "Mapping[str, torch.Tensor]", expected: Mapping[str, Shape], where: str
+    weights: Mapping[str, torch.Tensor], expected: Mapping[str, Shape], where: str
 ) -> None:
-    """Check that weights are exactly those expected; `where` names the file.
+    """Check that the weights of the file `where` are exactly those expected.
 
-    Raises:
-        RecordError: a tensor is missing, unexpected or of another shape; the message names it.
+    RecordError names each tensor that is missing, unexpected or of another shape.
     """
     shapes = {
         name: f"{name} {tuple(weights[name].shape)}, expected {shape}"
@@ -43,12 +40,8 @@ def check_tensors(
         )
 
 
-def shape_of(weights: "Mapping[str, torch.Tensor]", name: str, rank: int, where: str) -> Shape:
-    """Look up the shape of a tensor that tells the model's sizes.
-
-    Raises:
-        RecordError: it is missing, or has another number of dimensions.
-    """
+def shape_of(weights: Mapping[str, torch.Tensor], name: str, rank: int, where: str) -> Shape:
+    """Look up the shape of a tensor; RecordError if it is missing or not of this rank."""
     if name not in weights or weights[name].ndim != rank:
         seen = f"has shape {tuple(weights[name].shape)}" if name in weights else "is missing"
         raise RecordError(
@@ -58,7 +51,7 @@ def shape_of(weights: "Mapping[str, torch.Tensor]", name: str, rank: int, where:
     return tuple(weights[name].shape)
 
 
-def count_blocks(weights: "Mapping[str, torch.Tensor]", prefix: str) -> int:
+def count_blocks(weights: Mapping[str, torch.Tensor], prefix: str) -> int:
     """Count the numbered blocks below a prefix: one more than the highest number, 0 without any."""
     pattern = re.compile(re.escape(prefix) + r"\.(\d+)\.")
     matches = (pattern.match(name) for name in weights)
@@ -66,11 +59,7 @@ def count_blocks(weights: "Mapping[str, torch.Tensor]", prefix: str) -> int:
 
 
 def square_of(positions: int, where: str) -> int:
-    """Compute the edge of a square of patches, which has one position more.
-
-    Raises:
-        RecordError: there is no such square.
-    """
+    """Compute the edge of a square of patches that has one position more, or raise RecordError."""
     edge = math.isqrt(positions - 1)
     if edge * edge + 1 != positions:
         raise RecordError(
