@@ -180,6 +180,8 @@ def test_a_judge_that_fails_is_asked_again_only_for_what_it_did_not_answer(folde
     with pytest.raises(SelmaError):
         ask(folder, "red-model", hosted=settings)
     assert len(endpoint.requests) == 4
+    (log,) = (folder / ".selma/answers").glob("*.jsonl")
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 2  # a head, and the first batch
     endpoint.broken_after = 1000
     rows = ask(folder, "red-model", hosted=settings)
     assert said(rows) == everywhere("yes", "no")
@@ -196,3 +198,17 @@ def test_answers_are_asked_once_however_often_the_stage_runs_but_anew_for_anothe
     rows = ask(folder, "blue-model", hosted=HOSTED)
     assert len(endpoint.requests) == 2 * asked
     assert said(rows) == everywhere("no", "yes")
+
+
+def test_answers_of_another_model_are_kept_in_a_file_of_their_own(folder):
+    for model in PAINTED:
+        ask(folder, model)
+    assert len(list((folder / ".selma/answers").glob("*.jsonl"))) == 2
+
+
+def test_a_judge_that_is_asked_in_other_words_is_asked_anew(folder, endpoint):
+    ask(folder, "red-model", hosted=HOSTED)
+    asked = len(endpoint.requests)
+    rows = ask(folder, "red-model", hosted=HOSTED, template="yes-no")
+    assert len(endpoint.requests) == 2 * asked
+    assert said(rows) == everywhere("yes", "no")
