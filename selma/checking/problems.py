@@ -171,8 +171,10 @@ def _measures(root: Path, params: Params, problems: _Problems) -> None:
 
 def _preferences(root: Path, params: Params, problems: _Problems) -> None:
     from selma.measuring.preferring import check_version
+    from selma.scorers.hps import HPS_VERSIONS, POCKET_VERSION
     from selma.scorers.preference import SCORERS, read_origin
 
+    known = (*HPS_VERSIONS, POCKET_VERSION)
     for name, row in params.preferences.items():
         key, folder = f"preferences.{name}", root / row.path
         if problems.attempt(lambda k=row.kind: choose("scorer", k, SCORERS), f"{key}.kind") is None:
@@ -181,7 +183,10 @@ def _preferences(root: Path, params: Params, problems: _Problems) -> None:
         if not folder.is_dir():
             problems.add(_absent(f"{key}.path", row.path))
             continue
-        problems.attempt(lambda f=folder, k=row.kind: read_origin(f, k), f"{key}.path")
+        origin = problems.attempt(lambda f=folder, k=row.kind: read_origin(f, k), f"{key}.path")
+        held = POCKET_VERSION if origin is None else origin.version
+        if row.kind == "hps" and row.version in known and row.version != held:
+            problems.add(f"{key}.version: {folder} holds HPS {held}, expected {row.version!r}")
         for problem in _model_folder(folder, row.kind):
             problems.add(f"{key}.path: {problem}")
 

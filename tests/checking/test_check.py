@@ -220,6 +220,8 @@ def test_a_scorer_in_bin_only_an_unknown_kind_and_version(project):
     assert has(found, "preferences.hps.kind: unknown scorer 'pikscore'", "pickscore")
     assert has(only(project, "preferences.hps.version", "v9"), "preferences.hps", "v9")
     assert has(only(project, "preferences.pickscore.version", "v1"), "preferences.pickscore", "v1")
+    found = only(project, "preferences.hps.version", "v2.1")
+    assert has(found, "preferences.hps.version", "models/pocket/hps holds HPS pocket", "'v2.1'")
     folder = project / "models/pocket/hps"
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     assert has(problems(project)[0], "preferences.hps.path", "holds no .safetensors")

@@ -180,19 +180,23 @@ def test_a_judge_that_fails_is_asked_again_only_for_what_it_did_not_answer(folde
     with pytest.raises(SelmaError):
         ask(folder, "red-model", hosted=settings)
     assert len(endpoint.requests) == 4
+    (log,) = (folder / ".selma/work").glob("answers-mine-red-model-*/answers.jsonl")
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 2  # a head, and the first batch
     endpoint.broken_after = 1000
     rows = ask(folder, "red-model", hosted=settings)
     assert said(rows) == everywhere("yes", "no")
     assert len(endpoint.requests) == 4 + 3  # of six questions three were answered
+    assert not any((folder / ".selma/work").iterdir())
 
 
-def test_answers_are_asked_once_however_often_the_stage_runs_but_anew_for_another_model(
+def test_answers_of_a_run_that_died_are_not_taken_up_for_other_words_or_another_model(
     folder, endpoint
 ):
-    ask(folder, "red-model", hosted=HOSTED)
-    asked = len(endpoint.requests)
-    ask(folder, "red-model", hosted=HOSTED)
-    assert len(endpoint.requests) == asked
-    rows = ask(folder, "blue-model", hosted=HOSTED)
-    assert len(endpoint.requests) == 2 * asked
-    assert said(rows) == everywhere("no", "yes")
+    for changes in ({}, {"template": "yes-no"}, {"model": "blue-model"}):
+        endpoint.requests.clear()
+        endpoint.broken_after = 3
+        with pytest.raises(SelmaError):
+            ask(folder, **{"model": "red-model", "hosted": HOSTED, **changes})
+        assert len(endpoint.requests) == 4
+    endpoint.broken_after = 1000
+    assert said(ask(folder, "blue-model", hosted=HOSTED)) == everywhere("no", "yes")
