@@ -61,10 +61,10 @@ def write_models(folder):
     scorers = beside("scorers/conftest.py")
     home = folder / MODELS
     beside("diffusion/conftest.py").build_pipeline().save_pretrained(home / "sd")
-    weights = write_mplug(home / "some-mplug")
+    weights = write_mplug(home / "some-mplug", seed=1)
     for copied in ("", "_m"):
         bias = weights[f"text_decoder{copied}.cls.predictions.bias"]
-        bias[[VOCABULARY.index("yes"), VOCABULARY.index("no")]] += 12
+        bias[[VOCABULARY.index("yes"), VOCABULARY.index("no")]] += 12  # it repeats one of them
     save(weights, home / "some-mplug")
     write_blip2(home / "some-blip2")
     scorers._write_clip(home / "pickscore")
@@ -123,7 +123,7 @@ def params():
     }
     values["benchmarks"] = {"dsg1k": {}, "tifa": {}}
     judge = {**values["judges"]["pocket"], "revision": None, "questions_per_batch": 3}
-    judge |= {"batch_size": 2, "max_new_tokens": 5}
+    judge |= {"batch_size": 2, "max_new_tokens": 5, "normalise": "first-word"}
     values["judges"] = {
         name: {**judge, "kind": name, "path": str(MODELS / f"some-{name}")}
         for name in ("mplug", "blip2")
