@@ -270,8 +270,9 @@ def _unknown_names(params: Params) -> Iterator[str]:
     yield from missing("compare.against", params.compare.against, "models")
     shown = {params.report.measure} - set(params.preferences)
     yield from missing("report.measure", shown, "measures")
-    for name in sorted(set(params.measures) & set(params.preferences)):
-        yield f"{name!r} is a row of measures and of preferences; rename one"
+    for one, other in (("measures", "preferences"), ("skills", "mixtures")):
+        for name in sorted(set(getattr(params, one)) & set(getattr(params, other))):
+            yield f"{name!r} is a row of {one} and of {other}; rename one"
 
 
 S = TypeVar("S")
