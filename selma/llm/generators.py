@@ -5,21 +5,14 @@ from typing import Protocol
 
 from selma.core.choices import choose
 
-# Limits that do not change what is written, only when a broken run stops.
-REPLY_TOKENS_MAX = 4096
-TOKEN_BUDGET = 5_000_000
-TIMEOUT_S = 120.0
-RETRIES = 6
-
 
 class TextGenerator(Protocol):
     """Answers a request with text."""
 
     def generate(self, request: str, *, seed: int) -> str:
-        """Answer a request; with the same seed, as far as the backend can, the same answer.
+        """Answer a request, the same for the same seed as far as the backend can.
 
-        Raises:
-            BackendError: the backend failed for good.
+        BackendError if the backend failed for good.
         """
         ...
 
@@ -33,14 +26,7 @@ def _pocket(model: str, revision: str, temperature: float) -> TextGenerator:
 def _openai(model: str, revision: str, temperature: float) -> TextGenerator:
     from selma.llm.openai_client import OpenAIGenerator
 
-    return OpenAIGenerator(
-        model,
-        temperature=temperature,
-        reply_tokens_max=REPLY_TOKENS_MAX,
-        token_budget=TOKEN_BUDGET,
-        timeout_s=TIMEOUT_S,
-        retries=RETRIES,
-    )
+    return OpenAIGenerator(model, temperature=temperature)
 
 
 GENERATORS: dict[str, Callable[[str, str, float], TextGenerator]] = {

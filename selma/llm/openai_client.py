@@ -38,10 +38,11 @@ class OpenAIGenerator:
     model: str  # the server's name for it; choose a dated one, so that it stays the same
     _: KW_ONLY
     temperature: float  # 0 to 2
-    reply_tokens_max: int  # a longer reply loses its last, unfinished line
-    token_budget: int  # stop before a request once this many tokens were paid for
-    timeout_s: float  # of one answer
-    retries: int  # after the first try
+    # Limits that do not change what is written, only when a broken run stops.
+    reply_tokens_max: int = 4096  # a longer reply loses its last, unfinished line
+    token_budget: int = 5_000_000  # stop before a request once this many tokens were paid for
+    timeout_s: float = 120.0  # of one answer
+    retries: int = 6  # after the first try
     tokens_used: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -63,8 +64,7 @@ class OpenAIGenerator:
     def generate(self, request: str, *, seed: int) -> str:
         """Ask the server; an empty answer comes back as an empty text.
 
-        Raises:
-            BackendError: the server refused, failed every try or the token budget is spent.
+        BackendError if the server refused, failed every try or the token budget is spent.
         """
         from openai import OpenAIError
 

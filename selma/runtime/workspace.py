@@ -43,7 +43,7 @@ def fingerprint(stage: str, inputs: Sequence[Path], settings: Mapping[str, objec
 
 
 def _deciding_code() -> list[Path]:
-    files = sorted(_CODE.rglob("*.py"))
+    files = sorted(file for file in _CODE.rglob("*") if file.suffix in (".py", ".txt"))
     return [file for file in files if file.relative_to(_CODE).parts[0] not in _NOT_DECIDING]
 
 
