@@ -27,8 +27,7 @@ def words(text: str) -> list[str]:
 class _Block:
     """Up to 256 prompts side by side in one integer: a lane of whole bytes for each.
 
-    A lane has a bit for each word and at least one bit more, so that the carry of an addition
-    stays in its lane.
+    A lane has a bit for each word and one more at least, so that an addition's carry stays in it.
     """
 
     prompts: int = 0
@@ -45,17 +44,12 @@ class _Block:
         self.prompts += 1
 
     def matched(self, tokens: list[str]) -> bytes:
-        """Compare in all lanes at once; the ones in a lane count its prompt's LCS with `tokens`.
-
-        The bit-parallel LCS of Hyyrö (2004).
-        """
-        state, used, places = self.used, self.used, self.places
-        for token in tokens:
-            place = places.get(token)
-            if place is not None:
-                hit = state & place
-                state = ((state + hit) | (state ^ hit)) & used
-        return (state ^ used).to_bytes(self.width_bytes, "little")
+        """By Hyyrö's bit-parallel LCS (2004): a lane has as many ones as its LCS with `tokens`."""
+        state = self.used
+        for place in filter(None, map(self.places.get, tokens)):
+            hit = state & place
+            state = ((state + hit) | (state ^ hit)) & self.used
+        return (state ^ self.used).to_bytes(self.width_bytes, "little")
 
 
 class PromptIndex:
@@ -67,7 +61,6 @@ class PromptIndex:
     """
 
     def __init__(self) -> None:
-        """Start with no prompts."""
         self._ids: list[str] = []
         self._blocks: list[_Block] = []
         self._lengths: list[int] = []
@@ -75,11 +68,9 @@ class PromptIndex:
         self._arrays: tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
-        """Number of stored prompts."""
         return len(self._ids)
 
     def add(self, prompt_id: str, text: str) -> None:
-        """Store a prompt."""
         tokens = words(text)
         if not self._blocks or self._blocks[-1].prompts == _PROMPTS_PER_BLOCK:
             self._blocks.append(_Block())

@@ -22,13 +22,11 @@ class BenchmarkGate:
     """Knows the benchmark prompts.
 
     A prompt is refused if it equals a benchmark prompt after `normalise`. Likeness alone is
-    measured and recorded but does not refuse: benchmarks ask about the same things in the same
-    words as a skill's prompts, so two prompts that mean different pictures
-    ("three red stars", "two red stars") are near each other by nature.
+    measured and recorded but does not refuse: two prompts that mean different pictures ("three red
+    stars", "two red stars") are near each other by nature.
     """
 
     def __init__(self, benchmark_prompts: Mapping[str, str]) -> None:
-        """Take prompts by item id."""
         self._index = PromptIndex()
         self._known: dict[str, str] = {}
         for item_id, prompt in sorted(benchmark_prompts.items()):

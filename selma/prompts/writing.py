@@ -19,10 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Counts:
-    """What became of everything the LLM sent.
-
-    lines = kept + duplicate + near + leaked + rejected + surplus.
-    """
+    """What became of all lines: kept + duplicate + near + leaked + rejected + surplus."""
 
     requests: int = 0
     unreadable: int = 0  # replies without any prompt; their lines are not counted
@@ -120,26 +117,13 @@ def write_prompts(
     benchmark_prompts: Mapping[str, str],
     on_kept: Callable[[int], None],
 ) -> Written:
-    """Have prompts for one skill written until `per_skill` are kept.
+    """Have prompts for one skill written, `per_request` at once, until `per_skill` are kept.
 
-    Each request shows examples drawn from the seed prompts and the prompts kept so far. Seed
-    prompts count for diversity but are no training prompts.
-
-    Args:
-        spec: instructions and seed prompts.
-        generator: answers the requests.
-        per_skill: prompts to keep.
-        per_request: prompts asked for at once.
-        examples_per_request: examples shown.
-        rouge_l_max: a prompt with a higher ROUGE-L F to any earlier one is discarded.
-        max_requests: when to give up.
-        seed: root seed; each request's seed follows from it, the skill and the request's number.
-        benchmark_prompts: by item id; none of them is kept.
-        on_kept: called after each reply with the number of prompts kept from it.
-
-    Raises:
-        SelmaError: not enough prompts after `max_requests`.
-        BackendError: the generator failed.
+    Each request shows examples drawn from the seed prompts and the prompts kept so far; its seed
+    follows from the root `seed`, the skill and the request's number. A prompt with a ROUGE-L F
+    above `rouge_l_max` to any earlier one or to a seed prompt is not kept, nor is one of
+    `benchmark_prompts` (by item id). `on_kept` is called after each reply with the number of
+    prompts kept from it. SelmaError if `max_requests` were not enough.
 
     Source: Self-Instruct (arXiv 2212.10560), as used by SELMA (arXiv 2403.06952), section 3.1.
     """

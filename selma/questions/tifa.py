@@ -40,10 +40,8 @@ def parse_choices(reply: str) -> Questions:
     Choices are split at ", ", as in TIFA's file, so none can hold that. Differences in case between
     the answer and its choice are the choice's; "Yes" and "No" become lower case, for models answer
     so. An unsound question lacks a field, has an element type that is not TIFA's, fewer than two
-    choices, an answer that is not among them, or the text of an earlier question.
-
-    Raises:
-        ReplyError: nothing is left; keeps the raw reply.
+    choices, an answer that is not among them, or the text of an earlier question. ReplyError if
+    nothing is left.
     """
     kept: list[dict[str, Any]] = []
     dropped: Counter[str] = Counter()
