@@ -114,10 +114,11 @@ def _rule(data_type: pa.DataType) -> rules.CoreSchema:
     if pa.types.is_list(data_type):
         return rules.list_schema(_rule(data_type.value_type), strict=True)
     is_number = rules.is_instance_schema((float, int))  # not whatever has a __float__
+    finite = rules.float_schema(strict=True, allow_inf_nan=False)
     scalars: dict[pa.DataType, rules.CoreSchema] = {
         TEXT: rules.str_schema(strict=True),
         INTEGER: rules.int_schema(strict=True, ge=-(2**63), le=2**63 - 1),
-        NUMBER: rules.chain_schema([is_number, rules.float_schema(strict=True, allow_inf_nan=False)]),
+        NUMBER: rules.chain_schema([is_number, finite]),
         pa.binary(): rules.bytes_schema(strict=True),
     }
     return scalars[data_type]
