@@ -20,7 +20,7 @@ LAYERS = [  # (out, in, rank): attention layers of Stable Diffusion 1
 
 
 def best_time(work: Callable[[], object]) -> float:
-    """Give the least seconds of a few repetitions."""
+    """Measure the least seconds of a few repetitions."""
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()

@@ -192,6 +192,9 @@ def test_clean_lists_what_it_would_remove_and_removes_nothing_else(work, capsys)
     (would,) = [line for line in lines if line.startswith("stale, --yes removes it")]
     assert f"lora-old-{'0' * 16}" in would and "2.0 MB" in would
     assert sum(line.startswith("not selma's") for line in lines) == 3
+    assert main(["clean", "--yes", "--days", "1e9"]) == 0
+    assert sorted(work.iterdir()) == before
+    capsys.readouterr()
     assert main(["clean", "--yes"]) == 0
     assert set(before) - set(work.iterdir()) == {work / f"lora-old-{'0' * 16}"}
     assert (work.parent.parent / "elsewhere/state").exists()

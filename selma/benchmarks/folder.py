@@ -7,7 +7,7 @@ from selma.core.errors import ConfigError, MissingDataError
 
 
 def benchmark_files(paths: Sequence[Path]) -> list[Path]:
-    """Give the benchmark tables that a list of files and folders stands for.
+    """Find the benchmark tables that a list of files and folders stands for.
 
     Args:
         paths: files as they are; a folder stands for its *.parquet.
@@ -17,7 +17,7 @@ def benchmark_files(paths: Sequence[Path]) -> list[Path]:
 
     Raises:
         MissingDataError: a path is not there, or a folder holds no table.
-        ConfigError: two files have one name, by which their items are told apart.
+        ConfigError: two files have one name, but items go by it.
     """
     files: set[Path] = set()
     for path in paths:

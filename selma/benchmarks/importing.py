@@ -1,4 +1,4 @@
-"""Which public benchmarks can be imported, and how their files are told from altered copies."""
+"""Which public benchmarks can be imported, and how altered copies of their files are recognised."""
 
 import hashlib
 from typing import Any
@@ -55,5 +55,5 @@ def describe(name: str, imported: Imported, *, partial: bool) -> dict[str, Any]:
 
 
 def git_id(data: bytes) -> str:
-    """Give the id git has for a file of these bytes, as `git hash-object` prints it."""
+    """Compute the id git has for a file of these bytes, as `git hash-object` prints it."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

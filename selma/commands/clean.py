@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     for folder in found:
         match = WORK_FOLDER.fullmatch(folder.name)
         if match is None or folder.is_symlink() or not folder.is_dir():
-            print(f"not selma's, left alone  {folder}")
+            print(f"not selma's  {folder}")
             continue
         files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
         size = sum(path.stat().st_size for path in files) / 1e6

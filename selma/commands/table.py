@@ -16,7 +16,7 @@ def run(args: argparse.Namespace) -> None:
     from selma.core.files import write_bytes_atomic
     from selma.report.markdown import replace_results, table_of
 
-    table = table_of(Path())
+    table = table_of()
     if args.write is None:
         print(table, end="")
         return

@@ -19,7 +19,7 @@ NAMES = ("skill", "name")
 INDEPENDENT = """\
 Shares in %, with {percent:g} % intervals. wins: win / (win + lose), Wilson's interval. ties ½:
 (win + tie / 2) / votes, normal interval with the multinomial variance. p: exact two-sided sign test
-of win and lose. These come from the counts alone and treat all votes as independent. Votes about
+of win and lose. These come from the counts only and treat all votes as independent. Votes about
 one prompt are not: with several a prompt, the true intervals are wider and p is larger."""
 DEPENDENT = """\
 (1 a prompt): the intervals if the {votes} votes of a prompt always agreed, so that n votes are

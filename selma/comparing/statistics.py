@@ -2,8 +2,8 @@
 
 Prompts are the unit that is drawn again: a prompt stands for all its pictures and questions,
 however many it has, and they stay together. Bootstrap and sign flips are written here because
-`scipy.stats.bootstrap` and `permutation_test` are slower and take no weights, and Holm's method
-because SciPy has only the false discovery rate (python bench/significance.py).
+SciPy's draw other random numbers than the released results, and take twice and three times as long
+(python bench/significance.py); Holm's method because SciPy has only the false discovery rate.
 """
 
 from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from selma.judges.protocol import Question
+from selma.judges.protocol import Pictures, Question, Questions
 
 Seen = TypeVar("Seen")
 Read = TypeVar("Read")
@@ -44,11 +44,7 @@ class EncodeOnceJudge(Generic[Seen, Read]):
     length: Callable[[str], int] = len
     pads: bool = True
 
-    def __call__(
-        self,
-        pictures: Sequence[NDArray[np.uint8]],
-        questions: Sequence[Sequence[Question]],
-    ) -> list[list[str]]:
+    def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
         """Answer each question of each picture; see `Judge`.
 
         Pictures are encoded one by one, so that what a model sees in one does not depend on the

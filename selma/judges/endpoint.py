@@ -9,20 +9,17 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-import numpy as np
-from numpy.typing import NDArray
-
 from selma.core.choices import choose
 from selma.core.errors import BackendError, ConfigError, MissingDependencyError
 from selma.judges.answer_log import AnswerLog
-from selma.judges.protocol import JudgeSettings, Question
+from selma.judges.protocol import JudgeSettings, Pictures, Questions
 from selma.judges.templates import TEMPLATES
 from selma.judges.weights import check_numbers, library_versions
 from selma.pictures.png import encode_png
@@ -97,11 +94,7 @@ class EndpointJudge:
         self._replies: dict[_Asked, str] = {}
         self._log = None if replies is None else AnswerLog(replies, self.about)
 
-    def __call__(
-        self,
-        pictures: Sequence[NDArray[np.uint8]],
-        questions: Sequence[Sequence[Question]],
-    ) -> list[list[str]]:
+    def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
         """Ask each question about each picture; the same one of the same picture only once.
 
         Requests go out in parallel. A failure lets those under way finish and sends no more; each

@@ -1,16 +1,13 @@
 """Judges by name; each is loaded only when it is chosen."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from selma.core.choices import choose, choose_name
-from selma.judges.protocol import Judge, JudgeSettings, Question
+from selma.judges.protocol import Judge, JudgeSettings, Pictures, Questions
 from selma.judges.templates import TEMPLATES
 
 Loader = Callable[[JudgeSettings, Path | None], Judge]
@@ -38,11 +35,7 @@ class PocketJudge:
         libraries = {name: version(name) for name in ("numpy", "pillow", "scipy")}
         return {"class": "pocket", "libraries": libraries, "preprocessing": "none"}
 
-    def __call__(
-        self,
-        pictures: Sequence[NDArray[np.uint8]],
-        questions: Sequence[Sequence[Question]],
-    ) -> list[list[str]]:
+    def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
         """Answer each question about each picture."""
         from selma.pocket.judge import answer_questions
 

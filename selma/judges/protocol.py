@@ -15,6 +15,10 @@ class Question(NamedTuple):
     choices: tuple[str, ...]
 
 
+Pictures = Sequence[NDArray[np.uint8]]  # each (H, W, 3), of any sizes
+Questions = Sequence[Sequence[Question]]  # for each picture, what is asked about it
+
+
 class Judge(Protocol):
     """Answers questions about pictures."""
 
@@ -23,18 +27,10 @@ class Judge(Protocol):
         """Say in JSON's types what decides the answers: model, settings, libraries."""
         ...
 
-    def __call__(
-        self,
-        pictures: Sequence[NDArray[np.uint8]],
-        questions: Sequence[Sequence[Question]],
-    ) -> list[list[str]]:
+    def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
         """Answer each question of each picture.
 
         An answer does not depend on what else is asked in the same call.
-
-        Args:
-            pictures: N pictures, each (H, W, 3) uint8, of any sizes.
-            questions: for each picture, what is asked about it.
         """
         ...
 

@@ -29,7 +29,7 @@ _KEY = re.compile(r"unet\.(?P<layer>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|
 def write_adapter(
     path: Path, factors: Mapping[str, LoraFactors], provenance: Mapping[str, Any]
 ) -> None:
-    """Write an adapter, whole or not at all; the bytes depend on the arguments alone.
+    """Write an adapter, whole or not at all; the bytes depend on the arguments only.
 
     Args:
         path: the file.

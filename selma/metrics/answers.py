@@ -17,11 +17,9 @@ class AnsweredPicture:
     """One picture of a benchmark item with what the judge said about it.
 
     Attributes:
-        item_id: the benchmark item.
-        sample: which of its pictures.
-        source: of the item.
-        questions: the item's questions as the benchmark table has them.
-        replies: per question id, what the judge said; empty for an item that counts as unanswered.
+        sample: which of the item's pictures.
+        questions: the item's, as the benchmark table has them.
+        replies: per question id; empty for an item that counts as unanswered.
     """
 
     item_id: str
@@ -51,8 +49,6 @@ class Answered:
         n_wanted: pictures that the benchmark's items with questions have.
         left_out: item and sample of the pictures that lack an answer.
         unanswered: items without any answer that count nevertheless, with no right answer.
-        judge: who answered.
-        revision: of the judge.
     """
 
     pictures: list[AnsweredPicture]
@@ -156,8 +152,7 @@ def describe(
         version: of the metric's definition.
         policy: every choice that the definition leaves open.
         joined: the answers that were scored.
-        judge_about: what the answers table says of its judge; None if it says nothing, as files
-            do that others have published.
+        judge_about: what the answers table says of its judge; None for a published file.
         is_no_answer: which replies do not answer the metric's questions.
         no_answer_max: the share of replies that may be no answer.
 

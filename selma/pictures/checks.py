@@ -82,8 +82,8 @@ def check_pictures(
         benchmark: rows of a benchmark table.
         names: what each picture is called in a message.
         read: a picture's pixels; may raise whatever its decoder raises.
-        unknown: names of pictures that belong to no item.
-        doubled: names of files for a picture that another file gives already.
+        unknown: see `Findings`, as `doubled`.
+        doubled: see `Findings`.
         only_asked: items without questions need no picture.
         allow_partial: leave out what is wrong, instead of refusing.
 

@@ -1,32 +1,36 @@
-"""A picture for the README: a few prompts, drawn by the base model and by the merged model."""
+"""A picture for the README: a few prompts, drawn by the reference and by the subject."""
 
 import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from selma.core.errors import RecordError
-from selma.report.content import Example, Picture
+from selma.report.examples import Example, Picture
+from selma.report.numbers import plain
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
-SIDE_PX = 128  # of a picture; 4 times the pocket world's canvas
+    Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+SIDE_PX = 128  # of a picture
 GAP_PX = 16
 LEFT_PX = 72  # column of the models' names
 TEXT_LINES = 7
 LINE_PX = 15
 FONT_PX = 12
-INK, SOFT, PAGE = (27, 31, 36), (93, 102, 114), (255, 255, 255)
+INK, SOFT, PAGE, EDGE = (27, 31, 36), (93, 102, 114), (255, 255, 255), (225, 229, 234)
 
 
-def render_grid(examples: Sequence[Example]) -> bytes:
-    """Draw a column per example: its prompt, base's picture, merged's picture, with scores.
+def render_grid(examples: Sequence[Example], models: Sequence[str]) -> bytes:
+    """Draw a column per example: its prompt, then each model's picture with its score.
 
     Args:
         examples: at least one.
+        models: names, in the order of an example's pictures.
 
     Returns:
-        A PNG without metadata; its bytes depend on the examples alone.
+        A PNG without metadata; its bytes depend on the arguments alone.
 
     Raises:
         RecordError: a picture is not a PNG.
@@ -36,10 +40,12 @@ def render_grid(examples: Sequence[Example]) -> bytes:
     font = ImageFont.load_default(size=FONT_PX)
     head = GAP_PX + TEXT_LINES * LINE_PX + 8
     row = SIDE_PX + LINE_PX + GAP_PX
-    size = (LEFT_PX + len(examples) * (SIDE_PX + GAP_PX), head + 2 * row)
+    size = (LEFT_PX + len(examples) * (SIDE_PX + GAP_PX), head + len(models) * row)
     grid = Image.new("RGB", size, PAGE)
     draw = ImageDraw.Draw(grid)
-    for index, name in enumerate(("base", "merged")):
+    for index, name in enumerate(models):
+        while draw.textlength(name, font=font) > LEFT_PX - GAP_PX - 2:
+            name = name.removesuffix("…")[:-1] + "…"
         draw.text((GAP_PX, head + index * row + SIDE_PX // 2 - 7), name, fill=INK, font=font)
     for column, example in enumerate(examples):
         x = LEFT_PX + column * (SIDE_PX + GAP_PX)
@@ -47,46 +53,50 @@ def render_grid(examples: Sequence[Example]) -> bytes:
         top = head - 8 - len(lines) * LINE_PX
         for number, line in enumerate(lines):
             draw.text((x, top + number * LINE_PX), line, fill=INK, font=font)
-        _place(grid, draw, font, example.base, (x, head))
-        _place(grid, draw, font, example.merged, (x, head + row))
+        for index, picture in enumerate(example.pictures):
+            _place(grid, draw, font, picture, (x, head + index * row))
     buffer = io.BytesIO()
     grid.save(buffer, format="PNG", compress_level=9)
     return buffer.getvalue()
 
 
+def open_png(png: bytes) -> "Image.Image":
+    """Decode a sample's picture as RGB; RecordError if it is not a whole PNG."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise RecordError(f"a sample's picture is not a whole PNG ({error})") from error
+
+
 def _place(
     grid: "Image.Image",
     draw: "ImageDraw.ImageDraw",
-    font: "ImageFont.FreeTypeFont | ImageFont.ImageFont",
+    font: "Font",
     picture: Picture,
     corner: tuple[int, int],
 ) -> None:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(picture.png), formats=("PNG",)) as image:
-            enlarge = max(image.size) < SIDE_PX
-            method = Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS
-            grid.paste(image.convert("RGB").resize((SIDE_PX, SIDE_PX), method), corner)
-    except (UnidentifiedImageError, OSError) as error:
-        raise RecordError(f"a sample's picture is not a whole PNG ({error})") from error
-    x, y = corner
-    draw.rectangle((x - 1, y - 1, x + SIDE_PX, y + SIDE_PX), outline=(225, 229, 234))
+    image, (x, y) = open_png(picture.png), corner
+    enlarge = max(image.size) < SIDE_PX
+    method = Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS
+    grid.paste(image.resize((SIDE_PX, SIDE_PX), method), corner)
+    draw.rectangle((x - 1, y - 1, x + SIDE_PX, y + SIDE_PX), outline=EDGE)
     right = sum(verdict.counted for verdict in picture.verdicts)
-    note = f"{right} of {len(picture.verdicts)} right"
+    asked = len(picture.verdicts)
+    note = f"{right} of {asked} right" if asked else plain(picture.score, 3)
     draw.text((x, y + SIDE_PX + 3), note, fill=SOFT, font=font)
 
 
 def wrap(
-    text: str,
-    draw: "ImageDraw.ImageDraw",
-    font: "ImageFont.FreeTypeFont | ImageFont.ImageFont",
-    width_px: int,
-    max_lines: int,
+    text: str, draw: "ImageDraw.ImageDraw", font: "Font", width_px: int, max_lines: int
 ) -> list[str]:
     """Break a text into lines of at most a width; what is too long ends in three dots.
 
-    A single word that is wider than a line stands alone in it.
+    A single word that is wider than a line has it for itself.
     """
     lines: list[str] = []
     for word in text.split():

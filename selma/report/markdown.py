@@ -1,52 +1,90 @@
 """The results as a Markdown table, and its place in the README."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from selma.core.errors import MissingDataError, RecordError
-from selma.report.numbers import (
-    ALL_SKILLS,
-    BASELINES,
-    Record,
-    digits_of,
-    find,
-    interval,
-    metrics_of,
-    plain,
-    signed,
-    title_of,
-)
+from selma.report.numbers import RERUN, Record, Results, digits_of, interval, plain, signed
 
 START, END = "<!-- results -->", "<!-- /results -->"
-COLUMNS = ("metric", "base", "merged", "mixture", "merged − base", "merged − mixture", "n")
-KEYS = {"merged": "{}", "base": "{}_base", "mixture": "{}_mixture"}  # model → key in metrics.json
-GAINS = {"base": "{}_gain", "mixture": "{}_over_mixture"}
+METRICS, COMPARISON = "metrics/metrics.json", "metrics/comparison.json"
 ROUNDING = 1e-4  # metrics.json keeps four decimals
 
 
-def results_table(headline: Mapping[str, float], comparisons: Sequence[Record]) -> str:
-    """Write one row per metric, over all skills, and a line that says what the numbers are.
+def results_table(headline: Mapping[str, float], comparison: Mapping[str, Any]) -> str:
+    """Write one row per measure, over all skills, and a line that says what the numbers are.
 
-    A difference is bold where its interval leaves 0 out.
+    A difference is bold where its verdict is better or worse.
 
     Args:
         headline: of metrics/metrics.json.
-        comparisons: of metrics/comparison.json.
+        comparison: of metrics/comparison.json.
 
     Raises:
         RecordError: a number is missing, or the two do not come from one run.
     """
-    lines = [_row(COLUMNS), _row(["---"] + ["---:"] * (len(COLUMNS) - 1))]
-    for metric in metrics_of(comparisons):
-        try:
-            lines.append(_row(_cells(metric, headline, comparisons)))
-        except KeyError as error:
-            raise RecordError(
-                f"metrics: {metric} lacks {error}; run `dvc repro compare`"
-            ) from error
-    return "\n".join([*lines, "", _legend(comparisons)]) + "\n"
+    import pandas as pd
+
+    results = Results(comparison)
+    table = pd.DataFrame([_row(results, measure, headline) for measure in results.measures])
+    sides = ["left"] + ["right"] * (len(table.columns) - 1)
+    text = table.to_markdown(index=False, colalign=sides, disable_numparse=True)
+    return f"{text}\n\n{_legend(results)}\n"
+
+
+def _row(results: Results, measure: str, headline: Mapping[str, float]) -> dict[str, str]:
+    about, subject = results.measures[measure], results.subject
+    digits = digits_of(about["unit"])
+    row = {"metric": about["title"] + (", %" if about["unit"] == "percent" else "")}
+    for model in results.models:
+        score = results.score(measure, model)["score"]
+        key = measure if model == subject else f"{measure}_{model}"
+        _same_run(headline, key, score)
+        row[model] = plain(score, digits)
+    for _, baseline in results.pairs:
+        record = results.difference(measure, (subject, baseline))
+        gain = baseline == results.reference
+        _same_run(
+            headline, f"{measure}_gain" if gain else f"{measure}_over_{baseline}",
+            record["difference"],
+        )  # fmt: skip
+        row[f"{subject} − {baseline}"] = _difference(record)
+    score = results.score(measure, subject)
+    return row | {"n": f"{score['n_items']} × {score['n_samples']}"}
+
+
+def _same_run(headline: Mapping[str, float], key: str, value: float) -> None:
+    if key not in headline:
+        raise RecordError(f"{METRICS}: lacks {key!r}; {RERUN}")
+    if abs(headline[key] - value) > ROUNDING:
+        raise RecordError(
+            f"{METRICS} says {headline[key]} for {key}, {COMPARISON} {value}; {RERUN}"
+        )
+
+
+def _difference(record: Record) -> str:
+    value = signed(record["difference"], digits_of(record["unit"]))
+    bold = f"**{value}**" if record["verdict"] in ("better", "worse") else value
+    return f"{bold} ({interval(record)})"
+
+
+def _legend(results: Results) -> str:
+    parts = ["n: prompts × pictures of each."]
+    if results.pairs:
+        first = results.difference(next(iter(results.measures)), results.pairs[0])
+        level = f"{100 * first['confidence']:.4g} %"
+        parts.append(
+            f"In brackets: {level} interval, paired bootstrap over prompts, "
+            f"{first['resamples']:,} resamples; bold where the verdict is better or worse."
+        )
+    answered = [
+        f"{about['title']}: judge {about['judge']}, {about['policy']}"
+        for about in results.measures.values()
+        if about["unit"] == "percent"
+    ]
+    return " ".join([*parts, *([f"{'; '.join(answered)}."] if answered else [])])
 
 
 def replace_results(text: str, table: str, source: str) -> str:
@@ -66,77 +104,26 @@ def replace_results(text: str, table: str, source: str) -> str:
     return f"{before}{START}\n{table}{END}{rest.split(END)[1]}"
 
 
-def table_of(root: Path) -> str:
+def _read_text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
+def table_of(read: Callable[[str], str] = _read_text) -> str:
     """Write the table of a repository's metrics.
 
     Args:
-        root: where metrics/ lies.
+        read: path in the repository → the file's text; by default that of the current folder.
 
     Raises:
         MissingDataError: the metrics are not there.
         RecordError: they are not what `compare` writes.
     """
-    headline = _read(root / "metrics/metrics.json")
-    comparison = _read(root / "metrics/comparison.json")
-    if not isinstance(comparison, dict) or not comparison.get("comparisons"):
-        raise RecordError(
-            f"{root / 'metrics/comparison.json'}: no comparisons; run `dvc repro compare`"
-        )
-    return results_table(headline, comparison["comparisons"])
-
-
-def _read(path: Path) -> Any:
+    path = METRICS
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        headline = json.loads(read(path))
+        path = COMPARISON
+        return results_table(headline, json.loads(read(path)))
     except FileNotFoundError as error:
         raise MissingDataError(f"{path}: no such file; run `dvc repro`") from error
     except ValueError as error:
-        raise RecordError(f"{path}: not valid JSON ({error}); run `dvc repro compare`") from error
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cells(
-    metric: str, headline: Mapping[str, float], comparisons: Sequence[Record]
-) -> Sequence[str]:
-    records = {
-        baseline: find(comparisons, metric=metric, baseline=baseline, skill=ALL_SKILLS)
-        for baseline in BASELINES
-    }
-    for baseline, record in records.items():
-        headline_gain = headline[GAINS[baseline].format(metric)]
-        if abs(headline_gain - record["difference"]) > ROUNDING:
-            raise RecordError(
-                f"metrics: {metric}, merged − {baseline}: metrics.json says {headline_gain}, "
-                f"comparison.json {record['difference']}; run `dvc repro compare`"
-            )
-    first = records["base"]
-    digits = digits_of(first)
-    values = {model: plain(headline[key.format(metric)], digits) for model, key in KEYS.items()}
-    name = title_of(metric) + (", %" if first["unit"] == "percent" else "")
-    differences = [_difference(records[baseline]) for baseline in BASELINES]
-    count = f"{first['n_items']} × {first['n_samples']}"
-    return [name, values["base"], values["merged"], values["mixture"], *differences, count]
-
-
-def _difference(record: Record) -> str:
-    value = signed(record["difference"], digits_of(record))
-    clear = record["low"] > 0 or record["high"] < 0
-    return f"{f'**{value}**' if clear else value} ({interval(record)})"
-
-
-def _legend(comparisons: Sequence[Record]) -> str:
-    """Say what the numbers are; the same for all metrics, or told for each."""
-    first = comparisons[0]
-    judges = {r["metric"]: r["judge"] for r in comparisons if r["unit"] == "percent"}
-    policies = {r["metric"]: r["policy"] for r in comparisons if r["unit"] == "percent"}
-    answered = "; ".join(
-        f"{title_of(metric)}: judge {judge}, {policies[metric]}" for metric, judge in judges.items()
-    )
-    return (
-        f"n: prompts × pictures of each. In brackets: {100 * first['confidence']:g} % interval, "
-        f"paired bootstrap over prompts, {first['resamples']:,} resamples; bold where it leaves 0 "
-        f"out. {answered}."
-    )
+        raise RecordError(f"{path}: not valid JSON ({error}); {RERUN}") from error

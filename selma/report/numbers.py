@@ -1,29 +1,18 @@
-"""Numbers as a person reads them: units, signs, intervals, one phrase of judgement."""
+"""Numbers as a person reads them, and the comparison by measure, model and skill."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from selma.core.errors import RecordError
 
 Record = Mapping[str, Any]
 ALL_SKILLS = "all"
-MODELS = ("base", "mixture", "merged")
-BASELINES = ("base", "mixture")
-TITLES = {
-    "dsg": "DSG",
-    "tifa": "TIFA",
-    "pickscore": "PickScore",
-    "imagereward": "ImageReward",
-    "hps": "HPS",
-}
+RERUN = "run `dvc repro compare`"
 
 
-def title_of(metric: str) -> str:
-    """Give a metric's usual name."""
-    return TITLES.get(metric, metric)
-
-
-def digits_of(record: Record) -> int:
-    """Give the number of decimals worth reading."""
-    return 1 if record["unit"] == "percent" else 3
+def digits_of(unit: str) -> int:
+    """Decimals worth reading."""
+    return 1 if unit == "percent" else 3
 
 
 def plain(value: float, digits: int) -> str:
@@ -37,36 +26,65 @@ def signed(value: float, digits: int) -> str:
 
 
 def interval(record: Record) -> str:
-    """Write a difference's interval."""
-    digits = digits_of(record)
+    """Write the interval of a difference."""
+    digits = digits_of(record["unit"])
     return f"{signed(record['low'], digits)} to {signed(record['high'], digits)}"
 
 
-def finding(record: Record) -> str:
-    """Say what an interval allows: "better", "worse" or "not clear"."""
-    if record["low"] > 0:
-        return "better"
-    return "worse" if record["high"] < 0 else "not clear"
+class Results:
+    """A comparison, looked up by measure, model and skill.
 
-
-def metrics_of(records: Sequence[Record]) -> list[str]:
-    """List the metrics in their order in the file."""
-    return list(dict.fromkeys(record["metric"] for record in records))
-
-
-def skills_of(records: Sequence[Record], metric: str) -> list[str]:
-    """List a metric's skills in their order in the file, all together first."""
-    skills = dict.fromkeys(record["skill"] for record in records if record["metric"] == metric)
-    return sorted(skills, key=lambda skill: skill != ALL_SKILLS)
-
-
-def find(records: Sequence[Record], **wanted: str) -> Record:
-    """Give the one record with these values.
-
-    Raises:
-        KeyError: there is none.
+    Attributes:
+        subject, reference: the models that the report is about.
+        models: all of them; their order decides their colours.
+        measures: measure → its title, metric, unit, judge, …
+        pairs: (subject, baseline), the reference first; none if the subject is the reference.
+        other_pairs: (another model, reference).
     """
-    for record in records:
-        if all(record[key] == value for key, value in wanted.items()):
-            return record
-    raise KeyError(wanted)
+
+    def __init__(self, comparison: Mapping[str, Any]) -> None:
+        """Index metrics/comparison.json; RecordError if it lacks a part."""
+        try:
+            self.subject: str = comparison["subject"]
+            self.reference: str = comparison["reference"]
+            self.models: list[str] = comparison["models"]
+            self.measures: dict[str, Record] = {m["name"]: m for m in comparison["measures"]}
+            scores, comparisons = comparison["scores"], comparison["comparisons"]
+            against = comparison["against"]
+        except (KeyError, TypeError) as error:
+            raise RecordError(f"metrics/comparison.json: lacks {error}; {RERUN}") from error
+        self._scores = {(r["measure"], r["model"], r["skill"]): r for r in scores}
+        self._differences = {
+            (r["measure"], r["model"], r["baseline"], r["skill"]): r for r in comparisons
+        }
+        baselines = [b for b in dict.fromkeys((self.reference, *against)) if b != self.subject]
+        self.pairs = [(self.subject, baseline) for baseline in baselines]
+        pairs = dict.fromkeys((r["model"], r["baseline"]) for r in comparisons)
+        self.other_pairs = [pair for pair in pairs if pair not in self.pairs]
+
+    def score(self, measure: str, model: str, skill: str = ALL_SKILLS) -> Record:
+        """Find the score of a model; RecordError if there is none."""
+        return _find(self._scores, (measure, model, skill))
+
+    def difference(self, measure: str, pair: tuple[str, str], skill: str = ALL_SKILLS) -> Record:
+        """Find the difference of a pair of models; RecordError if there is none."""
+        return _find(self._differences, (measure, *pair, skill))
+
+    def skills_of(self, measure: str) -> list[str]:
+        """List the skills of a measure in their order in the file, all together first."""
+        skills = dict.fromkeys(skill for name, _, skill in self._scores if name == measure)
+        return sorted(skills, key=lambda skill: skill != ALL_SKILLS)
+
+    def colours(self) -> dict[str, str]:
+        """CSS class of each model, by its place."""
+        return {model: f"m{place}" for place, model in enumerate(self.models)}
+
+
+def _find(records: Mapping[Any, Record], key: tuple[str, ...]) -> Record:
+    if key not in records:
+        measure, *models, skill = key
+        raise RecordError(
+            f"metrics/comparison.json: no record of {measure} for {' − '.join(models)}, "
+            f"skill {skill}; {RERUN}"
+        )
+    return records[key]

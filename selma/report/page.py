@@ -1,237 +1,172 @@
 """The HTML page: self-contained, all text escaped, the same bytes for the same content."""
 
-from collections.abc import Sequence
-from html import escape
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from selma.report.charts import Mark, bar_chart, interval_chart, line_chart
-from selma.report.content import Content
-from selma.report.gallery import gallery
-from selma.report.numbers import (
-    ALL_SKILLS,
-    BASELINES,
-    MODELS,
-    Record,
-    digits_of,
-    find,
-    finding,
-    interval,
-    metrics_of,
-    plain,
-    signed,
-    skills_of,
-    title_of,
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from selma.core.errors import RecordError
+from selma.report.charts import Chart, Curve, Mark, curve_points
+from selma.report.examples import OUTCOMES, Example, Verdict
+from selma.report.grid import open_png
+from selma.report.numbers import ALL_SKILLS, Record, Results, digits_of, interval, plain, signed
+
+MAX_SIDE_PX = 384  # larger pictures are reduced, so that the page stays one that can be mailed
+PIXELATED_BELOW_PX = 128  # smaller pictures are enlarged without smoothing
+TONES = {"better": "good", "worse": "bad", "undecided": "soft"}  # CSS class of each verdict
+PALETTE = (  # of the models in their order: on white, on black
+    ("#98a1ad", "#7d8794"),
+    ("#2563c9", "#6aa2ff"),
+    ("#d48a1c", "#e0a040"),
+    ("#8a4fc4", "#b98af0"),
+    ("#0f8f97", "#43c2ca"),
+    ("#c44f8a", "#f08ab9"),
+    ("#7a6a4f", "#b5a27f"),
+    ("#5d8a1c", "#9cc957"),
 )
-from selma.report.style import STYLE
 
-_TONE = {"better": "good", "worse": "bad", "not clear": "soft"}
+
+@dataclass(frozen=True)
+class Content:
+    """All that the page is made of.
+
+    Attributes:
+        comparison: metrics/comparison.json.
+        measure: the measure of the headline and of the pictures.
+        skills: those that an expert was trained for; empty if that is not known.
+        curves: loss curve per training, in the order they are shown.
+        certificates: metrics/merges/NAME.json per merge.
+        examples: chosen, in the order they are shown.
+        n_by_outcome: number of pairs of pictures per outcome, among all pairs.
+    """
+
+    comparison: Mapping[str, Any]
+    measure: str
+    skills: Sequence[str] = ()
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    certificates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    examples: Sequence[Example] = ()
+    n_by_outcome: Mapping[str, int] = field(default_factory=dict)
 
 
 def render_page(content: Content) -> str:
-    """Write the whole page."""
-    sections = [
-        _top(content),
-        _headline(content),
-        _measured(content),
-        _by_skill(content),
-        _losses(content),
-        _certificate(content),
-        gallery(content.examples, content.n_by_outcome),
-    ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>selma: report</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body><main>\n"
-        + "\n".join(sections)
-        + "\n</main></body>\n</html>\n"
+    """Write the whole page.
+
+    Raises:
+        RecordError: the comparison lacks a record, or a picture is not a whole PNG.
+    """
+    results = Results(content.comparison)
+    if content.measure not in results.measures:
+        raise RecordError(
+            f"report.measure: {content.measure!r} was not compared; "
+            f"choose one of: {', '.join(results.measures)}"
+        )
+    environment = Environment(
+        loader=PackageLoader("selma.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-
-
-def _top(content: Content) -> str:
-    metric = metrics_of(content.comparisons)[0]
-    gain = find(content.comparisons, metric=metric, baseline="base", skill=ALL_SKILLS)
-    digits = digits_of(gain)
-    values = {
-        model: find(content.scores, metric=metric, model=model, skill=ALL_SKILLS)["score"]
-        for model in MODELS
+    environment.filters |= {"px": "{:.1f}".format, "percent": "{:.4g} %".format, "short": _short}
+    environment.filters |= {
+        "interval": interval,
+        "signed": signed,
+        "plain": plain,
+        "digits": digits_of,
     }
-    words = {
-        "better": "follows prompts better than",
-        "worse": "follows prompts worse than",
-        "not clear": "cannot be told apart from",
-    }
-    lead = (
-        f"The merged model {words[finding(gain)]} the base model it was made from: "
-        f"{title_of(metric)} {plain(values['merged'], digits)} against "
-        f"{plain(values['base'], digits)}, a difference of {signed(gain['difference'], digits)} "
-        f"({_percent(gain['confidence'])} interval {interval(gain)}) on {gain['n_items']} prompts "
-        f"× {gain['n_samples']} pictures."
-    )
-    return (
-        "<h1>Does the merged model follow its prompts?</h1>\n"
-        f'<p class="lead">{escape(lead)}</p>\n{_world(gain)}\n<div class="tiles">'
-        + "".join(_tile(f"{title_of(metric)}, {m}", plain(values[m], digits)) for m in MODELS)
-        + _tile("merged − base", signed(gain["difference"], digits), _TONE[finding(gain)])
-        + "</div>"
+    rows = [PALETTE[place % len(PALETTE)] for place in range(max(len(results.models), 2))]
+    return environment.get_template("page.html.j2").render(
+        content=content,
+        results=results,
+        tones=TONES,
+        palette_rows=rows,
+        charts=[_skill_charts(results, measure, content.skills) for measure in results.measures],
+        curves={name: list(curve) for name, curve in content.curves.items() if curve},
+        points=curve_points,
+        gallery=_gallery(content, results),
+        mark=_mark,
     )
 
 
-def _world(record: Record) -> str:
-    if not record["judge"].startswith("pocket"):
-        return ""
-    return (
-        '<p class="soft">Measured in the pocket world: the method is the real one, the models are '
-        "small, and the pictures are flat shapes, so that the judge can check every answer in the "
-        "pixels. The numbers say nothing about the size of an effect on large models.</p>"
-    )
-
-
-def _tile(label: str, value: str, tone: str = "") -> str:
-    return (
-        f'<div class="card tile"><span class="soft small">{escape(label)}</span>'
-        f'<b class="{tone}">{escape(value)}</b></div>'
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:g} %"
-
-
-def _headline(content: Content) -> str:
-    confidence = _percent(content.comparisons[0]["confidence"])
-    head = ["metric", *MODELS]
-    for baseline in BASELINES:
-        head += [f"merged − {baseline}", f"{confidence} interval", "wins / ties / losses"]
-    rows = []
-    for metric in metrics_of(content.scores):
-        scores = [find(content.scores, metric=metric, model=m, skill=ALL_SKILLS) for m in MODELS]
-        cells = [escape(title_of(metric))]
-        cells += [plain(score["score"], digits_of(score)) for score in scores]
-        for baseline in BASELINES:
-            cells += _difference(
-                find(content.comparisons, metric=metric, baseline=baseline, skill=ALL_SKILLS)
-            )
-        rows.append(cells)
-    return (
-        '<h2>The numbers</h2>\n<p class="soft">Every model draws the same prompts from the same '
-        "noise. The interval is a paired bootstrap over prompts; a difference is coloured only if "
-        "its interval leaves 0 out. Wins, ties and losses count prompts. “mixture” is one LoRA "
-        f"trained on all skills’ pictures together.</p>\n{_table(head, rows)}"
-    )
-
-
-def _difference(record: Record) -> list[str]:
-    text = signed(record["difference"], digits_of(record))
-    return [
-        f'<b class="{_TONE[finding(record)]}">{text}</b>',
-        interval(record),
-        f"{record['wins']} / {record['ties']} / {record['losses']}",
-    ]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table; cells are HTML, heads are text."""
-    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return (
-        f'<div class="card scroll"><table><thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody>'
-        "</table></div>"
-    )
-
-
-def _measured(content: Content) -> str:
-    rows = []
-    for metric in metrics_of(content.comparisons):
-        record = find(content.comparisons, metric=metric, baseline="base", skill=ALL_SKILLS)
-        texts = [title_of(metric), record["unit"], record["judge"], record["policy"]]
-        texts += [record["version"], f"{record['n_items']} × {record['n_samples']}"]
-        texts += [f"{record['p_value']:.4f}"]
-        rows.append([escape(text) for text in texts])
-    head = ["metric", "unit", "judge or model", "policy", "version", "prompts × pictures"]
-    return (
-        "<h2>What was measured</h2>\n"
-        '<p class="soft">The p value: merged − base by random sign flips, two-sided.</p>\n'
-        + _table([*head, "p value"], rows)
-    )
-
-
-def _by_skill(content: Content) -> str:
-    taught = set(content.curves)
-    parts = [
-        '<h2>By skill</h2>\n<p class="key soft">'
-        + "".join(f'<span><i class="{model}"></i>{model}</span>' for model in MODELS)
-        + "Whiskers are intervals. A skill in brackets has no expert: nothing was trained for it."
-        "</p>"
-    ]
-    for metric in metrics_of(content.scores):
-        labels = {
-            skill: skill if skill in taught or skill == ALL_SKILLS else f"({skill})"
-            for skill in skills_of(content.scores, metric)
-        }
-        parts.append(_skill_charts(content, metric, labels))
-    return "\n".join(parts)
-
-
-def _skill_charts(content: Content, metric: str, labels: dict[str, str]) -> str:
-    scores, differences = {}, {}
-    for skill, label in labels.items():
-        found = [find(content.scores, metric=metric, model=m, skill=skill) for m in MODELS]
-        scores[label] = [Mark(r["model"], r["score"], r["low"], r["high"]) for r in found]
-        found = [
-            find(content.comparisons, metric=metric, baseline=b, skill=skill) for b in BASELINES
+def _skill_charts(
+    results: Results, measure: str, taught: Sequence[str]
+) -> tuple[Record, Chart, Chart | None]:
+    """Charts of scores and of the subject's differences, a group of marks per skill."""
+    about, colours = results.measures[measure], results.colours()
+    scores: dict[str, list[Mark]] = {}
+    differences: dict[str, list[Mark]] = {}
+    for skill in results.skills_of(measure):
+        known = not taught or skill in taught or skill == ALL_SKILLS
+        label = skill if known else f"({skill})"
+        scores[label] = [
+            _placed(results.score(measure, model, skill), "score", model, colours[model])
+            for model in results.models
         ]
         differences[label] = [
-            Mark(r["baseline"], r["difference"], r["low"], r["high"]) for r in found
+            _placed(record, "difference", f"− {pair[1]}", f"{colours[pair[1]]} {record['verdict']}")
+            for pair in results.pairs
+            for record in [results.difference(measure, pair, skill)]
         ]
-    unit, digits = found[0]["unit"], digits_of(found[0])
-    name = title_of(metric)
-    if unit == "percent":
-        left = bar_chart(f"{name} by skill", scores, digits)
-    else:  # the unit has no natural zero: bars would lie
-        left = interval_chart(f"{name} by skill", scores, digits, zero=False)
-    right = interval_chart(f"{name}: merged minus baselines", differences, digits, zero=True)
-    return (
-        '<div class="charts" style="margin-bottom:1rem">'
-        f'<figure class="card"><h3>{escape(name)}</h3><figcaption>score, {escape(unit)}'
-        f'</figcaption>{left}</figure><figure class="card"><h3>{escape(name)}: merged − baseline'
-        "</h3><figcaption>right of the line: merged is better; the colour names the baseline"
-        f"</figcaption>{right}</figure></div>"
-    )
+    rows = len(results.models)  # in both charts, so that their groups stand side by side
+    bars = about["unit"] == "percent"  # any other unit has no natural zero: bars would mislead
+    right = Chart(differences, rows, zero=True) if results.pairs else None
+    return about, Chart(scores, rows, bars=bars), right
 
 
-def _losses(content: Content) -> str:
-    losses = [loss for curve in content.curves.values() for _, loss in curve]
-    if not losses:
-        return ""
-    limits = (min(losses), max(losses))
-    figures = "".join(
-        f'<figure class="card"><figcaption>{escape(name)}</figcaption>'
-        f"{line_chart(f'training loss of {name}', curve, limits)}</figure>"
-        for name, curve in content.curves.items()
-        if curve
-    )
-    return (
-        '<h2>Training</h2>\n<p class="soft">Loss of each expert and of the mixture, all on one '
-        f'scale.</p>\n<div class="curves">{figures}</div>'
-    )
+def _placed(record: Record, key: str, name: str, style: str) -> Mark:
+    value, low, high = record[key], record["low"], record["high"]
+    digits = digits_of(record["unit"])
+    tip = f"{name}: {value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    if "verdict" in record:
+        tip += f", {record['verdict']}"
+    return Mark(style, tip, value, low, high)
 
 
-def _certificate(content: Content) -> str:
-    facts = content.certificate
-    skills = sorted(facts["cosine"])
-    rows = []
-    for skill in skills:
-        cells = [escape(skill), f"{facts['norm'][skill]:.3f}"]
-        for other in skills:
-            value = facts["cosine"][skill][other]
-            tint = max(0.0, min(1.0, value)) * 0.5
-            cells.append(
-                f'<span style="background:rgba(var(--heat),{tint:.2f});padding:.2rem .5rem;'
-                f'border-radius:6px">{plain(value, 2)}</span>'
-            )
-        rows.append(cells)
-    return (
-        "<h2>The merge, checked</h2>\n<p>The merged adapter differs from the dense weighted sum of "
-        f"the experts’ updates by {facts['relative_error']:.1e} of its norm. Its rank is "
-        f"{facts['rank']}, its norm {facts['merged_norm']:.3f}. The table has each expert’s norm "
-        "and the cosine between experts’ updates.</p>\n" + _table(["expert", "norm", *skills], rows)
-    )
+def _short(text: str) -> str:
+    """Cut hashes to their first characters."""
+    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1…", text)
+
+
+def _gallery(content: Content, results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The chosen examples of each outcome, with their pictures as data."""
+    unit = results.measures[content.measure]["unit"]
+    names = list(dict.fromkeys((results.reference, results.subject)))
+    groups: dict[str, list[dict[str, Any]]] = {outcome: [] for outcome in OUTCOMES}
+    for example in content.examples:
+        pictures: list[dict[str, Any]] = []
+        for name, picture in zip(names, example.pictures, strict=True):
+            png, side = _reduced(picture.png)
+            score = f"{picture.score:.0f} %" if unit == "percent" else plain(picture.score, 3)
+            data = base64.b64encode(png).decode("ascii")
+            pictures.append({"model": name, "data": data, "score": score, "side": side})
+        verdicts = zip(*(picture.verdicts for picture in example.pictures), strict=True)
+        asked = list(zip(example.questions, verdicts, strict=True))
+        pixels = pictures[0]["side"] < PIXELATED_BELOW_PX
+        groups[example.outcome].append(
+            {"example": example, "pictures": pictures, "asked": asked, "pixels": pixels}
+        )
+    return [(outcome, cards) for outcome, cards in groups.items() if cards]
+
+
+def _reduced(png: bytes) -> tuple[bytes, int]:
+    """A picture of at most `MAX_SIDE_PX` (a small one's very bytes), and its longer side."""
+    image = open_png(png)
+    if max(image.size) <= MAX_SIDE_PX:
+        return png, max(image.size)
+    image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=9)
+    return buffer.getvalue(), max(image.size)
+
+
+def _mark(verdict: Verdict) -> tuple[str, str]:
+    """CSS class and sign of a judge's answer."""
+    if not verdict.right:
+        return "bad", "✗"
+    return ("good", "✓") if verdict.counted else ("soft", "○")

@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variant:
-    """One definition of CLIPScore.
+    """One definition of CLIPScore; `prompt_rule` and `resize` are keys of their tables.
 
     Attributes:
         unit: the score in words.
         prefix: put before each prompt.
-        prompt_rule: a key of `PROMPT_RULES`.
-        resize: a key of `pixels.RESIZES`.
         score: cosines (N,) → scores (N,).
     """
 
@@ -66,14 +64,9 @@ CLIPSCORES: dict[str, Variant] = {
 
 
 def load_clipscore(directory: Path, variant: str, *, device: str = "cpu") -> Scorer:
-    """Load a CLIP that scores as a variant of CLIPScore does.
+    """Load any CLIP in transformers' layout as a variant of `CLIPSCORES`; raises as `load_hps`.
 
-    Args:
-        directory: any CLIP in transformers' layout; it decides the score as much as the variant.
-        variant: a key of `CLIPSCORES`.
-        device: "cpu" or "cuda".
-
-    Raises: as `load_hps`.
+    The CLIP decides the score as much as the variant.
     """
     from selma.scorers.pixels import read_image_settings
 

@@ -4,15 +4,14 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from selma.runtime.journal import root as project_root
-from selma.tracking.journals import Session, read_sessions
+from selma.tracking.journals import read_sessions
 from selma.tracking.store import Store
-from selma.tracking.sync import Summary, is_alive, sync
-from selma.tracking.variants import experiment_variants, workspace_variant
+from selma.tracking.sync import Summary, sync
+from selma.tracking.variants import current_variant, experiment_variants
 
 logger = logging.getLogger(__name__)
 EXPERIMENT = "selma"
@@ -26,8 +25,10 @@ def track(root: Path, *, finished_pid: int | None = None) -> tuple[list[str], in
         finished_pid: a process that still runs but has done its stage's work.
 
     Returns:
-        One line per run, and the number of changes that were made.
+        One line per run, the one at hand last, and the number of changes that were made.
     """
+    import psutil
+
     home = (root / ".mlflow").resolve()
     home.mkdir(exist_ok=True)
     with (home / "lock").open("w") as lock:
@@ -35,19 +36,17 @@ def track(root: Path, *, finished_pid: int | None = None) -> tuple[list[str], in
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         own = f"sqlite:///{home / 'mlflow.db'}", EXPERIMENT, (home / "artifacts").as_uri()
         store = Store(uri, EXPERIMENT, None) if uri else Store(*own)
-        sessions = _with_end(read_sessions(root / ".selma" / "runs"), finished_pid)
-        variants = [*experiment_variants(root), workspace_variant(root)]
-        summaries = sync(store, variants, sessions, is_alive, time.time())
+        now = time.time()
+        sessions = [
+            replace(session, ended=now, status="finished", locked=False)
+            if session.pid == finished_pid and not session.status
+            else session
+            for session in read_sessions(root / ".selma" / "runs")
+        ]
+        here = current_variant(root)
+        others = [other for other in experiment_variants(root) if other.name != here.name]
+        summaries = sync(store, [*others, here], sessions, psutil.pid_exists, now)
     return [describe(summary) for summary in summaries], store.changes
-
-
-def _with_end(sessions: Sequence[Session], pid: int | None) -> list[Session]:
-    return [
-        replace(session, ended=time.time(), status="finished")
-        if session.pid == pid and not session.status
-        else session
-        for session in sessions
-    ]
 
 
 def describe(summary: Summary) -> str:

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ WORKSPACE = "workspace"  # the folder of journals that belong to no experiment
 
 @dataclass(frozen=True)
 class Point:
-    """One value of a metric that a stage journalled."""
+    """One value of a metric; `time` in seconds since 1970."""
 
     name: str
     step: int
     value: float
-    time: float  # seconds since 1970
+    time: float
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Session:
         started: seconds since 1970.
         ended: None if the journal stops before the stage's end.
         status: "finished", "failed", "interrupted", or "" without an end.
+        locked: DVC may have written its result into dvc.lock: the process is over.
         params: flattened, as text.
         points: in the order they were journalled.
     """
@@ -44,6 +45,7 @@ class Session:
     started: float
     ended: float | None = None
     status: str = ""
+    locked: bool = True
     params: Mapping[str, str] = field(default_factory=dict)
     points: tuple[Point, ...] = ()
 
@@ -53,38 +55,44 @@ def read_sessions(folder: Path) -> list[Session]:
 
     A line that a killed process left half-written is skipped with a warning.
     """
-    sessions = [
-        session
-        for path in sorted(folder.rglob("*.jsonl"))
-        for session in _sessions(path, path.relative_to(folder).parts[0])
-    ]
+    sessions = []
+    for path in sorted(folder.rglob("*.jsonl")):
+        started: list[list[dict[str, Any]]] = []
+        for event in _events(path):
+            if event["event"] == "start":
+                started.append([])
+            if started:
+                started[-1].append(event)
+        run = path.relative_to(folder).parts[0]
+        sessions += [_session(run, f"{run}/{path.stem}", events) for events in started]
     return sorted(sessions, key=lambda session: (session.started, session.key))
 
 
-def _sessions(path: Path, run: str) -> Iterator[Session]:
-    session = None
-    for event in _events(path):
-        if event["event"] == "start":
-            if session:
-                yield session
-            key = f"{run}/{path.stem}@{event['time']}"
-            session = Session(key, run, str(event["stage"]), event["pid"], event["time"])
-        elif session:
-            session = _with_event(session, event)
-    if session:
-        yield session
-
-
-def _with_event(session: Session, event: Mapping[str, Any]) -> Session:
-    if event["event"] == "params":
-        values = {key: str(value) for key, value in flatten(event["values"]).items()}
-        return replace(session, params={**session.params, **values})
-    if event["event"] == "metric":
-        point = Point(event["name"], event["step"], float(event["value"]), event["time"])
-        return replace(session, points=(*session.points, point))
-    if event["event"] == "end":
-        return replace(session, ended=event["time"], status=event["status"])
-    return session
+def _session(run: str, journal: str, events: Sequence[Mapping[str, Any]]) -> Session:
+    start = events[0]
+    ends = [event for event in events if event["event"] == "end"]
+    params = {
+        key: str(value)
+        for event in events
+        if event["event"] == "params"
+        for key, value in flatten(event["values"]).items()
+    }
+    points = (
+        Point(event["name"], event["step"], float(event["value"]), event["time"])
+        for event in events
+        if event["event"] == "metric"
+    )
+    return Session(
+        f"{journal}@{start['time']}",
+        run,
+        str(start["stage"]),
+        start["pid"],
+        start["time"],
+        ended=ends[-1]["time"] if ends else None,
+        status=ends[-1]["status"] if ends else "",
+        params=params,
+        points=tuple(points),
+    )
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
@@ -97,18 +105,17 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
             logger.warning("%s:%d: not a whole event, skipped", path, number)
 
 
-def flatten(tree: object, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Turn nested mappings into one with dotted keys; lists and scalars are leaves."""
-    if not isinstance(tree, Mapping):
-        return {prefix: tree}
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        nested = isinstance(value, Mapping)
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
 
 
-def numbers(tree: object) -> dict[str, float]:
-    """Give the numeric leaves of a metrics file by dotted key."""
+def numbers(tree: Mapping[str, Any]) -> dict[str, float]:
+    """Keep the numeric leaves of a metrics file, by dotted key."""
     return {
         key: float(value)
         for key, value in flatten(tree).items()

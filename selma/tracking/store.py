@@ -1,16 +1,17 @@
-"""MLflow, behind the few operations the syncer needs; each tells whether it changed something."""
+"""MLflow, behind the few operations the syncer needs; each counts what it changed."""
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from selma.tracking.journals import Point
 
 MAX_PARAM_CHARACTERS = 6000  # MLflow's own limit
-_BATCH = 900  # metrics in one request; MLflow takes 1000
-_PARAMS_BATCH = 100
+_METRICS_BATCH, _PARAMS_BATCH = 900, 100  # in one request
 
 
 @dataclass
@@ -37,9 +38,8 @@ class Store:
             experiment: its name.
             artifacts: where a new experiment keeps its files; None for the server's choice.
         """
-        client = _mlflow_client_class()
         self.changes = 0
-        self._client = client(tracking_uri=uri)
+        self._client = _client(uri)
         found = self._client.get_experiment_by_name(experiment)
         self._experiment = (
             found.experiment_id
@@ -48,14 +48,14 @@ class Store:
         )
 
     def runs(self) -> list[Run]:
-        """Give all runs, oldest first."""
-        runs, token = [], None
-        while True:
-            page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
-            runs += [_run(run) for run in page]
-            token = page.token
-            if not token:
-                return sorted(runs, key=lambda run: (run.started_ms, run.run_id))
+        """List all runs, oldest first."""
+        runs: list[Run] = []
+        token: str | None = ""
+        while token is not None:
+            page = self._client.search_runs([self._experiment], page_token=token or None)
+            runs += map(_run, page)
+            token = page.token or None
+        return sorted(runs, key=lambda run: (run.started_ms, run.run_id))
 
     def create(self, name: str, started: float, tags: Mapping[str, str]) -> Run:
         """Start a run; `started` in seconds since 1970."""
@@ -97,10 +97,19 @@ class Store:
         from mlflow.entities import Metric
 
         batch = [Metric(safe_name(p.name), p.value, _ms(p.time), p.step) for p in points]
-        for start in range(0, len(batch), _BATCH):
-            self._client.log_batch(run.run_id, metrics=batch[start : start + _BATCH])
+        for start in range(0, len(batch), _METRICS_BATCH):
+            part = batch[start : start + _METRICS_BATCH]
+            self._client.log_batch(run.run_id, metrics=part)
         run.metrics.update({metric.key: metric.value for metric in batch})
         self.changes += bool(batch)
+
+    def log_file(self, run: Run, path: str, data: bytes) -> None:
+        """Keep a file as an artifact of the run, under its path; the same path is overwritten."""
+        name, folder = Path(path).name, Path(path).parent.as_posix()
+        with tempfile.TemporaryDirectory() as scratch:
+            (Path(scratch) / name).write_bytes(data)
+            self._client.log_artifact(run.run_id, str(Path(scratch) / name), folder)
+        self.changes += 1
 
     def set_status(self, run: Run, status: str, ended: float | None) -> None:
         """Set RUNNING, FINISHED, FAILED or KILLED if it is not so already."""
@@ -109,33 +118,25 @@ class Store:
         if status == "RUNNING":
             self._client.update_run(run.run_id, status=status)
         else:
-            end_time = None if ended is None else _ms(ended)
-            self._client.set_terminated(run.run_id, status, end_time)
+            self._client.set_terminated(run.run_id, status, None if ended is None else _ms(ended))
         run.status = status
         self.changes += 1
 
 
-def _mlflow_client_class() -> Any:
-    """Import MLflow without its reports of use to its makers and without its chatter."""
+def _client(uri: str) -> Any:
+    """Open MLflow without its reports of use to its makers and without its chatter."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.tracking import MlflowClient
 
     for name in ("mlflow", "alembic", "sqlalchemy"):  # importing MLflow sets their levels
         logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowClient
+    return MlflowClient(tracking_uri=uri)
 
 
 def _run(run: Any) -> Run:
     info, data = run.info, run.data
-    return Run(
-        info.run_id,
-        info.run_name,
-        info.status,
-        info.start_time,
-        dict(data.tags),
-        dict(data.params),
-        dict(data.metrics),
-    )
+    kept = (dict(data.tags), dict(data.params), dict(data.metrics))
+    return Run(info.run_id, info.run_name, info.status, info.start_time, *kept)
 
 
 def cut(value: str) -> str:

@@ -2,24 +2,26 @@
 
 A second call with the same input changes nothing. A stage that DVC restored from its cache has no
 process and so no run: the parent's tag `dvc.stages` says it was cached, and by which run it was
-made if that is known.
+made if that is known. Loss curves, report and merged adapters belong to the parent, whether they
+were made or restored; a child has the curve and the metrics that its process wrote.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from selma.tracking.journals import Point, Session, numbers
+from selma.tracking.journals import WORKSPACE, Point, Session, numbers
 from selma.tracking.store import Run, Store, cut, safe_name
-from selma.tracking.variants import LockedStage, Variant
+from selma.tracking.variants import LockedStage, Out, Variant
 
 PARENT = "mlflow.parentRunId"
 VARIANT, SESSION, FINGERPRINT = "selma.variant", "selma.session", "selma.fingerprint"
-EVENTS, SUPERSEDED = "selma.events", "selma.superseded"
+EVENTS, SUPERSEDED, FILES = "selma.events", "selma.superseded", "selma.files"
 EXPERIMENT, REVISION, BASELINE = "dvc.exp", "dvc.exp_rev", "dvc.baseline_rev"
 STAGE, STAGES = "dvc.stage", "dvc.stages"
+CURVES, ARTIFACTS = "plots/loss/", ("report/", "models/merged/")  # folders of outputs
+MAX_ARTIFACT_BYTES = 8 * 2**20  # a larger output is kept as its hash
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -34,17 +36,6 @@ class Summary:
     metrics: Mapping[str, float]
 
 
-def is_alive(pid: int) -> bool:
-    """Tell whether a process of this machine runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def sync(
     store: Store,
     variants: Sequence[Variant],
@@ -56,55 +47,58 @@ def sync(
 
     Args:
         store: is written to.
-        variants: the workspace and the experiments.
+        variants: the experiments, then the state at hand.
         sessions: oldest first.
         alive: tells whether a process runs; one that left no end and does not run was killed.
         now: seconds since 1970, for a variant that has no session.
 
     Returns:
-        One summary per variant, in their order.
+        One summary per variant that has a run, in their order.
     """
     runs = store.runs()
     children = {run.tags[SESSION]: run for run in runs if SESSION in run.tags}
     parents = []
     for variant in variants:
         own = [session for session in sessions if session.run == variant.run]
-        started = next((s.started for s in own if s.key not in children), now)
-        parent = _parent(store, runs, variant, started)
-        parents.append(parent)
+        new = [session for session in own if session.key not in children]
+        if not new and _is_left_by_an_experiment(variant, variants):
+            continue
+        parent = _parent(store, runs, variant, new[0].started if new else now)
+        parents.append((variant, parent))
         for session in own:
             if session.key not in children:
-                children[session.key] = _create_child(store, parent, session)
+                tags = {PARENT: parent.run_id, SESSION: session.key, STAGE: session.stage}
+                children[session.key] = store.create(session.stage, session.started, tags)
             _update_child(store, children[session.key], session, alive)
         _bind(store, variant, own, children)
-    return [
-        _finish(store, variant, parent, sessions, children, now)
-        for variant, parent in zip(variants, parents, strict=True)
-    ]
+    return [_finish(store, variant, parent, sessions, children, now) for variant, parent in parents]
+
+
+def _is_left_by_an_experiment(variant: Variant, variants: Sequence[Variant]) -> bool:
+    """Tell whether the workspace holds an experiment's results, which have a run already."""
+    return variant.run == WORKSPACE and any(
+        other.run != WORKSPACE and other.stages == variant.stages for other in variants
+    )
 
 
 def _parent(store: Store, runs: Sequence[Run], variant: Variant, started: float) -> Run:
     """Find or make a variant's run; one that says other params is superseded, not changed."""
     params = {safe_name(key): cut(value) for key, value in variant.params.items()}
+    wanted = {VARIANT: variant.name, BASELINE: variant.baseline}
     for run in runs:
-        if run.tags.get(VARIANT) != variant.name or SUPERSEDED in run.tags:
+        if SUPERSEDED in run.tags or any(run.tags.get(k) != v for k, v in wanted.items()):
             continue
         if run.params in ({}, params) and run.tags[REVISION] in ("", variant.revision):
             store.tag(run, REVISION, variant.revision)
             break
         store.tag(run, SUPERSEDED, variant.revision or "changed params")
     else:
-        tags = {VARIANT: variant.name, REVISION: variant.revision, BASELINE: variant.baseline}
-        if variant.revision:
+        tags = {**wanted, REVISION: variant.revision}
+        if variant.run != WORKSPACE:
             tags[EXPERIMENT] = variant.name
         run = store.create(variant.name, started, tags)
     store.log_params(run, params)
     return run
-
-
-def _create_child(store: Store, parent: Run, session: Session) -> Run:
-    tags = {PARENT: parent.run_id, SESSION: session.key, STAGE: session.stage}
-    return store.create(session.stage, session.started, tags)
 
 
 def _update_child(store: Store, child: Run, session: Session, alive: Callable[[int], bool]) -> None:
@@ -123,28 +117,61 @@ def _bind(
     store: Store, variant: Variant, sessions: Sequence[Session], children: Mapping[str, Run]
 ) -> None:
     """Say of each stage's newest session, once, which locked result it made, and log that."""
-    newest = {session.stage: session for session in sessions}
-    for stage, session in newest.items():
-        child = children[session.key]
-        locked = variant.stages.get(stage)
-        if locked and session.status == "finished" and FINGERPRINT not in child.tags:
-            _log_outs(store, child, variant, locked, session.ended or session.started)
-            store.tag(child, FINGERPRINT, locked.fingerprint)
+    for stage, session in {session.stage: session for session in sessions}.items():
+        child, made = children[session.key], variant.stages.get(stage)
+        finished = session.status == "finished" and session.locked
+        if not made or not finished or FINGERPRINT in child.tags:
+            continue
+        time = session.ended or session.started
+        for path, out in made.outs.items():
+            if path.startswith((CURVES, "metrics/")) and (data := _unchanged(variant, path, out)):
+                if path.endswith(".csv"):
+                    store.log_points(child, _points("loss", data, time))
+                elif path.endswith(".json"):
+                    store.log_metrics(child, numbers(json.loads(data)), time)
+        store.tag(child, FINGERPRINT, made.fingerprint)
 
 
-def _log_outs(store: Store, child: Run, variant: Variant, locked: LockedStage, time: float) -> None:
-    """Log the loss curves and metrics that the stage wrote, if the files are still those."""
-    for path, md5 in locked.outs.items():
-        if not path.startswith(("plots/loss/", "metrics/")):
-            continue
-        data = variant.read(path)
-        if data is None or hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
-            continue
-        if path.endswith(".csv"):
-            lines = [line.split(",") for line in data.decode().splitlines()[1:]]
-            store.log_points(child, [Point("loss", int(s), float(v), time) for s, v in lines])
-        elif path.endswith(".json"):
-            store.log_metrics(child, numbers(json.loads(data)), time)
+def _unchanged(variant: Variant, path: str, out: Out) -> bytes | None:
+    data = variant.read(path)
+    return data if data is not None and _md5(data) == out.md5 else None
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _points(name: str, curve: bytes, time: float) -> list[Point]:
+    lines = [line.split(",") for line in curve.decode().splitlines()[1:]]
+    return [Point(name, int(step), float(value), time) for step, value in lines]
+
+
+def _log_files(
+    store: Store, parent: Run, variant: Variant, pending: Sequence[str], time: float
+) -> None:
+    """Log loss curves, report and merged adapters of all stages, each version once."""
+    known = json.loads(parent.tags.get(FILES, "{}"))
+    for stage, made in sorted(variant.stages.items()):
+        for path, out in sorted(made.outs.items()):
+            if not path.startswith((CURVES, *ARTIFACTS)):
+                continue
+            if stage in pending and (data := variant.read(path)):  # its hash is not locked yet
+                out = Out(_md5(data), len(data))
+            if known.get(path) == out.md5:
+                continue
+            if out.size > MAX_ARTIFACT_BYTES:
+                pointer = {"path": path, **out._asdict(), REVISION: variant.revision}
+                store.log_file(parent, f"{path}.json", json.dumps(pointer, indent=2).encode())
+            elif (data := _unchanged(variant, path, out)) is None:
+                continue
+            elif path.startswith(CURVES):
+                name = path.removeprefix("plots/").removesuffix(".csv")
+                store.log_points(parent, _points(name, data, time))
+            else:
+                store.log_file(parent, path, data)
+            known[path] = out.md5
+    if known:
+        store.tag(parent, FILES, json.dumps(known, sort_keys=True))
 
 
 def _finish(
@@ -155,15 +182,18 @@ def _finish(
     children: Mapping[str, Run],
     now: float,
 ) -> Summary:
-    own = {s.stage: children[s.key] for s in sessions if _is_child(children.get(s.key), parent)}
+    here = [(s.stage, children[s.key]) for s in sessions if s.key in children]
+    own = {stage: run for stage, run in here if run.tags.get(PARENT) == parent.run_id}
+    pending = [s.stage for s in sessions if s.run == variant.run and not s.locked]
     makers: dict[str, Run] = {}
     for run in sorted(children.values(), key=lambda run: (run.started_ms, run.run_id)):
         if FINGERPRINT in run.tags:
             makers.setdefault(run.tags[FINGERPRINT], run)
     states = {
-        stage: _state(locked, own.get(stage), makers)
-        for stage, locked in sorted(variant.stages.items())
+        stage: _state(made, own.get(stage), makers)
+        for stage, made in sorted(variant.stages.items())
     }
+    states |= dict.fromkeys(pending, "ran")
     states |= {
         stage: "running" if child.status == "RUNNING" else "failed"
         for stage, child in own.items()
@@ -171,22 +201,17 @@ def _finish(
     }
     ended = max((s.ended or s.started for s in sessions if s.run == variant.run), default=now)
     store.log_metrics(parent, variant.metrics, ended)
+    _log_files(store, parent, variant, pending, ended)
     store.tag(parent, STAGES, json.dumps(states, sort_keys=True))
-    statuses = {child.status for child in own.values()}
-    if "RUNNING" in statuses:
-        store.set_status(parent, "RUNNING", None)
-    else:
-        bad = statuses - {"FINISHED"}
-        store.set_status(parent, "FAILED" if bad else "FINISHED", ended)
+    statuses = {child.status for child in own.values()} - {"FINISHED"}
+    going_on = "RUNNING" in statuses
+    status = "RUNNING" if going_on else "FAILED" if statuses else "FINISHED"
+    store.set_status(parent, status, None if going_on else ended)
     return Summary(variant.name, parent.run_id, parent.status, states, variant.metrics)
 
 
-def _is_child(run: Run | None, parent: Run) -> bool:
-    return run is not None and run.tags.get(PARENT) == parent.run_id
-
-
-def _state(locked: LockedStage, child: Run | None, makers: Mapping[str, Run]) -> str:
-    if child and child.tags.get(FINGERPRINT) == locked.fingerprint:
+def _state(made: LockedStage, child: Run | None, makers: Mapping[str, Run]) -> str:
+    if child and child.tags.get(FINGERPRINT) == made.fingerprint:
         return "ran"
-    maker = makers.get(locked.fingerprint)
+    maker = makers.get(made.fingerprint)
     return f"cached -> {maker.run_id}" if maker else "cached"

@@ -1,31 +1,40 @@
-"""What DVC knows: the workspace and the experiments, each with params, metrics and its lock."""
+"""What git and DVC know: the state at hand and the experiments, with params, metrics and lock."""
 
 import hashlib
 import json
 import logging
+import os
+import re
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from selma.tracking.journals import WORKSPACE, flatten, numbers
 
 logger = logging.getLogger(__name__)
 PARAMS_FILE = "params.yaml"
 METRICS_FILE = "metrics/metrics.json"
+_REF = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/(.+) ([0-9a-f]+)")
 _TIMEOUT_S = 120
 
 Reader = Callable[[str], bytes | None]  # path in the repository → its bytes there, if any
 
 
-@dataclass(frozen=True)
-class LockedStage:
-    """A stage in dvc.lock: what decides its result, and the hashes of its outputs."""
+class Out(NamedTuple):
+    """An output in dvc.lock."""
+
+    md5: str
+    size: int
+
+
+class LockedStage(NamedTuple):
+    """A stage in dvc.lock: what decides its result, and its outputs by path."""
 
     fingerprint: str
-    outs: Mapping[str, str]  # path → md5
+    outs: Mapping[str, Out]
 
 
 @dataclass(frozen=True)
@@ -35,12 +44,12 @@ class Variant:
     Attributes:
         name: of the run in MLflow.
         run: the folder of its journals.
-        revision: the experiment's commit; "" for the workspace.
+        revision: the experiment's commit; "" for the workspace and a running experiment.
         baseline: the commit it started from; "" for the workspace.
         params: flattened params.yaml, as text.
         metrics: flattened metrics/metrics.json.
         stages: per stage, its entry in dvc.lock.
-        read: gives a file of that state.
+        read: returns a file of that state.
     """
 
     name: str
@@ -55,96 +64,87 @@ class Variant:
 
 def parse_lock(text: str) -> dict[str, LockedStage]:
     """Read a dvc.lock: the fingerprint covers command, dependencies' hashes and params."""
-    from ruamel.yaml import YAML
-
-    stages = (YAML(typ="safe").load(text) or {}).get("stages", {})
-    return {name: _locked(entry) for name, entry in stages.items()}
+    return {name: _locked(entry) for name, entry in _yaml(text).get("stages", {}).items()}
 
 
 def _locked(entry: Mapping[str, Any]) -> LockedStage:
     dependencies = [[dep["path"], dep.get("md5")] for dep in entry.get("deps", [])]
     deciding = [entry["cmd"], dependencies, entry.get("params", {})]
     digest = hashlib.sha256(json.dumps(deciding, sort_keys=True, default=str).encode())
-    outs = {out["path"]: str(out.get("md5", "")) for out in entry.get("outs", [])}
+    outs = {
+        out["path"]: Out(str(out.get("md5", "")), int(out.get("size", 0)))
+        for out in entry.get("outs", [])
+    }
     return LockedStage(digest.hexdigest()[:16], outs)
 
 
-def workspace_variant(root: Path) -> Variant:
-    """Describe the files as they lie in the workspace."""
-    from ruamel.yaml import YAML
+def current_variant(root: Path) -> Variant:
+    """Describe the files as they lie: those of the experiment that is running, or the workspace's.
+
+    DVC tells a stage of an experiment its name and baseline, and runs it in the experiment's own
+    folder; without an experiment that is the repository.
+    """
+    name = os.environ.get("DVC_EXP_NAME", "")
+    folder = Path() if name else root
 
     def read(path: str) -> bytes | None:
-        file = root / path
-        return file.read_bytes() if file.is_file() else None
+        return (folder / path).read_bytes() if (folder / path).is_file() else None
 
-    described = _output(root, "git", "describe", "--always", "--dirty")
-    params = YAML(typ="safe").load((read(PARAMS_FILE) or b"").decode()) or {}
-    return Variant(
-        name=f"repro-{(described or b'no-git').decode().strip()}",
-        run=WORKSPACE,
-        revision="",
-        baseline="",
-        params=_texts(params),
-        metrics=numbers(json.loads(read(METRICS_FILE) or b"{}")),
-        stages=parse_lock((read("dvc.lock") or b"").decode()),
-        read=read,
-    )
+    if name:
+        return _variant(root, name, name, "", os.environ.get("DVC_EXP_BASELINE_REV", ""), read)
+    described = (_git(root, "describe", "--always", "--dirty") or b"no-git").decode().strip()
+    return _variant(root, f"repro-{described}", WORKSPACE, "", "", read)
 
 
 def experiment_variants(root: Path) -> list[Variant]:
-    """List the finished DVC experiments, in DVC's order; none where DVC cannot tell."""
-    shown = _output(root, sys.executable, "-m", "dvc", "exp", "show", "--json")
-    return parse_experiments(shown, lambda rev, path: _output(root, "git", "show", f"{rev}:{path}"))
-
-
-def parse_experiments(
-    shown: bytes | None, read: Callable[[str, str], bytes | None]
-) -> list[Variant]:
-    """Read the output of ``dvc exp show --json``.
-
-    Args:
-        shown: the output, None if there is none.
-        read: gives the file of a revision, if it is there.
-    """
+    """List the finished DVC experiments of all commits, oldest first; none without git."""
+    form = "--format=%(refname) %(objectname)"
+    shown = _git(root, "for-each-ref", "--sort=committerdate", form, "refs/exps") or b""
     variants = []
-    for baseline in json.loads(shown or b"[]"):
-        for experiment in baseline["experiments"] or []:
-            for state in experiment["revs"] or []:
-                if state["data"] and state["name"] and state["rev"] != WORKSPACE:
-                    variants.append(_experiment(state, baseline["rev"], read))
+    for line in shown.decode().splitlines():
+        if found := _REF.fullmatch(line):
+            start, rest, name, revision = found.groups()
+            read = partial(_show, root, revision)
+            variants.append(_variant(root, name, name, revision, start + rest, read))
     return variants
 
 
-def _experiment(
-    state: Mapping[str, Any], baseline: str, read: Callable[[str, str], bytes | None]
+def _show(root: Path, revision: str, path: str) -> bytes | None:
+    return _git(root, "show", f"{revision}:{path}")
+
+
+def _variant(
+    root: Path, name: str, run: str, revision: str, baseline: str, read: Reader
 ) -> Variant:
-    def data(kind: str, path: str) -> Any:
-        return (state["data"][kind] or {}).get(path, {}).get("data") or {}
+    files = (PARAMS_FILE, METRICS_FILE, "dvc.lock")
+    params, metrics, lock = ((read(path) or b"").decode() for path in files)
+    stages = parse_lock(lock)
+    cached = {path: out.md5 for stage in stages.values() for path, out in stage.outs.items()}
 
-    revision = state["rev"]
-    return Variant(
-        name=state["name"],
-        run=state["name"],
-        revision=revision,
-        baseline=baseline,
-        params=_texts(data("params", PARAMS_FILE)),
-        metrics=numbers(data("metrics", METRICS_FILE)),
-        stages=parse_lock((read(revision, "dvc.lock") or b"").decode()),
-        read=lambda path: read(revision, path),
-    )
+    def read_or_fetch(path: str) -> bytes | None:
+        """Outputs that are not in git lie in DVC's cache."""
+        md5 = cached.get(path, "")
+        blob = root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+        data = read(path)
+        return blob.read_bytes() if data is None and md5 and blob.is_file() else data
 
-
-def _texts(tree: object) -> dict[str, str]:
-    return {key: str(value) for key, value in flatten(tree).items() if key}
+    texts = {key: str(value) for key, value in flatten(_yaml(params)).items()}
+    flat = numbers(json.loads(metrics or "{}"))
+    return Variant(name, run, revision, baseline, texts, flat, stages, read_or_fetch)
 
 
-def _output(root: Path, *command: str) -> bytes | None:
-    """Run a command in the repository; None if it cannot be run or fails."""
+def _yaml(text: str) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe").load(text) or {}
+
+
+def _git(root: Path, *arguments: str) -> bytes | None:
+    """Run git in the repository; None if it cannot be run or fails."""
     try:
-        done = subprocess.run(
-            command, cwd=root, capture_output=True, timeout=_TIMEOUT_S, check=True
-        )
+        return subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, timeout=_TIMEOUT_S, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        logger.debug("%s: %s", " ".join(command), error)
+        logger.debug("git %s: %s", " ".join(arguments), error)
         return None
-    return done.stdout

@@ -102,3 +102,5 @@ def test_the_standard_error_of_equal_weights_is_the_deviation_over_the_root_of_n
     rows = [{**one, "weight": 1.0} for one in ROWS]
     note = power_note(rows, 100, HOW)
     assert note.standard_error == pytest.approx(100 * sample_deviation(rows) / 3**0.5)
+    sure = power_note(rows, 100, Bootstrap(400, 0.99, 0))
+    assert sure.half_width / note.half_width == pytest.approx(2.5758 / 1.96, rel=1e-4)

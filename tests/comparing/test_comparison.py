@@ -1,6 +1,7 @@
 """Verdicts follow one rule, and what the compare stage writes says what was compared with what."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -70,6 +71,14 @@ def test_a_verdict_needs_the_interval_beyond_the_margin():
     assert found == ["better", "undecided", "undecided", "worse"]
 
 
+def test_a_verdict_needs_a_p_value_as_small_as_the_confidence_asks():
+    def verdict(p_value, confidence):
+        return add_verdicts([record("all", p_value, 0.1, 1.0, confidence=confidence)])[0]["verdict"]
+
+    assert [verdict(0.05, 0.95), verdict(0.051, 0.95)] == ["better", "undecided"]
+    assert [verdict(0.02, 0.99), verdict(0.09, 0.9)] == ["undecided", "better"]
+
+
 def test_a_single_prompt_has_no_detectable_effect():
     (row,) = add_verdicts([record("all", 1.0, 1.0, 1.0, standard_error=None, n_items=1)])
     assert row["minimum_detectable_effect"] is None
@@ -129,6 +138,12 @@ def test_each_number_draws_by_its_own_name():
     twin = scores("a", {}, measure="tifa", **same)
     ends = [summarise_model(s, skill, HOW)["low"] for s, skill in ((one, "all"), (twin, "all"))]
     assert ends[0] != ends[1]
+    against = [difference(one, twin, "all", HOW) for twin in (other, replace(other, model="c"))]
+    assert against[0]["difference"] == against[1]["difference"]
+    assert against[0]["low"] != against[1]["low"]
+    assert summarise_model(replace(one, model="b"), "all", HOW)["low"] != ends[0]
+    judges = [summarise_model(one, "all", HOW, kind="judge", part=name)["low"] for name in "xy"]
+    assert judges[0] != judges[1]
     assert difference(one, other, "all", HOW)["low"] != difference(one, other, "x", HOW)["low"]
 
 

@@ -184,6 +184,8 @@ def test_only_common_prompts_are_compared_and_only_if_that_was_allowed():
     one, other, unpaired = on_common_items(whole, part, allow_partial=True)
     assert list(one.items.index) == list(other.items.index) == list(part.items.index)
     assert unpaired == ["common_1", "count_3"]
+    with pytest.raises(RecordError, match="2 items are in only one"):
+        on_common_items(part, whole)
     with pytest.raises(MissingDataError, match="no item in common"):
         on_common_items(whole, whole.of_items(()), allow_partial=True)
 

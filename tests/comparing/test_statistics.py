@@ -143,6 +143,18 @@ def test_a_margin_asks_whether_the_difference_is_larger_than_it_and_moves_no_int
     assert compare_paired(first, second, ones, HOW, margin=5.0).p_value == 1.0
 
 
+def test_sign_flips_move_each_prompt_with_its_weight():
+    first, second = np.array([1.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
+    result = compare_paired(first, second, np.array([3.0, 1.0, 1.0]), HOW)
+    assert result.difference == pytest.approx(3 / 5)
+    assert abs(result.p_value - 6 / 8) < 0.02  # of ±3 ±1 ±1, all but ±(3 − 1 − 1) reach 3
+
+
+def test_differences_within_rounding_are_ties():
+    near = compare_paired(np.array([0.1 + 0.2, 1.0]), np.array([0.3, 0.0]), np.ones(2), HOW)
+    assert (near.wins, near.ties, near.losses) == (1, 1, 0)
+
+
 def dsg_like(seed, gain, prompts=1060):
     """Draw (2, N) scores in percent of two models' pictures of prompts of different ease."""
     generator = np.random.default_rng((7, seed))

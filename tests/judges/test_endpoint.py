@@ -9,13 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from selma.commands.cli import main
 from selma.core.errors import BackendError, ConfigError, RecordError
+from selma.core.tables import read_table, write_table
 from selma.judges.endpoint import load_endpoint
 from selma.judges.protocol import JudgeSettings, Question
 
@@ -294,3 +297,34 @@ def test_about_is_json_and_holds_no_key(server: Server):
     assert json.dumps(one) == json.dumps(two) and KEY not in json.dumps(one)
     assert (one["path"], one["revision"], one["template"]) == ("m-2024", "r", "yes-no")
     assert one["decoding"] == {"max_completion_tokens": 8, "seed": 0, "temperature": 0}
+
+
+@pytest.fixture
+def command(server: Server, tmp_path, monkeypatch):
+    """`selma score dsg --judge endpoint` with nothing but what it must be given."""
+    monkeypatch.chdir(tmp_path)
+    question = {
+        "question_id": 1, "question": "Is it red?", "choices": [], "answer": "yes",
+        "dependency": "0", "category": "color", "element": "",
+    }  # fmt: skip
+    item = {"item_id": "set_1", "prompt": "red", "source": "set", "questions": [question]}
+    write_table(tmp_path / "b.parquet", "benchmark", [item])
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray(np.full((4, 4, 3), 90, np.uint8)).save(tmp_path / "pictures/set_1.png")
+    options = ("--images", "pictures", "--benchmark", "b.parquet", "--answers", "a.parquet")
+    model = ("--judge", "endpoint", "--judge-path", "m-2024")
+    return ["score", "dsg", *options, *model, "--resamples", "100"]
+
+
+def test_the_command_works_with_its_defaults_and_prints_the_models_name(server, command, capsys):
+    server.answer = lambda request: (200, completion("yes"))
+    assert main(command) == 0
+    assert "judge endpoint m-2024" in capsys.readouterr().out
+    assert {row["judge"] for row in read_table(Path("a.parquet"), "answers")} == {"endpoint m-2024"}
+
+
+def test_a_judge_that_refuses_ends_the_command_with_an_error(server, command, capsys):
+    server.answer = lambda request: (200, completion("I'm sorry, I cannot help."))
+    assert main(command) == 2
+    message = capsys.readouterr().err
+    assert "1 of 1 (100.0%) are no answer" in message and "I'm sorry, I cannot help." in message

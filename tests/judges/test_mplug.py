@@ -119,7 +119,7 @@ def test_an_answer_does_not_depend_on_what_is_asked_beside_it(folder, judge, siz
 def test_a_picture_is_encoded_once_for_all_its_questions(folder):
     judge = load_mplug(settings(folder, questions_per_batch=1))
     encoded = []
-    tower = judge._network.visual_encoder["visual"]
+    tower = judge.network.visual_encoder["visual"]
     tower.register_forward_hook(lambda module, inputs, output: encoded.append(len(output)))
     judge(PICTURES, [QUESTIONS, QUESTIONS])
     assert encoded == [1, 1]
@@ -133,8 +133,8 @@ def test_a_pictures_keys_are_shared_until_a_layer_joins_it_with_the_question(
     judge = load_mplug(settings(tmp_path, questions_per_batch=100))
     projected = {"fusion": [], "decoder": []}
     layers = {
-        "fusion": judge._network.fusion_encoder["encoder"].layer["1"],
-        "decoder": judge._network.text_decoder.bert.encoder.layer[0],
+        "fusion": judge.network.fusion_encoder["encoder"].layer["1"],
+        "decoder": judge.network.text_decoder.bert.encoder.layer[0],
     }
     for name, layer in layers.items():
 
@@ -217,7 +217,7 @@ def test_weights_saved_by_modelscopes_wrapper_are_read(tmp_path, folder, judge):
 def test_every_tensor_that_answers_is_needed_and_the_rest_is_not(tmp_path, folder):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     whole = torch.load(folder / "pytorch_model.bin", weights_only=True)["model"]
-    network = load_mplug(settings(folder))._network.state_dict()
+    network = load_mplug(settings(folder)).network.state_dict()
     assert set(network) < set(whole)
     tiny_mplug.save({name: whole[name] for name in network}, tmp_path)
     load_mplug(settings(tmp_path))

@@ -151,6 +151,9 @@ def test_cosines_are_one_for_copies_and_zero_for_experts_that_touch_different_ou
     weights = dict.fromkeys(experts, 1 / 3)
     found = certify(merged_of(experts, weights), experts, weights)
     assert found["cosine"]["a"] == {"a": 1.0, "b": 0.0, "c": 1.0}
+    twice = LoraFactors(top.lora_a, 2 * top.lora_b)
+    pair = {"a": {"x": top}, "b": {"x": twice}}
+    assert certify(pair["a"], pair, {"a": 1.0, "b": 0.0})["cosine"]["a"]["b"] == 1.0
     assert found["norm"] == {"a": 1.7321, "b": 3.4641, "c": 1.7321}  # √3, 2 √3
 
 

@@ -1,36 +1,92 @@
-"""The README's picture shows prompts over the two models' pictures, enlarged without smoothing."""
+"""The README's picture shows prompts over the models' pictures, enlarged without smoothing."""
 
+import dataclasses
 import io
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from selma.core.errors import RecordError
-from selma.report.grid import GAP_PX, LEFT_PX, SIDE_PX, render_grid, wrap
+from selma.report.grid import GAP_PX, LEFT_PX, LINE_PX, SIDE_PX, TEXT_LINES, render_grid, wrap
 
 from .conftest import examples_of, item
 
+MODELS = ("old", "new")
+HEAD = GAP_PX + TEXT_LINES * LINE_PX + 8
+ROW = SIDE_PX + LINE_PX + GAP_PX
 
-def test_the_grid_has_a_column_per_example_and_the_colours_of_the_pictures():
-    examples = examples_of([item("a", "count"), item("b", "count")], lambda _: 1, lambda _: 2)
-    grid = Image.open(io.BytesIO(render_grid(examples)))
-    assert grid.width == LEFT_PX + 2 * (SIDE_PX + GAP_PX)
-    colours = {colour for _, colour in grid.getcolors(maxcolors=10_000)}
-    assert {(100, 0, 0), (200, 0, 0)} <= colours
+
+def drawn(examples, models=MODELS):
+    return Image.open(io.BytesIO(render_grid(examples, models)))
+
+
+def pair(old=1, new=2, **changes):
+    return examples_of([item("a", "count", **changes)], lambda _: old, lambda _: new)
+
+
+def test_each_picture_stands_in_its_column_and_row():
+    found = examples_of([item("a", "count"), item("b", "count")],
+                        {"a": 0, "b": 1}.get, lambda _: 2)  # fmt: skip
+    grid = drawn(found)
+    assert grid.size == (LEFT_PX + 2 * (SIDE_PX + GAP_PX), HEAD + 2 * ROW)
+    places = {
+        (column, row): grid.getpixel((LEFT_PX + column * (SIDE_PX + GAP_PX) + 5,
+                                      HEAD + row * ROW + 5))
+        for column in (0, 1) for row in (0, 1)
+    }  # fmt: skip
+    assert places == {
+        (0, 0): (0, 0, 0), (1, 0): (100, 0, 0), (0, 1): (200, 0, 0), (1, 1): (200, 0, 0)
+    }  # fmt: skip
     assert grid.info == {}
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "box"),
+    [
+        (drawn(pair()), drawn(pair(), ("old", "x")), (0, HEAD + ROW, LEFT_PX, HEAD + 2 * ROW)),
+        (drawn(pair()), drawn(pair(prompt="one")), (LEFT_PX - 2, 0, 999, HEAD)),
+    ],
+    ids=["name", "prompt"],
+)  # fmt: skip
+def test_name_and_prompt_are_written_in_their_place(one, other, box):
+    left, top, right, bottom = ImageChops.difference(one, other).getbbox()
+    assert left >= box[0] and top >= box[1] and right <= box[2] and bottom <= box[3]
+
+
+def test_the_answers_that_count_are_written_below_or_the_score():
+    assert render_grid(pair(new=-1), MODELS) == render_grid(pair(new=0), MODELS)
+    (example,) = pair()
+    for verdicts in ((), example.pictures[0].verdicts):
+        notes = []
+        for good in (0, 1):
+            score = dataclasses.replace(example.pictures[0], score=good, verdicts=verdicts[good:])
+            changed = dataclasses.replace(example, pictures=(score, example.pictures[1]))
+            notes.append(drawn([changed]))
+        left, top, _, bottom = ImageChops.difference(*notes).getbbox()
+        assert left >= LEFT_PX - 2 and HEAD + SIDE_PX < top < bottom <= HEAD + ROW
+
+
+def test_a_long_name_does_not_reach_into_the_pictures():
+    grid = drawn(pair(), ("old", "a_very_long_name_of_a_model"))
+    strip = grid.crop((LEFT_PX - 2, HEAD + ROW, LEFT_PX - 1, HEAD + ROW + SIDE_PX))
+    assert strip.getcolors() == [(SIDE_PX, (255, 255, 255))]
+
+
+def test_a_measure_without_answers_and_a_single_model_can_be_drawn():
+    (example,) = examples_of([item("a", "count")], lambda _: 1, lambda _: 2, answered=False)
+    alone = dataclasses.replace(example, pictures=example.pictures[1:])
+    assert drawn([alone], ("new",)).size[1] == HEAD + ROW
+
+
 def test_the_same_examples_give_the_same_bytes():
-    benchmark = [item("a", "count")]
-    first, second = (examples_of(benchmark, lambda _: 0, lambda _: 2) for _ in range(2))
-    assert render_grid(first) == render_grid(second)
+    assert render_grid(pair(), MODELS) == render_grid(pair(), MODELS)
 
 
-def test_a_picture_that_is_no_png_is_told():
-    (example,) = examples_of([item("a", "count")], lambda _: 0, lambda _: 2)
-    object.__setattr__(example.base, "png", b"GIF89a")
+def test_a_picture_that_is_no_png_is_refused():
+    (example,) = pair()
+    broken = dataclasses.replace(example.pictures[0], png=b"GIF89a")
     with pytest.raises(RecordError, match="not a whole PNG"):
-        render_grid([example])
+        render_grid([dataclasses.replace(example, pictures=(broken, broken))], MODELS)
 
 
 def test_long_prompts_are_broken_and_cut_within_the_width():

@@ -1,75 +1,86 @@
 """The results table: what the metrics say, in the README as in the files."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from selma.commands.cli import main
 from selma.core.errors import MissingDataError, RecordError
-from selma.report.markdown import END, START, replace_results, results_table, table_of
+from selma.report.markdown import (
+    COMPARISON,
+    END,
+    METRICS,
+    START,
+    replace_results,
+    results_table,
+    table_of,
+)
+
+from .conftest import comparison
 
 ROOT = Path(__file__).parent.parent.parent
-README = ROOT / "README.md"
 HEADLINE = {
-    "dsg": 71.26, "dsg_base": 70.0, "dsg_mixture": 71.5, "dsg_gain": 1.26,
-    "dsg_over_mixture": -0.24,
-    "hps": 21.5, "hps_base": 21.25, "hps_mixture": 21.5, "hps_gain": 0.25, "hps_over_mixture": 0.0,
-}  # fmt: skip
+    f"{name}{key}": value * scale
+    for name, scale in (("dsg_a", 1), ("pick", 0.2))
+    for key, value in (("", 60.0), ("_old", 50.0), ("_both", 70.0))
+} | {f"{name}{key}": value for name in ("dsg_a", "pick")
+     for key, value in (("_gain", 2.5), ("_over_both", -0.5))}  # fmt: skip
 
 
-def record(metric, unit, baseline, difference, low, high):
-    return {
-        "metric": metric, "unit": unit, "model": "merged", "baseline": baseline, "skill": "all",
-        "difference": difference, "low": low, "high": high, "confidence": 0.95, "resamples": 10_000,
-        "judge": "pocket@1", "policy": "official, prompt mean" if metric == "dsg" else "",
-        "n_items": 330, "n_samples": 2,
-    }  # fmt: skip
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def comparisons():
-    return [
-        record("dsg", "percent", "base", 1.26, 0.5, 2.04),
-        {**record("dsg", "percent", "base", -9.0, -10.0, -8.0), "skill": "count"},
-        record("dsg", "percent", "mixture", -0.24, -1.0, 0.5),
-        record("hps", "100 * cosine", "base", 0.25, 0.125, 0.375),
-        record("hps", "100 * cosine", "mixture", 0.0, -0.25, 0.25),
-    ]
-
-
-def write_metrics(root):
-    (root / "metrics").mkdir()
-    (root / "metrics/metrics.json").write_text(json.dumps(HEADLINE))
-    (root / "metrics/comparison.json").write_text(json.dumps({"comparisons": comparisons()}))
-
-
-def test_a_row_gives_the_models_and_the_differences_with_their_intervals():
-    lines = results_table(HEADLINE, comparisons()).splitlines()
-    assert lines[2] == (
-        "| DSG, % | 70.0 | 71.3 | 71.5 | **+1.3** (+0.5 to +2.0) | −0.2 (−1.0 to +0.5) | 330 × 2 |"
-    )
-    assert lines[3].startswith("| HPS | 21.250 | 21.500 | 21.500 | **+0.250** (+0.125 to +0.375) |")
+def test_a_row_has_the_models_and_the_differences_with_their_intervals():
+    lines = results_table(HEADLINE, comparison()).splitlines()
+    assert cells(lines[0]) == ["metric", "old", "new", "both", "new − old", "new − both", "n"]
+    assert cells(lines[2]) == [
+        "DSG, %", "50.0", "60.0", "70.0", "**+2.5** (+1.5 to +3.5)", "−0.5 (−2.5 to +1.5)", "4 × 1"
+    ]  # fmt: skip
+    assert cells(lines[3])[:3] == ["PickScore", "10.000", "12.000"]
     assert len(lines) == 6
-    assert "95 % interval" in lines[5]
-    assert "10,000 resamples" in lines[5]
-    assert "DSG: judge pocket@1, official, prompt mean." in lines[5]
+    assert lines[5].startswith(
+        "n: prompts × pictures of each. In brackets: 95 % interval, paired bootstrap over prompts, "
+        "10,000 resamples; bold where the verdict is better or worse. DSG: judge judge@a1"
+    )
     assert {line.count("|") for line in lines[:4]} == {8}
+    assert [cell[-1] for cell in cells(lines[1])] == ["-", *":" * 6]
 
 
-def test_metrics_of_two_runs_are_refused():
-    with pytest.raises(RecordError, match=r"metrics.json says 1.5, comparison.json 1.26"):
-        results_table({**HEADLINE, "dsg_gain": 1.5}, comparisons())
+@pytest.mark.parametrize("verdict", ["better", "worse", "undecided"])
+def test_the_verdict_decides_what_is_bold_and_not_the_interval(verdict):
+    for low, high in ((0.1, 1.0), (-1.0, -0.1), (-1.0, 1.0)):
+        found = comparison()
+        for record in found["comparisons"]:
+            record.update(verdict=verdict, low=low, high=high)
+        table = results_table(HEADLINE, found)
+        assert table.count("**") == (0 if verdict == "undecided" else 2 * 2 * 2)
 
 
-def test_a_missing_number_is_named():
-    headline = {name: value for name, value in HEADLINE.items() if name != "hps_mixture"}
-    with pytest.raises(RecordError, match="hps lacks 'hps_mixture'; run `dvc repro compare`"):
-        results_table(headline, comparisons())
+def test_one_model_has_a_table_without_differences():
+    alone = comparison(models=("new",), reference="new", against=())
+    lines = results_table({"dsg_a": 50.0, "pick": 10.0}, alone).splitlines()
+    assert cells(lines[0]) == ["metric", "new", "n"]
+    assert cells(lines[2]) == ["DSG, %", "50.0", "4 × 1"]
+    assert "interval" not in lines[-1]
 
 
-def test_missing_metrics_say_what_to_run(tmp_path):
-    with pytest.raises(MissingDataError, match=r"metrics.json: no such file; run `dvc repro`"):
-        table_of(tmp_path)
+def test_the_reference_may_be_a_rival_too():
+    found = comparison(against=("old", "both"))
+    assert cells(results_table(HEADLINE, found).splitlines()[0])[4:6] == [
+        "new − old", "new − both"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", sorted(HEADLINE))
+def test_metrics_of_two_runs_and_missing_numbers_are_refused(key):
+    with pytest.raises(RecordError, match=f"says 1000000.0 for {key}, metrics/comparison.json"):
+        results_table({**HEADLINE, key: 1e6}, comparison())
+    lacking = {name: value for name, value in HEADLINE.items() if name != key}
+    with pytest.raises(RecordError, match=f"lacks '{key}'; run `dvc repro compare`"):
+        results_table(lacking, comparison())
 
 
 def test_only_what_stands_between_the_markers_is_replaced():
@@ -85,22 +96,44 @@ def test_a_text_without_exactly_one_block_is_refused(text):
         replace_results(text, "new\n", "README.md")
 
 
-def test_the_command_prints_the_table_or_writes_it(tmp_path, monkeypatch, capsys):
-    write_metrics(tmp_path)
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "metrics").mkdir()
+    Path(METRICS).write_text(json.dumps(HEADLINE))
+    Path(COMPARISON).write_text(json.dumps(comparison()))
+    return tmp_path
+
+
+def test_missing_or_damaged_metrics_say_what_to_run(folder):
+    Path(COMPARISON).write_text("{")
+    with pytest.raises(RecordError, match=r"metrics/comparison.json: not valid JSON .* run `dvc"):
+        table_of()
+    Path(COMPARISON).unlink()
+    with pytest.raises(MissingDataError, match=r"comparison.json: no such file; run `dvc repro`"):
+        table_of()
+
+
+def test_the_command_prints_the_table_or_writes_it(folder, capsys):
     assert main(["table"]) == 0
     table = capsys.readouterr().out
-    assert table == table_of(tmp_path)
-    page = tmp_path / "page.md"
+    assert table == results_table(HEADLINE, comparison())
+    page = folder / "page.md"
     page.write_text(f"# x\n{START}\n{END}\n", encoding="utf-8")
     assert main(["table", "--write", "page.md"]) == 0
     assert page.read_text(encoding="utf-8") == f"# x\n{START}\n{table}{END}\n"
 
 
-def test_the_readme_shows_the_committed_metrics():
-    if not (ROOT / "metrics/comparison.json").exists():
-        pytest.skip("metrics/comparison.json is not there yet: `dvc repro` writes it")
-    text = README.read_text(encoding="utf-8")
-    assert text == replace_results(text, table_of(ROOT), "README.md"), (
-        "run `selma table --write README.md`"
+def committed(path):
+    done = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"git cannot show the committed {path}: {done.stderr.decode().strip()}")
+    return done.stdout.decode()
+
+
+def test_the_committed_readme_shows_the_committed_metrics():
+    """Both as git has them: what a working tree was made to compute does not matter here."""
+    text = committed("README.md")
+    assert text == replace_results(text, table_of(committed), "README.md"), (
+        "run `selma table --write README.md` and commit it"
     )

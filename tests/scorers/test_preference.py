@@ -11,8 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from selma.core.errors import ConfigError, RecordError
-from selma.core.tables import read_about, read_table, write_table
-from selma.measuring.scoring import score_table, shuffled_prompts
+from selma.measuring.scoring import load_scorer, score_pictures, shuffled_prompts
+from selma.pictures.checks import Findings, PictureSet
 from selma.scorers.pixels import preprocess
 from selma.scorers.preference import SCORERS, score_samples
 
@@ -204,58 +204,53 @@ def test_a_tower_that_looks_for_another_end_token_is_refused(tmp_path, write_cli
         SCORERS["hps"](tmp_path, "pocket")
 
 
-@pytest.fixture
-def tables(tmp_path):
-    """A samples table and the benchmark it was drawn for, which has one item more."""
-    rows = [{**row, "seed": 1, "width": 32, "height": 32, "sha256": ""} for row in samples()]
-    write_table(tmp_path / "m/samples.parquet", "samples", rows)
-    items = [
-        {"item_id": f"i{number}", "prompt": prompt, "source": "s", "questions": []}
-        for number, prompt in enumerate([*PROMPTS, "a fox"])
-    ]
-    write_table(tmp_path / "tiny-bench.parquet", "benchmark", items)
-    return tmp_path / "m/samples.parquet", tmp_path / "tiny-bench.parquet"
+BENCHMARK = [
+    {"item_id": f"i{number}", "prompt": prompt, "source": "s", "questions": []}
+    for number, prompt in enumerate([*PROMPTS, "a fox"])
+]
 
 
-def score(metric, tables, out, directory, **options):
-    score_table(metric, *tables, out, directory=str(directory), batch_size=2, **options)
-    return read_table(out, "scores"), read_about(out)
+def score(metric, directory, version=None, antialias=None, **options):
+    scorer = load_scorer(metric, directory, version=version, antialias=antialias, device="cpu")
+    return score_pictures(
+        BENCHMARK,
+        PictureSet(samples(), len(BENCHMARK), Findings(missing=("i4/0",))),
+        scorer,
+        kind=metric,
+        judge="tiny",
+        measure="row",
+        title="Title",
+        benchmark_name="tiny-bench",
+        batch_size=2,
+        advance=lambda number: None,
+        **options,
+    )
 
 
-def test_a_table_of_scores_says_how_much_of_the_benchmark_it_covers(tables, tmp_path, clip, caplog):
-    rows, about = score("pickscore", tables, tmp_path / "s.parquet", clip[0], version="v")
+def test_scores_say_how_much_of_the_benchmark_they_cover(clip):
+    rows, about = score("pickscore", clip[0])
     np.testing.assert_allclose(values(rows), values(scored("pickscore", clip[0])), atol=1e-4)
     wanted = {"benchmark": "tiny-bench", "n_items": 4, "n_wanted": 5, "coverage": 0.8}
+    wanted |= {"measure": "row", "title": "Title", "judge": "tiny", "prompts": "own"}
     assert {name: about[name] for name in wanted} == wanted
-    assert (about["judge"], about["prompts"]) == (str(clip[0]), "own")
-    assert "1 of 5 items have no picture" in caplog.text
+    assert about["left_out"] == ["1 missing (i4/0)"]
 
 
-def test_clipscore_is_scored_by_its_variants_name(tables, tmp_path, clip):
-    rows, about = score("clipscore", tables, tmp_path / "s.parquet", clip[0], version="tifa")
+def test_clipscore_is_scored_by_its_variants_name(clip):
+    rows, about = score("clipscore", clip[0], "tifa")
     np.testing.assert_allclose(values(rows), values(scored("hps", clip[0])), atol=1e-4)
     assert (about["version"], about["unit"]) == ("tifa", "100 * cosine")
 
 
-def test_samples_of_another_benchmark_are_refused(tables, tmp_path, clip):
-    items = read_table(tables[1], "benchmark")
-    items[0]["prompt"] = "a blue star"
-    write_table(tables[1], "benchmark", items)
-    with pytest.raises(RecordError, match="item 'i0' with prompt 'a red star' is not in"):
-        score("pickscore", tables, tmp_path / "s.parquet", clip[0], version="v")
+def test_antialias_is_an_option_of_hps_alone(clip):
+    assert score("hps", clip[0], "pocket", antialias=True)[1]["antialias"]
+    with pytest.raises(ConfigError, match="antialias: is an option of hps, not of pickscore"):
+        score("pickscore", clip[0], antialias=True)
 
 
-def test_antialias_is_an_option_of_hps_alone(tables, tmp_path, clip):
-    out = tmp_path / "s.parquet"
-    assert score("hps", tables, out, clip[0], version="pocket", antialias=True)[1]["antialias"]
-    with pytest.raises(ConfigError, match="antialias is an option of hps, not of 'pickscore'"):
-        score("pickscore", tables, out, clip[0], version="v", antialias=True)
-
-
-def test_the_control_scores_each_picture_against_another_prompt(tables, tmp_path, clip, write_clip):
-    out = tmp_path / "s.parquet"
-    rows, about = score("pickscore", tables, out, clip[0], version="v", shuffle_seed=7)
-    others = shuffled_prompts({f"i{n}": prompt for n, prompt in enumerate([*PROMPTS, "a fox"])}, 7)
+def test_the_control_scores_each_picture_against_another_prompt(clip):
+    rows, about = score("pickscore", clip[0], shuffle_seed=7)
+    others = shuffled_prompts({row["item_id"]: row["prompt"] for row in BENCHMARK}, 7)
     swapped = [{**row, "prompt": others[row["item_id"]]} for row in samples()]
     expected, _ = score_samples(
         swapped,

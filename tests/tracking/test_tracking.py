@@ -2,13 +2,22 @@
 
 import hashlib
 import json
+import subprocess
+from dataclasses import replace
 
 import pytest
 
-from selma.tracking.command import describe
+from selma.tracking.command import describe, track
 from selma.tracking.journals import Session, read_sessions
-from selma.tracking.sync import FINGERPRINT, PARENT, STAGES, SUPERSEDED, sync
-from selma.tracking.variants import Variant, parse_experiments, parse_lock, workspace_variant
+from selma.tracking.sync import (
+    FINGERPRINT,
+    MAX_ARTIFACT_BYTES,
+    PARENT,
+    STAGES,
+    SUPERSEDED,
+    sync,
+)
+from selma.tracking.variants import Out, Variant, current_variant, experiment_variants, parse_lock
 
 CURVE = b"step,loss\n10,0.5\n20,0.25\n"
 MD5 = hashlib.md5(CURVE).hexdigest()
@@ -24,7 +33,7 @@ stages:
     params:
       params.yaml: {{lora.rank: {rank}}}
     outs:
-    - {{path: plots/loss/count.csv, hash: md5, md5: {md5}, size: 1}}
+    - {{path: plots/loss/experts/count.csv, hash: md5, md5: {md5}, size: 1}}
   merge:
     cmd: python -m stages.merge
     deps:
@@ -78,31 +87,58 @@ def test_a_stages_fingerprint_follows_command_deps_and_params_and_nothing_else()
     one, other, same = parse_lock(lock()), parse_lock(lock(rank=32)), parse_lock(lock(md5="x"))
     assert one["lora@count"].fingerprint != other["lora@count"].fingerprint
     assert one["lora@count"].fingerprint == same["lora@count"].fingerprint
-    assert one["lora@count"].outs == {"plots/loss/count.csv": MD5}
+    assert one["lora@count"].outs == {"plots/loss/experts/count.csv": Out(MD5, 1)}
 
 
-def test_experiments_are_read_with_the_lock_of_their_commit():
-    data = {
-        "params": {"params.yaml": {"data": {"lora": {"rank": 32}}}},
-        "metrics": {"metrics/metrics.json": {"data": {"dsg": 70.5, "note": "x"}}},
-    }
-    shown = [
-        {"rev": "workspace", "experiments": None},
-        {"rev": "basis", "experiments": [
-            {"revs": [{"rev": "e1", "name": "r32", "data": data}]},
-            {"revs": [{"rev": "e2", "name": "broken", "data": None}]},
-        ]},
-    ]  # fmt: skip
-    (variant,) = parse_experiments(json.dumps(shown).encode(), lambda rev, path: lock(32).encode())
-    assert (variant.name, variant.revision, variant.baseline) == ("r32", "e1", "basis")
-    assert (variant.params, variant.metrics) == ({"lora.rank": "32"}, {"dsg": 70.5})
+def git(folder, *arguments):
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    done = subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+def test_experiments_are_read_from_their_commits_and_their_outputs_from_the_cache(tmp_path):
+    git(tmp_path, "init", "-q")
+    (tmp_path / "params.yaml").write_text("lora: {rank: 32, learning_rate: 5.0e-4}")
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/metrics.json").write_text('{"dsg": 70.5, "note": "x", "good": true}')
+    (tmp_path / "dvc.lock").write_text(lock(32))
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "x")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    git(tmp_path, "update-ref", f"refs/exps/{commit[:2]}/{commit[2:]}/r32", commit)
+    git(tmp_path, "update-ref", "refs/exps/exec/EXEC_HEAD", commit)
+    blob = tmp_path / ".dvc/cache/files/md5" / MD5[:2] / MD5[2:]
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(CURVE)
+    (tmp_path / "params.yaml").write_text("changed: since")
+    (variant,) = experiment_variants(tmp_path)
+    assert (variant.name, variant.run, variant.revision) == ("r32", "r32", commit)
+    assert variant.baseline == commit
+    assert variant.params == {"lora.rank": "32", "lora.learning_rate": "0.0005"}
+    assert variant.metrics == {"dsg": 70.5}
     assert variant.stages == parse_lock(lock(32))
+    assert variant.read("plots/loss/experts/count.csv") == CURVE
+    assert variant.read("nowhere") is None
 
 
-def test_a_workspace_without_git_lock_or_metrics_is_still_a_variant(tmp_path):
-    variant = workspace_variant(tmp_path)
-    assert variant.name.startswith("repro-")
+def test_a_workspace_without_git_lock_or_metrics_is_still_a_variant(tmp_path, monkeypatch):
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    variant = current_variant(tmp_path)
+    assert (variant.name, variant.run) == ("repro-no-git", "workspace")
     assert (variant.params, variant.metrics, variant.stages) == ({}, {}, {})
+    assert experiment_variants(tmp_path) == []
+
+
+def test_a_running_experiment_is_read_from_the_folder_it_runs_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "young-crab")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "abc")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "params.yaml").write_text("rank: 1")
+    (tmp_path / "copy/params.yaml").write_text("rank: 2")
+    monkeypatch.chdir(tmp_path / "copy")
+    variant = current_variant(tmp_path)
+    assert (variant.name, variant.run, variant.revision) == ("young-crab", "young-crab", "")
+    assert (variant.baseline, variant.params) == ("abc", {"rank": "2"})
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +154,7 @@ def store(uri, request):
 
 
 def variant(name="repro-1", run="workspace", revision="", rank=16, **changes):
-    files = {"plots/loss/count.csv": CURVE, "metrics/merge.json": b"{}"}
+    files = {"plots/loss/experts/count.csv": CURVE, "metrics/merge.json": b"{}"}
     values = {
         "name": name, "run": run, "revision": revision, "baseline": "",
         "params": {"lora.rank": str(rank)}, "metrics": {"dsg": 70.5},
@@ -148,7 +184,8 @@ def test_a_stage_that_ran_is_a_child_with_its_loss_curve(store):
     assert (child.status, child.metrics) == ("FINISHED", {"loss": 0.25})
     history = opened._client.get_metric_history(child.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(10, 0.5), (20, 0.25)]
-    assert (parent.params, parent.metrics) == ({"lora.rank": "16"}, {"dsg": 70.5})
+    assert parent.params == {"lora.rank": "16"}
+    assert parent.metrics == {"dsg": 70.5, "loss/experts/count": 0.25}
     assert json.loads(parent.tags[STAGES]) == {"lora@count": "ran", "merge": "cached"}
     assert describe(summary) == "repro-1  FINISHED  1 cached, 1 ran  dsg=70.5"
 
@@ -179,6 +216,7 @@ def test_a_curve_whose_file_has_changed_since_is_not_logged(store):
     stale = variant(stages=parse_lock(lock(md5="0" * 32)))
     _, _, runs = bring(store, [stale], [session()])
     assert runs["lora@count"].metrics == {}
+    assert runs["repro-1"].metrics == {"dsg": 70.5}
     assert FINGERPRINT in runs["lora@count"].tags
 
 
@@ -196,3 +234,84 @@ def test_params_are_never_changed_but_superseded_by_a_new_run(store):
     old, new = sorted(opened.runs(), key=lambda run: run.params["lora.rank"])
     assert (old.tags[SUPERSEDED], SUPERSEDED in new.tags) == ("e2", False)
     assert (old.params, new.params) == ({"lora.rank": "16"}, {"lora.rank": "32"})
+
+
+def files_of(opened, run, path=None):
+    return {file.path: file.file_size for file in opened._client.list_artifacts(run.run_id, path)}
+
+
+def with_out(path, data, **changes):
+    stages = parse_lock(lock().replace("plots/loss/experts/count.csv", path))
+    out = Out(changes.pop("md5", hashlib.md5(data).hexdigest()), changes.pop("size", len(data)))
+    stages["lora@count"].outs[path] = out
+    return variant(stages=stages, read={path: data}.get, **changes)
+
+
+def test_report_and_merged_adapter_are_artifacts_of_the_parent_also_when_restored(store):
+    opened, _, runs = bring(store, [with_out("models/merged/m.safetensors", b"weights")], [])
+    parent = runs["repro-1"]
+    assert files_of(opened, parent, "models/merged") == {"models/merged/m.safetensors": 7}
+    again, _, _ = bring(store, [with_out("models/merged/m.safetensors", b"weights")], [])
+    assert again.changes == 0
+    newer, _, _ = bring(store, [with_out("models/merged/m.safetensors", b"retrained")], [])
+    assert files_of(newer, parent, "models/merged") == {"models/merged/m.safetensors": 9}
+
+
+def test_a_large_artifact_is_a_pointer_with_its_hash(store):
+    large = with_out("models/merged/m.safetensors", b"", md5="abc", size=MAX_ARTIFACT_BYTES + 1)
+    opened, _, runs = bring(store, [large], [])
+    local = opened._client.download_artifacts(
+        runs["repro-1"].run_id, "models/merged/m.safetensors.json"
+    )
+    with open(local) as handle:
+        pointer = json.load(handle)
+    assert (pointer["md5"], pointer["size"]) == ("abc", MAX_ARTIFACT_BYTES + 1)
+
+
+def test_an_artifact_that_is_not_the_locked_one_is_left_out(store):
+    opened, _, runs = bring(store, [with_out("report/report.html", b"x", md5="other")], [])
+    assert files_of(opened, runs["repro-1"]) == {}
+
+
+def test_what_a_stage_has_just_written_is_not_bound_to_the_old_lock(store):
+    going = with_out("report/report.html", b"new", md5="old", name="exp", run="exp")
+    current = replace(session(run="exp"), locked=False)
+    opened, (summary,), runs = bring(store, [going], [current])
+    assert summary.stages["lora@count"] == "ran"
+    assert FINGERPRINT not in runs["lora@count"].tags
+    assert files_of(opened, runs["exp"], "report") == {"report/report.html": 3}
+    done = with_out("report/report.html", b"new", name="exp", run="exp", revision="e1")
+    opened, (summary,), _ = bring(store, [done], [session(run="exp")])
+    assert summary.stages["lora@count"] == "ran"
+    assert [run.name for run in opened.runs()].count("exp") == 1
+
+
+def test_a_workspace_that_an_experiment_left_behind_has_no_run_of_its_own(store):
+    experiment = variant("r16", "r16", "e1")
+    _, summaries, runs = bring(store, [experiment, variant("repro-dirty")], [session(run="r16")])
+    assert [summary.name for summary in summaries] == ["r16"]
+    assert set(runs) == {"r16", "lora@count"}
+    own = [session(run="r16"), session(pid=8)]
+    _, summaries, runs = bring(store, [experiment, variant("repro-dirty")], own)
+    assert [summary.name for summary in summaries] == ["r16", "repro-dirty"]
+
+
+def test_experiments_of_one_name_on_two_baselines_are_two_runs(store):
+    both = [variant("r16", "r16", f"e{n}", baseline=f"b{n}") for n in (1, 2)]
+    bring(store, both, [])
+    again, _, _ = bring(store, both, [])
+    assert [run.name for run in again.runs()] == ["r16", "r16"]
+    assert again.changes == 0
+
+
+def test_an_experiment_that_is_run_again_is_the_one_at_hand(tmp_path, monkeypatch, uri):
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-qm", "x", "--allow-empty")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    git(tmp_path, "update-ref", f"refs/exps/{commit[:2]}/{commit[2:]}/again", commit)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("DVC_EXP_NAME", "again")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", commit)
+    lines, _ = track(tmp_path)
+    assert lines == ["again  FINISHED  no stages"]

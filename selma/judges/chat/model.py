@@ -43,7 +43,6 @@ class Seen:
     """A picture after the one look at it.
 
     Attributes:
-        picture: the picture.
         processed: what the image processor gave, pixels replaced by stand-ins of their shape; None
             if the model looks again for each question.
         features: what the vision tower gave; None likewise.
@@ -55,14 +54,11 @@ class Seen:
 
 
 class ChatModel:
-    """A chat model with its processor.
+    """A chat model with its processor, whose tokenizer pads at the left.
 
     Attributes:
         about: what decides its replies, in JSON's types.
         encodes_once: whether the vision tower runs once for each picture, not for each question.
-        path: the model's folder or Hub name.
-        model: the transformers model; its generation_config is greedy search or a beam.
-        processor: its processor; the tokenizer pads at the left.
     """
 
     def __init__(self, model: Any, processor: Any, settings: JudgeSettings) -> None:
@@ -91,11 +87,7 @@ class ChatModel:
         return rendered
 
     def see(self, picture: NDArray[np.uint8]) -> Seen:
-        """Look at a picture, (H, W, 3).
-
-        Raises:
-            RecordError: the processor does not take it.
-        """
+        """Look at a picture, (H, W, 3); one that the processor does not take is a RecordError."""
         from PIL import Image
 
         shown = Image.fromarray(picture)
@@ -104,8 +96,7 @@ class ChatModel:
     def inputs(self, seen: Sequence[Seen], texts: Sequence[str]) -> dict[str, Any]:
         """Make the arguments of `generate` for N texts, each about one of N pictures.
 
-        Raises:
-            RecordError: a text cannot be put, for instance because it holds an image token.
+        A text that cannot be put, for instance because it holds an image token, is a RecordError.
         """
         if not self.encodes_once:
             return dict(self._process([one.picture for one in seen], texts))

@@ -100,10 +100,8 @@ class VqaScorer:
     ) -> list[float]:
         """Score N pictures, (H, W, 3) each, against a prompt each.
 
-        A score does not depend on what else is scored in the same call, but for rounding.
-
-        Raises:
-            RecordError: a prompt cannot be put, or a score is not finite.
+        A score does not depend on what else is scored in the same call, but for rounding. A prompt
+        that cannot be put, or a score that is not finite, is a RecordError.
         """
         import torch
 

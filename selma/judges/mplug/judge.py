@@ -21,6 +21,7 @@ Differences from modelscope's pipeline:
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from PIL import Image
 
 from selma.core.choices import choose_name
 from selma.core.errors import ConfigError, MissingDependencyError, RecordError, one_line
-from selma.judges.protocol import Judge, JudgeSettings, Question
+from selma.judges.protocol import Judge, JudgeSettings, Pictures, Question, Questions
 from selma.judges.templates import TEMPLATES
 from selma.judges.weights import DTYPES, library_versions
 
@@ -74,32 +75,26 @@ TIED = (
 FUSION_LAYER = re.compile(r"fusion_encoder\.encoder\.layer\.(\d+)\..+")
 
 
+@dataclass
 class MplugJudge:
     """A network that is ready to answer; see `load_mplug`.
 
     Attributes:
-        about: what decides the answers.
         truncated_questions: how many of all questions so far were cut at 25 word pieces.
     """
 
-    def __init__(
-        self,
-        network: "Mplug",
-        tokenizer: "BertTokenizer",
-        settings: JudgeSettings,
-        *,
-        image_size_px: int,
-        min_new_tokens: int,
-    ) -> None:
-        """Join the parts of one folder."""
-        self.truncated_questions = 0
-        self._network = network
-        self._tokenizer = tokenizer
-        self._settings = settings
-        self._template = TEMPLATES[settings.template]
-        self._image_size_px = image_size_px
-        self._min_new_tokens = min_new_tokens
-        self.about: Mapping[str, Any] = {
+    network: "Mplug"
+    tokenizer: "BertTokenizer"
+    settings: JudgeSettings
+    image_size_px: int
+    min_new_tokens: int
+    truncated_questions: int = 0
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Say what decides the answers."""
+        settings = self.settings
+        return {
             "class": "mplug",
             "path": settings.path,
             "revision": settings.revision,
@@ -111,12 +106,12 @@ class MplugJudge:
             ),
             "decoding": {
                 "beams": settings.beams,
-                "min_new_tokens": min_new_tokens,
+                "min_new_tokens": self.min_new_tokens,
                 "max_new_tokens": settings.max_new_tokens,
                 "search": "modelscope's, length penalty 0.6",
             },
             "preprocessing": {
-                "image_size_px": image_size_px,
+                "image_size_px": self.image_size_px,
                 "resampling": "bicubic (Pillow), squashed to a square, CLIP's mean and deviation",
             },
             "libraries": library_versions(
@@ -124,16 +119,8 @@ class MplugJudge:
             ),
         }
 
-    def __call__(
-        self,
-        pictures: Sequence[NDArray[np.uint8]],
-        questions: Sequence[Sequence[Question]],
-    ) -> list[list[str]]:
-        """Answer the questions of each picture, which is encoded once.
-
-        Raises:
-            BackendError: a score is not a number.
-        """
+    def __call__(self, pictures: Pictures, questions: Questions) -> list[list[str]]:
+        """Answer the questions of each picture, which is encoded once; see `answer_tokens`."""
         return [
             [self._decode(answer.tokens) for answer in self.search(picture, asked)]
             for picture, asked in zip(pictures, questions, strict=True)
@@ -147,30 +134,31 @@ class MplugJudge:
 
         if not asked:
             return []
-        texts = [self._template(question).lower() for question in asked]
-        pixels = torch.from_numpy(squash(picture, self._image_size_px)[None])  # (1, 3, S, S)
-        size = self._settings.questions_per_batch
+        template = TEMPLATES[self.settings.template]
+        texts = [template(question).lower() for question in asked]
+        pixels = torch.from_numpy(squash(picture, self.image_size_px)[None])  # (1, 3, S, S)
+        size = self.settings.questions_per_batch
         answers: list[Answer] = []
         with torch.inference_mode():
-            seen = self._network.encode_pictures(pixels)
+            seen = self.network.encode_pictures(pixels)
             for start in range(0, len(texts), size):
                 input_ids, mask = self._tokenize(texts[start : start + size])
                 answers += answer_tokens(
-                    self._network.text_decoder,
-                    self._network.read(seen, input_ids.to(seen.device), mask.to(seen.device)),
-                    beams=self._settings.beams,
-                    min_new_tokens=self._min_new_tokens,
-                    max_new_tokens=self._settings.max_new_tokens,
-                    start_id=self._tokenizer.cls_token_id,
-                    end_id=self._tokenizer.sep_token_id,
+                    self.network.text_decoder,
+                    self.network.read(seen, input_ids.to(seen.device), mask.to(seen.device)),
+                    beams=self.settings.beams,
+                    min_new_tokens=self.min_new_tokens,
+                    max_new_tokens=self.settings.max_new_tokens,
+                    start_id=self.tokenizer.cls_token_id,
+                    end_id=self.tokenizer.sep_token_id,
                 )
         return answers
 
     def _tokenize(self, texts: list[str]) -> "tuple[torch.Tensor, torch.Tensor]":
         """Make (Q, 25) ids and their mask, and count what was cut."""
-        whole = self._tokenizer(texts)["input_ids"]
+        whole = self.tokenizer(texts)["input_ids"]
         self.truncated_questions += sum(len(ids) > MAX_QUESTION_TOKENS for ids in whole)
-        fixed = self._tokenizer(
+        fixed = self.tokenizer(
             texts,
             padding="max_length",
             truncation=True,
@@ -181,7 +169,7 @@ class MplugJudge:
 
     def _decode(self, tokens: list[int]) -> str:
         # Tokenizers of 2022 removed the spaces before marks; today's do only when asked.
-        text: str = self._tokenizer.decode(
+        text: str = self.tokenizer.decode(
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=True
         )
         return text
@@ -190,9 +178,7 @@ class MplugJudge:
 def load_mplug(settings: JudgeSettings) -> Judge:
     """Load mPLUG from its released folder; no package beyond the core's is needed.
 
-    Args:
-        settings: `path` is the folder and `revision` is None. The release runs in float32 with
-            template "bare", 5 beams and 10 new tokens.
+    The release runs in float32 with template "bare", 5 beams and 10 new tokens.
 
     Raises:
         ConfigError: a setting is not one of the choices, or the path is not a folder's.
@@ -234,8 +220,8 @@ def load_mplug(settings: JudgeSettings) -> Judge:
         network.to(device=settings.device, dtype=dtype).eval(),
         tokenizer,
         settings,
-        image_size_px=config.image_size_px,
-        min_new_tokens=min_new_tokens,
+        config.image_size_px,
+        min_new_tokens,
     )
 
 

@@ -29,15 +29,11 @@ class NetworkConfig:
 
     Attributes:
         image_size_px: edge of the square picture, a multiple of `patch_size_px`.
-        patch_size_px: edge of the square that becomes one patch.
         vision_width: width of the image tower, a multiple of 64.
-        vision_layers: blocks of the image tower.
         bert: what text encoder, fusion and decoder share, as fields of transformers' BertConfig.
-        text_layers: layers of the text encoder.
         first_fusion_layer: the checkpoint's number of the first fusion layer that is used.
         end_fusion_layer: one more than its number of the last.
         stride: of the used fusion layers, each stride-th one but the first joins the modalities.
-        decoder_layers: layers of the decoder.
     """
 
     image_size_px: int
@@ -259,8 +255,8 @@ def answer_tokens(
         beams: kept at each step.
         min_new_tokens: that come before the end token.
         max_new_tokens: with the end token.
-        start_id: the token before the answer.
-        end_id: the token after it.
+        start_id: the token before the answer, as `end_id` is the one after it.
+        end_id: see `start_id`.
 
     Raises:
         BackendError: a score is not a number, as after an overflow in float16.
