@@ -12,12 +12,7 @@ WEIGHTED = ("unet", "vae", "text_encoder")
 
 
 def backbone_problems(path: Path, inference_steps: int) -> Iterator[str]:
-    """Find why a folder cannot be drawn with; in words that name the file.
-
-    Args:
-        path: the folder, in diffusers' layout.
-        inference_steps: that it shall be drawn with.
-    """
+    """Say, naming the file, why a folder cannot be drawn with by so many steps."""
     index = _json(path / "model_index.json")
     if index is None:
         yield f"{path}: holds no model_index.json that is JSON, so it is no pipeline of diffusers"

@@ -26,13 +26,9 @@ class Request:
 def make_requests(
     prompts: Mapping[str, str], per_prompt: int, root_seed: int, *names: str
 ) -> list[Request]:
-    """Ask for pictures of prompts, with seeds that come from what is drawn.
+    """Ask for `per_prompt` pictures of prompts (by id), with seeds that come from what is drawn.
 
-    Args:
-        prompts: prompt by id.
-        per_prompt: pictures of each prompt.
-        root_seed: the run's seed.
-        names: what the ids belong to, e.g. ``"images", skill``.
+    `names` say what the ids belong to, e.g. ``"images", skill``.
     """
     return [
         Request(item_id, sample, prompt, derive_seed(root_seed, *names, item_id, sample))
@@ -42,14 +38,9 @@ def make_requests(
 
 
 def to_uint8(pixels: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[np.uint8]]:
-    """Round pixels to 256 levels.
+    """Round pixels (N, H, W, 3) in [0, 1] to 256 levels.
 
-    Args:
-        pixels: (N, H, W, 3) in [0, 1].
-        names: one per picture, for the message.
-
-    Raises:
-        BackendError: a picture holds values that are not finite.
+    BackendError, with the picture's name, if one holds values that are not finite.
     """
     for name, picture in zip(names, pixels, strict=True):
         if not np.isfinite(picture).all():
