@@ -78,7 +78,7 @@ def kill_when(folder, module, arguments, pattern):
         (
             "lora",
             "--skill count --images data/images/count.parquet --out OUT/l --curve OUT/c",
-            "state.safetensors",
+            "checkpoint.pt",
             ["l", "c"],
         ),
         (

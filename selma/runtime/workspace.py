@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
 
 from selma.core.errors import MissingDataError
 from selma.runtime.journal import journal, root
@@ -56,7 +55,11 @@ def workspace(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]
     home = root() / ".selma"
     (home / "locks").mkdir(parents=True, exist_ok=True)
     with (home / "locks" / mark).open("w") as lock:
-        _wait_for(lock, stage)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("waiting for another process that works on %s with the same inputs", stage)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         work = home / "work" / f"{stage}-{mark}"
         if os.environ.get("SELMA_FRESH") == "1":
             shutil.rmtree(work, ignore_errors=True)
@@ -65,14 +68,6 @@ def workspace(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]
         work.mkdir(parents=True, exist_ok=True)
         yield work
         shutil.rmtree(work)
-
-
-def _wait_for(lock: IO[str], stage: str) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        logger.info("waiting for another process that works on %s with the same inputs", stage)
-        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 @contextlib.contextmanager
