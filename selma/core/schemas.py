@@ -125,17 +125,11 @@ def _rule(data_type: pa.DataType) -> rules.CoreSchema:
 
 
 _EXPECTED = {
-    "string_type": "a string",
-    "int_type": "an integer",
-    "greater_than_equal": "a 64-bit integer",
-    "less_than_equal": "a 64-bit integer",
-    "float_type": "a number",
-    "is_instance_of": "a number",
-    "finite_number": "a finite number",
-    "bytes_type": "bytes",
-    "list_type": "a list",
-    "dict_type": "a record",
-}
+    "string_type": "a string", "bytes_type": "bytes", "int_type": "an integer",
+    "greater_than_equal": "a 64-bit integer", "less_than_equal": "a 64-bit integer",
+    "float_type": "a number", "is_instance_of": "a number", "finite_number": "a finite number",
+    "list_type": "a list", "dict_type": "a record",
+}  # fmt: skip
 
 
 def _place(row: Mapping[str, Any], kind: TableKind, number: int, where: str) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -54,16 +54,10 @@ def to_uint8(pixels: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[
 def picture_row(request: Request, picture: NDArray[np.uint8]) -> dict[str, Any]:
     """Make the row of a `samples` table."""
     data = encode_png(picture)
-    return {
-        "item_id": request.item_id,
-        "sample": request.sample,
-        "image": {"bytes": data, "path": None},
-        "prompt": request.prompt,
-        "seed": request.seed,
-        "width": picture.shape[1],
-        "height": picture.shape[0],
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
+    size = {"width": picture.shape[1], "height": picture.shape[0]}
+    image = {"bytes": data, "path": None}
+    sha256 = hashlib.sha256(data).hexdigest()
+    return {**asdict(request), **size, "image": image, "sha256": sha256}
 
 
 def as_images(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -38,8 +38,7 @@ GENERATORS: dict[str, Callable[[str, str, float], TextGenerator]] = {
 def make_generator(backend: str, *, model: str, revision: str, temperature: float) -> TextGenerator:
     """Make the generator of a backend.
 
-    Raises:
-        ConfigError: no such backend, or it does not know the model or has no key.
-        MissingDependencyError: the backend's package is not installed.
+    ConfigError if there is no such backend, or it does not know the model or has no key;
+    MissingDependencyError if its package is not installed.
     """
     return choose("LLM backend", backend, GENERATORS)(model, revision, temperature)

@@ -28,11 +28,8 @@ class OpenAIGenerator:
     """Asks a server; the key is ``OPENAI_API_KEY``, another address ``OPENAI_BASE_URL``.
 
     Waits and asks again, with growing pauses or as the server's Retry-After says, when the server
-    is busy (408, 409, 429, 5xx), does not answer in time or cannot be reached.
-
-    Raises:
-        ConfigError: there is no key in the environment.
-        MissingDependencyError: the package openai is not installed.
+    is busy (408, 409, 429, 5xx), does not answer in time or cannot be reached. ConfigError if there
+    is no key; MissingDependencyError if the package openai is not installed.
     """
 
     model: str  # the server's name for it; choose a dated one, so that it stays the same

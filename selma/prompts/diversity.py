@@ -1,11 +1,15 @@
-"""ROUGE-L between one prompt and all earlier ones, exact and at once."""
+"""Compares a prompt with all earlier ones and with benchmarks: equal words, and exact ROUGE-L."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from rouge_score import tokenize
 
+_ARTICLES = frozenset(("a", "an", "the"))
+_WORD = re.compile(r"[^\W_]+")
 _BITS_IN_BYTE = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 _PROMPTS_PER_BLOCK = 256  # larger: longer integers in rare words' masks; smaller: more Python steps
 
@@ -16,6 +20,15 @@ class Near:
 
     prompt_id: str | None
     rouge_l: float  # F measure in [0, 1]
+
+
+def normalise(text: str) -> str:
+    """Reduce a prompt to its words: no case, punctuation, articles or extra white space.
+
+    A text that is all articles keeps them, so that it does not become empty.
+    """
+    tokens = _WORD.findall(text.casefold())
+    return " ".join([token for token in tokens if token not in _ARTICLES] or tokens)
 
 
 def words(text: str) -> list[str]:
@@ -100,3 +113,23 @@ class PromptIndex:
             return Near(None, 0.0)
         best = int(scores.argmax())
         return Near(self._ids[best], float(scores[best]))
+
+
+class BenchmarkGate(PromptIndex):
+    """Knows the benchmark prompts, by item id, and keeps them out of the training data.
+
+    A prompt is refused if it equals a benchmark prompt after `normalise`. Likeness alone is
+    measured and recorded but does not refuse: two prompts that mean different pictures ("three red
+    stars", "two red stars") are near each other by nature.
+    """
+
+    def __init__(self, benchmark_prompts: Mapping[str, str]) -> None:
+        super().__init__()
+        self._known: dict[str, str] = {}
+        for item_id, prompt in sorted(benchmark_prompts.items()):
+            self.add(item_id, prompt)
+            self._known.setdefault(normalise(prompt), item_id)
+
+    def leaked(self, prompt: str) -> str | None:
+        """Find the id of the benchmark prompt that this prompt equals, if there is one."""
+        return self._known.get(normalise(prompt))

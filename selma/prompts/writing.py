@@ -8,8 +8,7 @@ from typing import Any
 from selma.core.errors import ReplyError, SelmaError
 from selma.core.seeds import derive_seed
 from selma.llm.generators import TextGenerator
-from selma.prompts.diversity import PromptIndex
-from selma.prompts.leaks import BenchmarkGate, normalise
+from selma.prompts.diversity import BenchmarkGate, PromptIndex, normalise
 from selma.prompts.replies import Parsed, parse_reply
 from selma.prompts.requests import build_request, pick_examples
 from selma.prompts.skills import SkillSpec

@@ -44,8 +44,8 @@ def read_prompts(path: Path) -> list[Prompt]:
 
 
 def _read_text(path: Path) -> Iterator[tuple[str, Prompt]]:
-    lines = [line.strip() for line in _text_of(path).splitlines()]
-    for number, line in enumerate(filter(None, lines), start=1):
+    lines = filter(None, map(str.strip, _text_of(path).splitlines()))
+    for number, line in enumerate(lines, start=1):
         yield str(path), Prompt(f"{path.stem}_{number:04d}", line, path.stem)
 
 

@@ -33,8 +33,6 @@ class Section(BaseModel):
 
 
 class PromptsParams(Section):
-    """How the LLM writes prompts."""
-
     backend: Literal["pocket", "openai"]
     model: str
     revision: str
@@ -54,8 +52,6 @@ class BackboneParams(Section):
 
 
 class ImagesParams(Section):
-    """How pictures are drawn."""
-
     per_prompt: Annotated[int, Field(ge=1, le=10_000)]
     guidance_scale: Annotated[float, Field(ge=1, le=100)]
     inference_steps: Annotated[int, Field(ge=1, le=1000)]
@@ -63,8 +59,6 @@ class ImagesParams(Section):
 
 
 class LoraParams(Section):
-    """How one LoRA adapter is trained."""
-
     rank: Annotated[int, Field(ge=1, le=4096)]
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
@@ -150,8 +144,6 @@ class AnswersParams(Section):
 
 
 class DsgParams(Section):
-    """Answers scored by DSG."""
-
     kind: Literal["dsg"]
     title: str
     answers: Name
@@ -210,8 +202,6 @@ Nothing = Annotated[dict[Name, Any], Field(max_length=0)]
 
 
 class Params(Section):
-    """The whole of params.yaml."""
-
     seed: Seed
     threads: Threads
     same_bytes: bool
@@ -302,11 +292,7 @@ Kind = type[S]
 
 
 def load_section(name: str, model: Kind[S], path: Path = PARAMS_PATH) -> S:
-    """Read and check one section, or one of the values at the top of the file.
-
-    Raises:
-        ConfigError: lists every problem of the section.
-    """
+    """Read and check one section, or one of the values at the top of the file; else ConfigError."""
     return validate(model, _section(name, path), str(path), name)
 
 
