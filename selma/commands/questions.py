@@ -1,6 +1,7 @@
 """The command `selma questions`: an LLM writes DSG or TIFA questions for new prompts."""
 
 import argparse
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,8 +97,6 @@ def _tell_failures(written: "Written", path: Path) -> str:
 
 def _passed(written: "Written", directory: Path) -> dict[str, Any]:
     """Keep, in the rows, the questions that a question-answering model passes."""
-    from collections import Counter
-
     from selma.questions.unified_qa import filter_questions, load_unified_qa
 
     answer = load_unified_qa(directory)

@@ -131,7 +131,7 @@ def add_updates(unet: Any, updates: "Iterable[tuple[str, torch.Tensor]]", source
     modules = dict(unet.named_modules())
     with torch.no_grad():
         for name, update in updates:
-            weight = getattr(modules.get(name), "weight", None)
+            weight: Any = getattr(modules.get(name), "weight", None)
             problem = ""
             if weight is None:
                 problem = "the base model's U-Net has no such layer"

@@ -17,6 +17,7 @@ from selma.diffusion.sampling import count_truncated, draw_batch
 from selma.pictures.png import count_black
 
 logger = logging.getLogger(__name__)
+Advance = Callable[[int], None]
 DrawBatch = Callable[[Sequence[Request]], Sequence[NDArray[np.uint8]]]
 
 
@@ -43,7 +44,7 @@ def draw(
     inference_steps: int,
     batch_size: int,
     directory: Path,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> Drawn:
     """Draw `per_prompt` pictures of each prompt; a picture's seed comes from what it is.
 
@@ -61,11 +62,7 @@ def draw(
 
 
 def draw_resumably(
-    requests: Sequence[Request],
-    draw: DrawBatch,
-    directory: Path,
-    batch_size: int,
-    advance: Callable[[int], None],
+    requests: Sequence[Request], draw: DrawBatch, directory: Path, batch_size: int, advance: Advance
 ) -> list[dict[str, Any]]:
     """Draw requests with unique (item_id, sample) in batches; rows of `samples`, sorted by key.
 
@@ -100,17 +97,12 @@ def _finished(path: Path, batch: Sequence[Request]) -> list[dict[str, Any]] | No
     return rows if drawn == list(batch) else None
 
 
-def batch_drawer(backbone: Backbone, *, guidance_scale: float, inference_steps: int) -> DrawBatch:
-    """Make the function that draws a batch of requests with a backbone."""
+def batch_drawer(backbone: Backbone, **settings: Any) -> DrawBatch:
+    """Make the function that draws a batch of requests, with settings of `draw_batch`."""
 
     def draw(batch: Sequence[Request]) -> list[NDArray[np.uint8]]:
-        pixels = draw_batch(
-            [request.prompt for request in batch],
-            [request.seed for request in batch],
-            backbone,
-            guidance_scale=guidance_scale,
-            inference_steps=inference_steps,
-        )
+        prompts, seeds = [one.prompt for one in batch], [one.seed for one in batch]
+        pixels = draw_batch(prompts, seeds, backbone, **settings)
         return to_uint8(pixels, [f"{request.item_id}/{request.sample}" for request in batch])
 
     return draw

@@ -14,7 +14,6 @@ class TextGenerator(Protocol):
 
         BackendError if the backend failed for good.
         """
-        ...
 
 
 def _pocket(model: str, revision: str, temperature: float) -> TextGenerator:

@@ -43,7 +43,6 @@ class OpenAIGenerator:
     tokens_used: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        """Make the client; sends nothing yet."""
         try:
             from openai import OpenAI
         except ImportError as error:

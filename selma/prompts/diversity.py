@@ -80,9 +80,6 @@ class PromptIndex:
         self._starts: list[int] = []  # first byte of each prompt's lane in all blocks' lanes
         self._arrays: tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None = None
 
-    def __len__(self) -> int:
-        return len(self._ids)
-
     def add(self, prompt_id: str, text: str) -> None:
         tokens = words(text)
         if not self._blocks or self._blocks[-1].prompts == _PROMPTS_PER_BLOCK:

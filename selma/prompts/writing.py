@@ -1,7 +1,8 @@
 """The self-instruct loop: ask for prompts, keep the new ones, until there are enough."""
 
 import logging
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +11,10 @@ from selma.core.seeds import derive_seed
 from selma.llm.generators import TextGenerator
 from selma.prompts.diversity import BenchmarkGate, PromptIndex, normalise
 from selma.prompts.replies import Parsed, parse_reply
-from selma.prompts.requests import build_request, pick_examples
 from selma.prompts.skills import SkillSpec
 
 logger = logging.getLogger(__name__)
+REQUEST_VERSION = 1  # raise it when a request's text changes: replies, and so prompts, change too
 
 
 @dataclass
@@ -56,9 +57,6 @@ class _Notebook:
         for number, prompt in enumerate(self.spec.seed_prompts):
             self.index.add(f"{self.spec.skill}_seed_{number}", prompt)
             self.known.add(normalise(prompt))
-
-    def prompts(self) -> list[str]:
-        return [*self.spec.seed_prompts, *(row["prompt"] for row in self.rows)]
 
     def full(self) -> bool:
         return len(self.rows) == self.per_skill
@@ -132,7 +130,9 @@ def write_prompts(
         if request_id == max_requests:
             raise SelmaError(_gave_up(book, max_requests))
         request_seed = derive_seed(seed, "prompts", spec.skill, request_id)
-        examples = pick_examples(book.prompts(), examples_per_request, request_seed)
+        prompts = [*spec.seed_prompts, *(row["prompt"] for row in book.rows)]
+        number = min(examples_per_request, len(prompts))
+        examples = random.Random(request_seed).sample(prompts, number)
         request = build_request(spec.instructions, examples, per_request)
         reply = generator.generate(request, seed=request_seed)
         book.counts.requests += 1
@@ -146,6 +146,18 @@ def write_prompts(
     counts = book.counts
     logger.info("kept %d of %d lines, %d requests", counts.kept, counts.lines, counts.requests)
     return Written(book.rows, counts)
+
+
+def build_request(instructions: str, examples: Sequence[str], number: int) -> str:
+    """Ask for `number` new prompts like the examples, as a numbered list."""
+    listed = "\n".join(f"{place}. {prompt}" for place, prompt in enumerate(examples, start=1))
+    return (
+        f"{instructions.strip()}\n\n"
+        f"Examples:\n{listed}\n\n"
+        f"Write {number} new prompts as a numbered list, one prompt on each line. "
+        "Each must differ from the examples and from each other. "
+        "Write nothing but the list.\n"
+    )
 
 
 def _gave_up(book: _Notebook, max_requests: int) -> str:

@@ -6,6 +6,7 @@ and asks for all in one reply, not for elements first.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from selma.core.errors import ReplyError
@@ -29,9 +30,7 @@ _YES_NO = ("yes", "no")
 
 def tifa_questions(interview: Interview) -> Questions:
     """Ask for the questions of one caption; else as `dsg_questions` and `parse_choices`."""
-    return interview.ask(
-        "choices", lambda refused: choices_request(interview.prompt, refused), parse_choices
-    )
+    return interview.ask("choices", partial(choices_request, interview.prompt), parse_choices)
 
 
 def parse_choices(reply: str) -> Questions:

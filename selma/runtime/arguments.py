@@ -15,10 +15,9 @@ def stage_arguments(argv: Sequence[str] | None, doc: str | None, **options: Any)
     """
     parser = argparse.ArgumentParser(description=doc)
     for name, kind in options.items():
-        several: dict[str, Any] = {"nargs": "+"} if isinstance(kind, list) else {}
-        value_type = kind[0] if isinstance(kind, list) else kind
         flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=value_type, required=True, **several)
+        value_type, number = (kind[0], "+") if isinstance(kind, list) else (kind, None)
+        parser.add_argument(flag, type=value_type, required=True, nargs=number)
     parser.add_argument("--params", type=Path, default=PARAMS_PATH)
     return parser.parse_args(argv)
 

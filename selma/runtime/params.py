@@ -297,11 +297,7 @@ def load_section(name: str, model: Kind[S], path: Path = PARAMS_PATH) -> S:
 
 
 def load_rows(name: str, model: Kind[S], path: Path = PARAMS_PATH) -> dict[str, S]:
-    """Read and check all rows of a section, in their order.
-
-    Raises:
-        ConfigError: lists every problem of the section.
-    """
+    """Read and check all rows of a section, in their order; raises as `load_section`."""
     return validate(dict[str, model], _section(name, path), str(path), name)  # type: ignore[valid-type]
 
 

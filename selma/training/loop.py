@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -124,7 +124,8 @@ def train(
             _average(state, min(average_decay, (1 + state.step) / (10 + state.step)))
         done = state.step + 1
         keep = checkpointing is not None and done % checkpointing.every_steps == 0
-        if (keep or done == train_steps) and not _all_finite(parameters.values()):
+        look = keep or done == train_steps
+        if look and not all(bool(p.isfinite().all()) for p in parameters.values()):
             raise _diverged("the weights after it are not finite", state)
         state.losses.append(value)
         state.step = done
@@ -143,10 +144,6 @@ def _average(state: TrainingState, decay: float) -> None:
     averages = [state.average[name] for name in state.parameters]
     with torch.no_grad():
         torch._foreach_lerp_(averages, [p.detach() for p in state.parameters.values()], 1 - decay)
-
-
-def _all_finite(parameters: Iterable["torch.nn.Parameter"]) -> bool:
-    return all(bool(parameter.isfinite().all()) for parameter in parameters)
 
 
 def _diverged(what: str, state: TrainingState) -> SelmaError:
