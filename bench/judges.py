@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/evaluation/judges"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/judges"))
 
 import stock
 import tiny

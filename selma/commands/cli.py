@@ -24,6 +24,7 @@ from selma.commands import (
     votes,
 )
 from selma.core.errors import ConfigError
+from selma.core.processor import pin_unless_off
 
 PROJECT = (check, table, track, clean)  # work on the project in which they are run
 COMMANDS = (preset, *PROJECT, merge, import_benchmark, questions, convert, score, compare, judges,
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.run in [command.run for command in PROJECT] and (project := project_above()):
             raise ConfigError(f"this folder is a part of a project; run it in {project}")
+        pin_unless_off(Path("params.yaml"))
         return int(args.run(args) or 0)
     except BrokenPipeError:  # who reads has seen enough; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -46,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from selma.runtime.session import report_error
 
-        return report_error(ConfigError(str(error)) if isinstance(error, OSError) else error)
+        return report_error(error)
 
 
 def project_above() -> Path | None:

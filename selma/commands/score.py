@@ -147,8 +147,9 @@ def _score_answers(
     from selma.commands.score_words import print_results
     from selma.core.tables import write_table
     from selma.measuring import details
+    from selma.measuring.naming import TITLES
     from selma.measuring.results import Scored, result_of
-    from selma.measuring.scoring import TITLES, score_answers
+    from selma.measuring.scoring import score_answers
 
     results = []
     name, control = details.CONTROLS[metric]
@@ -174,7 +175,8 @@ def run_preference(args: argparse.Namespace) -> None:
     from selma.comparing.statistics import Bootstrap
     from selma.core.devices import prepare_device
     from selma.measuring.details import hps_numbers
-    from selma.measuring.scoring import TITLES, load_scorer, score_pictures
+    from selma.measuring.naming import TITLES
+    from selma.measuring.preferring import load_scorer, score_pictures
     from selma.runtime.progress import progress
 
     how = Bootstrap(args.resamples, args.confidence, args.seed)
@@ -207,7 +209,7 @@ def run_preference(args: argparse.Namespace) -> None:
 def run_vqascore(args: argparse.Namespace) -> None:
     """Score pictures by a chat model's probability of "Yes"."""
     from selma.comparing.statistics import Bootstrap
-    from selma.measuring.scoring import score_by_probability
+    from selma.measuring.probability import score_by_probability
     from selma.runtime.progress import progress
 
     how = Bootstrap(args.resamples, args.confidence, args.seed)
@@ -226,7 +228,8 @@ def run_vqascore(args: argparse.Namespace) -> None:
 
 def _pictures(args: argparse.Namespace) -> Any:
     """Read the benchmark and the pictures that are to be scored."""
-    from selma.measuring.inputs import read_benchmark, read_samples
+    from selma.measuring.inputs import read_benchmark
+    from selma.measuring.samples import read_samples
 
     check_table_out(args.out, "scores")
     path = args.benchmark or args.annotations
@@ -270,7 +273,7 @@ def _have_judged(
     """Have pictures judged; a log beside the answers keeps them until all are given."""
     from selma.core.tables import write_table
     from selma.measuring.asking import ask
-    from selma.measuring.inputs import read_samples
+    from selma.measuring.samples import read_samples
     from selma.runtime.progress import progress
 
     pictures = read_samples(images, benchmark, only_asked=True, allow_partial=allow_partial)
@@ -285,7 +288,7 @@ def _have_judged(
             revision="",
             normalise=normalise,
             batch_size=PICTURES_PER_BATCH,
-            log=lambda _: log,
+            log=log,
             replies=replies,
             advance=advance,
         )

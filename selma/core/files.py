@@ -5,6 +5,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from selma.core.errors import MissingDataError, RecordError
 
 
 @contextlib.contextmanager
@@ -44,3 +47,28 @@ def write_curve(path: Path, losses: Sequence[float], *, every: int = 10) -> None
         chunk = losses[start : start + every]
         lines.append(f"{start + len(chunk)},{sum(chunk) / len(chunk):.6f}")
     write_bytes_atomic(path, ("\n".join(lines) + "\n").encode())
+
+
+def read_text(path: Path) -> str:
+    """Read a text file that a stage wrote.
+
+    Raises:
+        MissingDataError: there is no such file.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise MissingDataError(f"{path}: no such file; run `dvc pull` or `dvc repro`") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that a stage wrote.
+
+    Raises:
+        MissingDataError: there is no such file.
+        RecordError: it is not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except ValueError as error:
+        raise RecordError(f"{path}: not valid JSON ({error}); run `dvc repro`") from error

@@ -22,9 +22,14 @@ def backbone_problems(path: Path, inference_steps: int) -> Iterator[str]:
         yield f"{path}: is a {family}; the Stable Diffusion 1 and 2 families can be used ({FAMILY})"
         return
     for part in WEIGHTED:
+        if _json(path / part / "config.json") is None:
+            yield f"{path / part}/config.json: is missing or not JSON"
         if not any((path / part).glob("*.safetensors")):
             yield f"{path / part}: holds no .safetensors; other formats are never loaded"
-    config = _json(path / "scheduler" / "scheduler_config.json") or {}
+    config = _json(path / "scheduler" / "scheduler_config.json")
+    if config is None:
+        yield f"{path}/scheduler/scheduler_config.json: is missing or not JSON"
+        return
     name = config.get("_class_name")
     if name not in NOISE_SCHEDULERS:
         known = ", ".join(sorted(NOISE_SCHEDULERS))

@@ -53,7 +53,7 @@ class OpenAIGenerator:
         if not self._key:
             raise ConfigError(
                 "OPENAI_API_KEY is not set; export your key (any word for a server without keys), "
-                "or set prompts.backend to pocket"
+                "or choose another prompts.backend"
             )
         self._client = OpenAI(api_key=self._key, timeout=self.timeout_s, max_retries=self.retries)
 

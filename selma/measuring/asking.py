@@ -26,7 +26,7 @@ def ask(
     revision: str,
     normalise: str,
     batch_size: int,
-    log: Callable[[Mapping[str, Any]], Path],
+    log: Path,
     replies: Path,
     advance: Callable[[int], None],
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -43,8 +43,7 @@ def ask(
         normalise: a key of `NORMALISERS`, from what the judge says to what counts as its answer;
             both are kept.
         batch_size: pictures at a time.
-        log: from what the answers are about to the file that keeps them while the judge works;
-            the answers of an earlier run are taken from it.
+        log: keeps the answers while the judge works; those of an interrupted run are taken up.
         replies: where a judge that is paid for keeps each reply.
         advance: called with the number of pictures after each batch.
 
@@ -63,7 +62,7 @@ def ask(
         "benchmark_sha256": content_hash(benchmark, "benchmark"),
         "normalise": normalise,
     }
-    kept = AnswerLog(log(about), about)
+    kept = AnswerLog(log, about)
     questions = {row["item_id"]: row["questions"] for row in benchmark}
     asked = [row for row in pictures.rows if questions[row["item_id"]]]
     named = {"judge": judge_title(kind, about), "revision": about.get("revision") or revision}

@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from selma.core.errors import ConfigError, MissingDataError
-from selma.runtime.params import Section, Slug, read_yaml, validate
+from selma.runtime.params import Section, Slug
+from selma.runtime.yaml_files import read_yaml, validate
 
 EXAMPLES = 3
 

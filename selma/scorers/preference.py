@@ -1,6 +1,6 @@
 """Preference scorers: how much people would like a picture for its prompt, higher is better.
 
-Each is a local directory of safetensors weights, configs and tokenizer files: the pocket models,
+Each is a local directory of safetensors weights, configs and tokenizer files: small CLIPs,
 PickScore as it is published, and what `selma convert` makes of the checkpoints of HPS and
 ImageReward. All run in float32.
 Sources: PickScore, arXiv 2305.01569; HPS v2, arXiv 2306.09341; ImageReward, arXiv 2304.05977.
@@ -101,7 +101,7 @@ def load_hps(
     """Load a CLIP that scores 100 · cosine.
 
     Args:
-        directory: made by `selma convert hps`, or the pocket world's.
+        directory: made by `selma convert hps`, or a CLIP of no published version.
         version: of the model; scores of two versions must not be compared.
         device: "cpu" or "cuda".
         antialias: of the resize of a tensor, whose default in torchvision changed to true in 0.17

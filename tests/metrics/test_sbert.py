@@ -10,6 +10,8 @@ from transformers import MPNetConfig, MPNetModel, MPNetTokenizer
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 from selma.metrics.sbert import load_sbert_mapper
 
+pytest.importorskip("sentence_transformers", reason="selma[sbert] is not installed")
+
 SPECIAL = ("<s>", "<pad>", "</s>", "[UNK]", "<mask>")
 WORDS = ("red", "green", "one", "two", "the", "a", "dog", "cat", "beach", "sky", "0", "1", "2", "3")
 MAX_TOKENS = 12

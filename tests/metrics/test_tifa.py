@@ -1,11 +1,17 @@
 """TIFA is the share of answers that equal their keys."""
 
 import json
+import sys
 from functools import partial
 
 import pytest
 
-from selma.core.errors import ConfigError, MissingDataError, RecordError
+from selma.core.errors import (
+    ConfigError,
+    MissingDataError,
+    MissingDependencyError,
+    RecordError,
+)
 from selma.metrics import tifa
 from selma.metrics.tifa import ChoiceMapping, load_mapping
 
@@ -100,3 +106,10 @@ def test_yes_no_questions_without_choices_are_no_tifa_questions():
     asked = {**ITEM["questions"][0], "choices": [], "answer": "yes"}
     with pytest.raises(RecordError, match="'count_1': question 1 has choices .*by DSG"):
         score_tifa([{**ITEM, "questions": [asked]}], answers("yes"))
+
+
+def test_the_mapping_sbert_says_which_package_it_lacks(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'selma\[sbert\]'") as caught:
+        load_mapping("sbert", str(tmp_path), [ITEM], answers("2", "red"))
+    assert caught.value.exit_code == 4
