@@ -1,6 +1,7 @@
 """The command `selma questions`: an LLM writes DSG or TIFA questions for new prompts."""
 
 import argparse
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,42 +12,29 @@ if TYPE_CHECKING:
     from selma.llm.generators import TextGenerator
     from selma.questions.generation import Written
 
-RETRIES = 3
-
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command's arguments."""
     command = commands.add_parser("questions", help="have an LLM write questions for prompts")
-    command.add_argument("method", help="dsg: yes/no with dependencies; tifa: with choices")
-    command.add_argument(
-        "--prompts", type=Path, required=True, help=".txt, .jsonl, or a .parquet prompts table"
-    )
-    command.add_argument("--out", type=Path, required=True, metavar="BENCHMARK.parquet")
-    command.add_argument("--backend", required=True, help="openai or pocket")
-    command.add_argument("--model", required=True)
-    command.add_argument("--revision", required=True, help="kept beside the questions")
-    command.add_argument("--temperature", type=float, default=0.0)
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument(
-        "--retries", type=int, default=RETRIES, help="tries after a reply that cannot be used"
-    )
-    command.add_argument(
-        "--replies", type=Path, help="stored replies; default: beside --out, .replies.jsonl"
-    )
-    command.add_argument(
-        "--unifiedqa", type=Path, metavar="FOLDER", help="tifa: model that questions must pass"
-    )
-    command.add_argument(
-        "--allow-partial", action="store_true", help="write the prompts that have questions"
-    )
+    add = command.add_argument
+    add("method", help="dsg: yes/no with dependencies; tifa: with choices")
+    add("--prompts", type=Path, required=True, help=".txt, .jsonl, or a .parquet prompts table")
+    add("--out", type=Path, required=True, metavar="BENCHMARK.parquet")
+    add("--backend", required=True, help="openai or pocket")
+    add("--model", required=True)
+    add("--revision", required=True, help="kept beside the questions")
+    add("--temperature", type=float, default=0.0)
+    add("--seed", type=int, default=0)
+    add("--retries", type=int, default=3, help="tries after a reply that cannot be used")
+    add("--replies", type=Path, help="stored replies; default: beside --out, .replies.jsonl")
+    add("--unifiedqa", type=Path, metavar="FOLDER", help="tifa: model that questions must pass")
+    add("--allow-partial", action="store_true", help="write the prompts that have questions")
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the benchmark table.
 
-    Raises:
-        BackendError: a prompt stayed without questions, and not --allow-partial, or all did.
+    BackendError if a prompt stayed without questions, and not --allow-partial, or all did.
     """
     from selma.core.choices import choose
     from selma.core.tables import write_table
@@ -70,16 +58,9 @@ def run(args: argparse.Namespace) -> None:
     if failed and (not args.allow_partial or not written.rows):
         raise BackendError(failed)
     passed = _passed(written, args.unifiedqa) if args.unifiedqa else {}
-    about = {
-        "method": args.method,
-        "source": method.source,
-        "request_versions": method.request_versions(),
-        **llm,
-        "seed": args.seed,
-        "retries": args.retries,
-        "counts": asdict(written.counts),
-        **passed,
-    }
+    about = {"method": args.method, "source": method.source, **llm, **passed}
+    about |= {"request_versions": method.request_versions(), "counts": asdict(written.counts)}
+    about |= {"seed": args.seed, "retries": args.retries}
     write_table(args.out, "benchmark", written.rows, about=about)
     counts = written.counts
     print(
@@ -116,8 +97,6 @@ def _tell_failures(written: "Written", path: Path) -> str:
 
 def _passed(written: "Written", directory: Path) -> dict[str, Any]:
     """Keep, in the rows, the questions that a question-answering model passes."""
-    from collections import Counter
-
     from selma.questions.unified_qa import filter_questions, load_unified_qa
 
     answer = load_unified_qa(directory)

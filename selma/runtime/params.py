@@ -34,8 +34,6 @@ class Section(BaseModel):
 
 
 class PromptsParams(Section):
-    """How the LLM writes prompts."""
-
     backend: Literal["pocket", "openai"]
     model: str
     revision: str
@@ -55,8 +53,6 @@ class BackboneParams(Section):
 
 
 class ImagesParams(Section):
-    """How pictures are drawn."""
-
     per_prompt: Annotated[int, Field(ge=1, le=10_000)]
     guidance_scale: Annotated[float, Field(ge=1, le=100)]
     inference_steps: Annotated[int, Field(ge=1, le=1000)]
@@ -64,8 +60,6 @@ class ImagesParams(Section):
 
 
 class LoraParams(Section):
-    """How one LoRA adapter is trained."""
-
     rank: Annotated[int, Field(ge=1, le=4096)]
     learning_rate: Annotated[float, Field(gt=0, le=100)]
     weight_decay: Annotated[float, Field(ge=0, le=1000)]
@@ -158,8 +152,6 @@ class _MeasureParams(Section):
 
 
 class DsgParams(_MeasureParams):
-    """Answers scored by DSG."""
-
     kind: Literal["dsg"]
     policy: str
     mean: str
@@ -210,8 +202,6 @@ Nothing = Annotated[dict[Name, Any], Field(max_length=0)]  # no stage reads it y
 
 
 class Params(Section):
-    """The whole of params.yaml."""
-
     seed: Seed
     threads: Threads
     same_bytes: bool
@@ -280,11 +270,7 @@ Kind = type[S]
 
 
 def load_section(name: str, model: Kind[S], path: Path = PARAMS_PATH) -> S:
-    """Read and check one section, or one of the values at the top of the file.
-
-    Raises:
-        ConfigError: lists every problem of the section.
-    """
+    """Read and check one section, or one of the values at the top of the file; else ConfigError."""
     return validate(model, _section(name, path), str(path), name)
 
 
@@ -294,11 +280,7 @@ def load_rows(name: str, model: Kind[S], path: Path = PARAMS_PATH) -> dict[str, 
 
 
 def load_row(section: str, name: str, model: Kind[S], path: Path = PARAMS_PATH) -> S:
-    """Read and check one row.
-
-    Raises:
-        ConfigError: there is no such row, or it is wrong.
-    """
+    """Read and check one row; ConfigError if there is no such row, or it is wrong."""
     rows = _section(section, path)
     if not isinstance(rows, Mapping) or name not in rows:
         known = ", ".join(rows) if isinstance(rows, Mapping) else ""
@@ -309,8 +291,7 @@ def load_row(section: str, name: str, model: Kind[S], path: Path = PARAMS_PATH) 
 def load_skill_section(name: str, model: Kind[S], skill: str, path: Path = PARAMS_PATH) -> S:
     """Read a section with one skill's overrides (``skills.<skill>.<name>``) laid over it.
 
-    Raises:
-        ConfigError: the skill is unknown, or the section or the overrides are wrong.
+    ConfigError if the skill is unknown, or the section or the overrides are wrong.
     """
     row = load_row("skills", skill, SkillParams, path)
     return _laid_over(name, model, getattr(row, name), path)

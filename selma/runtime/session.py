@@ -28,8 +28,7 @@ _WHAT_TO_DO = {
 
 
 class _Interrupted(BaseException):
-    def __init__(self, signal_number: int) -> None:
-        self.signal_number = signal_number
+    """Raised with the signal's number."""
 
 
 class _LogLine(logging.Formatter):
@@ -62,7 +61,7 @@ def run_stage(stage: str, main: Callable[[], None]) -> NoReturn:
         main()
         status, code = "finished", 0
     except _Interrupted as interruption:
-        status, code = "interrupted", _say_interrupted(interruption.signal_number)
+        status, code = "interrupted", _say_interrupted(interruption.args[0])
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 2
     except Exception as error:
@@ -80,16 +79,12 @@ def report_error(error: Exception) -> int:
     if not known:
         print(f"selma: internal error: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    text = str(error) if isinstance(error, SelmaError) else _describe(error)
+    text = str(error)
+    if isinstance(error, OSError):  # what the system refused, where, and what to do
+        text = _WHAT_TO_DO.get(error.errno or 0) or error.strerror or text
+        text = f"{error.filename}: {text}" if error.filename else text
     print(f"selma: error: {' '.join(text.split())}", file=sys.stderr)
     return getattr(error, "exit_code", SelmaError.exit_code)
-
-
-def _describe(error: Exception) -> str:
-    """Say what the operating system refused, where, and what to do."""
-    assert isinstance(error, OSError)
-    reason = _WHAT_TO_DO.get(error.errno or 0) or error.strerror or str(error)
-    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def _heed_signals() -> None:

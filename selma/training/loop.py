@@ -1,22 +1,25 @@
 """A training loop whose every step depends on its number alone, so that it resumes exactly."""
 
-import json
+import io
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
-from selma.core.errors import RecordError, SelmaError
-from selma.core.files import written_whole
+from selma.core.errors import RecordError, SelmaError, one_line
+from selma.core.files import write_bytes_atomic
 
 if TYPE_CHECKING:
     import torch
 
+_NOT_A_CHECKPOINT = UnpicklingError, EOFError, LookupError, TypeError, ValueError, RuntimeError
+
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """Where and how often a training keeps its state; `path` is one safetensors file."""
+    """Where and how often a training keeps its state; `path` is one file."""
 
     path: Path
     every_steps: int
@@ -33,70 +36,40 @@ class TrainingState:
     losses: list[float] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Write the state to one safetensors file, whole or not at all."""
+        """Write the state to one file, whole or not at all."""
         import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
 
-        tensors = {f"weight/{name}": p.detach() for name, p in self.parameters.items()}
-        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
-        for name, parameter in self.parameters.items():
-            for key, value in self.optimiser.state[parameter].items():
-                tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value)
-        tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-        header = json.dumps({"step": self.step, "losses": self.losses})
-        with written_whole(path) as part:
-            try:
-                save_file(tensors, part, metadata={"state": header})
-            except SafetensorError as error:
-                raise OSError(f"the checkpoint cannot be written ({error})") from error
+        weights = {name: parameter.detach() for name, parameter in self.parameters.items()}
+        state = {"weights": weights, "average": self.average, "step": self.step}
+        state |= {"losses": self.losses, "optimiser": self.optimiser.state_dict()}
+        data = io.BytesIO()  # torch.save does not say what the system refused
+        torch.save(state, data)
+        write_bytes_atomic(path, data.getvalue())
 
     def load(self, path: Path) -> None:
-        """Take up the state that `save` wrote.
+        """Take up what `save` wrote; RecordError if it is damaged or of other parameters.
 
-        Raises:
-            RecordError: the file is damaged or belongs to other parameters.
+        Each tensor comes back in its own memory layout, without which fused AdamW would pair the
+        values of its state and of its parameter wrongly, and say nothing.
         """
         import torch
-        from safetensors import SafetensorError, safe_open
 
         try:
-            with safe_open(path, framework="pt") as handle:
-                header = json.loads(handle.metadata()["state"])
-                tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+            state = torch.load(path, map_location="cpu", weights_only=True)
             with torch.no_grad():
                 for name, parameter in self.parameters.items():
-                    parameter.copy_(tensors[f"weight/{name}"])
-        except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+                    parameter.copy_(state["weights"][name])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.average = {
+                name: average.to(self.parameters[name].device)
+                for name, average in state["average"].items()
+            }
+            self.step, self.losses = state["step"], state["losses"]
+        except _NOT_A_CHECKPOINT as error:
             raise RecordError(
-                f"{path}: not a checkpoint of this training ({error}); "
+                f"{path}: not a checkpoint of this training ({one_line(error)}); "
                 "SELMA_FRESH=1 starts the training anew"
             ) from error
-        self.average = {
-            name: _as_kept_for(parameter, tensors[f"average/{name}"])
-            for name, parameter in self.parameters.items()
-            if f"average/{name}" in tensors
-        }
-        for name, parameter in self.parameters.items():
-            self.optimiser.state[parameter] = {
-                key.split("/")[1]: _as_kept_for(parameter, tensor)
-                for key, tensor in tensors.items()
-                if key.startswith("optimiser/") and key.split("/", 2)[2] == name
-            }
-        self.step, self.losses = header["step"], header["losses"]
-
-
-def _as_kept_for(parameter: "torch.Tensor", stored: "torch.Tensor") -> "torch.Tensor":
-    """Copy a stored tensor to the device and memory layout of its parameter's state.
-
-    A file holds row-major tensors on the CPU, but fused AdamW wants the state beside its parameter
-    and pairs their values by their place in memory, without a word when the layouts differ.
-    """
-    import torch
-
-    if stored.shape != parameter.shape:  # the step count
-        return stored.to(parameter.device)
-    return torch.empty_like(parameter, dtype=stored.dtype, requires_grad=False).copy_(stored)
 
 
 def train(
@@ -111,34 +84,20 @@ def train(
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
     on_state: Callable[[TrainingState], None] | None = None,
-    describe_step: Callable[[int], str] | None = None,
 ) -> TrainingState:
-    """Minimise a loss with AdamW; mutates `parameters`.
+    """Minimise a loss with AdamW; mutates `parameters`, which are by name; returns the final state.
 
-    A run that was killed and is started again ends in the same bytes: the state on disk is complete
-    and `loss_at` draws all its randomness from the step's number.
+    `loss_at` is the loss of step 0 … train_steps − 1, a scalar. It draws all its randomness from
+    the step's number, and the state that `checkpointing` keeps is complete, so that a run that was
+    killed and is started again ends in the same bytes. The gradient of all parameters together is
+    clipped to `max_gradient_norm`. `average_decay` keeps an exponential moving average of the
+    weights, its decay warmed up as min(decay, (1 + step) / (10 + step)). After each step `on_step`
+    is called with the number of steps done and the loss, `on_state` with the whole state, to look
+    at, not to change.
 
-    Args:
-        parameters: what is trained, by name.
-        loss_at: the loss of step 0 … train_steps − 1, a scalar that depends on the step alone.
-        train_steps: number of updates.
-        learning_rate_at: the learning rate of each step.
-        weight_decay: AdamW's decoupled decay.
-        max_gradient_norm: the gradient of all parameters together is clipped to this norm.
-        average_decay: keep an exponential moving average of the weights with this decay, warmed up
-            as min(decay, (1 + step) / (10 + step)); None keeps none.
-        checkpointing: where to keep the state; an existing one is taken up.
-        on_step: called after each step with the number of steps done and the loss.
-        on_state: called after each step with the whole state, to look at, not to change.
-        describe_step: names what a step trains on, for the message of a training that fails.
-
-    Returns:
-        The final state, with one loss per step.
-
-    Raises:
-        RecordError: the checkpoint cannot be read.
-        SelmaError: a loss, a gradient or the weights are not finite. Such a step is not applied or,
-            if its result is the problem, not kept: the checkpoint on disk stays the last good one.
+    RecordError if the checkpoint cannot be read; SelmaError if a loss, a gradient or the weights
+    are not finite. Such a step is not applied or, if its result is the problem, not kept: the
+    checkpoint on disk stays the last good one.
     """
     import torch
 
@@ -158,15 +117,16 @@ def train(
         value = float(loss.detach())
         for what, number in (("loss", value), ("norm of the gradient", float(norm))):
             if not math.isfinite(number):
-                raise _diverged(f"the {what} is {number}", state, describe_step)
+                raise _diverged(f"the {what} is {number}", state)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         if average_decay is not None:
             _average(state, min(average_decay, (1 + state.step) / (10 + state.step)))
         done = state.step + 1
         keep = checkpointing is not None and done % checkpointing.every_steps == 0
-        if (keep or done == train_steps) and not _all_finite(parameters.values()):
-            raise _diverged("the weights after it are not finite", state, describe_step)
+        look = keep or done == train_steps
+        if look and not all(bool(p.isfinite().all()) for p in parameters.values()):
+            raise _diverged("the weights after it are not finite", state)
         state.losses.append(value)
         state.step = done
         if checkpointing is not None and keep:
@@ -186,26 +146,17 @@ def _average(state: TrainingState, decay: float) -> None:
         torch._foreach_lerp_(averages, [p.detach() for p in state.parameters.values()], 1 - decay)
 
 
-def _all_finite(parameters: Iterable["torch.nn.Parameter"]) -> bool:
-    return all(bool(parameter.isfinite().all()) for parameter in parameters)
-
-
-def _diverged(
-    what: str, state: TrainingState, describe_step: Callable[[int], str] | None
-) -> SelmaError:
-    trained_on = f" ({describe_step(state.step)})" if describe_step else ""
+def _diverged(what: str, state: TrainingState) -> SelmaError:
     rate = state.optimiser.param_groups[0]["lr"]
     return SelmaError(
-        f"training step {state.step}{trained_on}: {what}; lower learning_rate (here {rate:g}) or, "
+        f"training step {state.step}: {what}; lower learning_rate (here {rate:g}) or, "
         "if it is another, set dtype to float32; the last good checkpoint is kept"
     )
 
 
-def one_cycle(
-    peak: float, train_steps: int, *, warmup_share: float = 0.05
-) -> Callable[[int], float]:
-    """Schedule the learning rate: linear warm-up to `peak`, then a cosine to zero."""
-    warmup = max(1, round(train_steps * warmup_share))
+def one_cycle(peak: float, train_steps: int) -> Callable[[int], float]:
+    """Schedule the learning rate: linear warm-up to `peak` in 5 %, then a cosine to zero."""
+    warmup = max(1, round(train_steps * 0.05))
 
     def learning_rate_at(step: int) -> float:
         if step < warmup:

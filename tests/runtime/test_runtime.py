@@ -285,6 +285,9 @@ def test_a_change_of_words_keeps_the_work_and_a_change_of_the_method_does_not(tm
     assert mark() == first
     change("training")
     assert mark() != first
+    second = mark()
+    (tmp_path / "selma/questions/texts/choices.txt").write_text("Another request.\n")
+    assert mark() != second
 
 
 def test_starting_a_stage_loads_nothing_heavy():
