@@ -47,7 +47,9 @@ def main(argv: list[str] | None = None) -> None:
                 backbone,
                 name=args.name,
                 seed=seed,
-                checkpointing=Checkpointing(work / "checkpoint.pt", lora.checkpoint_every_steps),
+                checkpointing=Checkpointing(
+                    work / "state.safetensors", lora.checkpoint_every_steps
+                ),
                 on_step=on_step,
                 **lora.model_dump(exclude={"checkpoint_every_steps"}),
             )

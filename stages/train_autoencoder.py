@@ -41,7 +41,7 @@ def main() -> None:
             batch_size=params.batch_size,
             learning_rate=params.learning_rate,
             device=prepare_device(),
-            checkpointing=Checkpointing(work / "checkpoint.pt", params.checkpoint_every_steps),
+            checkpointing=Checkpointing(work / "state.safetensors", params.checkpoint_every_steps),
             on_step=on_step,
         )
         model.save_pretrained(args.out, safe_serialization=True)

@@ -74,7 +74,9 @@ def main() -> None:
                 learning_rate=params.learning_rate,
                 average_decay=params.average_decay,
                 device=prepare_device(),
-                checkpointing=Checkpointing(work / "checkpoint.pt", params.checkpoint_every_steps),
+                checkpointing=Checkpointing(
+                    work / "state.safetensors", params.checkpoint_every_steps
+                ),
                 on_step=on_step,
                 on_average=grid_drawer(autoencoder, tokenizer, work / "grids"),
                 average_every_steps=params.grid_every_steps,

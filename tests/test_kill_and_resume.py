@@ -78,7 +78,7 @@ def kill_when(folder, module, arguments, pattern):
         (
             "lora",
             "--section skills --name count --images data/images --out OUT/l --curve OUT/c",
-            "checkpoint.pt",
+            "state.safetensors",
             ["l", "c"],
         ),
         (

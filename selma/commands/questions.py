@@ -12,22 +12,33 @@ if TYPE_CHECKING:
     from selma.llm.generators import TextGenerator
     from selma.questions.generation import Written
 
+RETRIES = 3
+
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("questions", help="have an LLM write questions for prompts")
-    add = command.add_argument
-    add("method", help="dsg: yes/no with dependencies; tifa: with choices")
-    add("--prompts", type=Path, required=True, help=".txt, .jsonl, or a .parquet prompts table")
-    add("--out", type=Path, required=True, metavar="BENCHMARK.parquet")
-    add("--backend", required=True, help="openai or pocket")
-    add("--model", required=True)
-    add("--revision", required=True, help="kept beside the questions")
-    add("--temperature", type=float, default=0.0)
-    add("--seed", type=int, default=0)
-    add("--retries", type=int, default=3, help="tries after a reply that cannot be used")
-    add("--replies", type=Path, help="stored replies; default: beside --out, .replies.jsonl")
-    add("--unifiedqa", type=Path, metavar="FOLDER", help="tifa: model that questions must pass")
-    add("--allow-partial", action="store_true", help="write the prompts that have questions")
+    command.add_argument("method", help="dsg: yes/no with dependencies; tifa: with choices")
+    command.add_argument(
+        "--prompts", type=Path, required=True, help=".txt, .jsonl, or a .parquet prompts table"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="BENCHMARK.parquet")
+    command.add_argument("--backend", required=True, help="openai or pocket")
+    command.add_argument("--model", required=True)
+    command.add_argument("--revision", required=True, help="kept beside the questions")
+    command.add_argument("--temperature", type=float, default=0.0)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--retries", type=int, default=RETRIES, help="tries after a reply that cannot be used"
+    )
+    command.add_argument(
+        "--replies", type=Path, help="stored replies; default: beside --out, .replies.jsonl"
+    )
+    command.add_argument(
+        "--unifiedqa", type=Path, metavar="FOLDER", help="tifa: model that questions must pass"
+    )
+    command.add_argument(
+        "--allow-partial", action="store_true", help="write the prompts that have questions"
+    )
     command.set_defaults(run=run)
 
 

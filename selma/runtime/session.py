@@ -79,12 +79,16 @@ def report_error(error: Exception) -> int:
     if not known:
         print(f"selma: internal error: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    text = str(error)
-    if isinstance(error, OSError):  # what the system refused, where, and what to do
-        text = _WHAT_TO_DO.get(error.errno or 0) or error.strerror or text
-        text = f"{error.filename}: {text}" if error.filename else text
+    text = str(error) if isinstance(error, SelmaError) else _describe(error)
     print(f"selma: error: {' '.join(text.split())}", file=sys.stderr)
     return getattr(error, "exit_code", SelmaError.exit_code)
+
+
+def _describe(error: Exception) -> str:
+    """Say what the operating system refused, where, and what to do."""
+    assert isinstance(error, OSError)
+    reason = _WHAT_TO_DO.get(error.errno or 0) or error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def _heed_signals() -> None:

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 
 from selma.core.errors import MissingDataError
 from selma.runtime.journal import journal, root
@@ -55,11 +56,7 @@ def workspace(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]
     home = root() / ".selma"
     (home / "locks").mkdir(parents=True, exist_ok=True)
     with (home / "locks" / mark).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("waiting for another process that works on %s with the same inputs", stage)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        _wait_for(lock, stage)
         work = home / "work" / f"{stage}-{mark}"
         if os.environ.get("SELMA_FRESH") == "1":
             shutil.rmtree(work, ignore_errors=True)
@@ -68,6 +65,14 @@ def workspace(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]
         work.mkdir(parents=True, exist_ok=True)
         yield work
         shutil.rmtree(work)
+
+
+def _wait_for(lock: IO[str], stage: str) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logger.info("waiting for another process that works on %s with the same inputs", stage)
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 @contextlib.contextmanager

@@ -1,25 +1,22 @@
 """A training loop whose every step depends on its number alone, so that it resumes exactly."""
 
-import io
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
-from selma.core.errors import RecordError, SelmaError, one_line
-from selma.core.files import write_bytes_atomic
+from selma.core.errors import RecordError, SelmaError
+from selma.core.files import written_whole
 
 if TYPE_CHECKING:
     import torch
 
-_NOT_A_CHECKPOINT = UnpicklingError, EOFError, LookupError, TypeError, ValueError, RuntimeError
-
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """Where and how often a training keeps its state; `path` is one file."""
+    """Where and how often a training keeps its state; `path` is one safetensors file."""
 
     path: Path
     every_steps: int
@@ -36,40 +33,66 @@ class TrainingState:
     losses: list[float] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Write the state to one file, whole or not at all."""
+        """Write the state to one safetensors file, whole or not at all."""
         import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
 
-        weights = {name: parameter.detach() for name, parameter in self.parameters.items()}
-        state = {"weights": weights, "average": self.average, "step": self.step}
-        state |= {"losses": self.losses, "optimiser": self.optimiser.state_dict()}
-        data = io.BytesIO()  # torch.save does not say what the system refused
-        torch.save(state, data)
-        write_bytes_atomic(path, data.getvalue())
+        tensors = {f"weight/{name}": p.detach() for name, p in self.parameters.items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimiser.state[parameter].items():
+                tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value)
+        tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+        header = json.dumps({"step": self.step, "losses": self.losses})
+        with written_whole(path) as part:
+            try:
+                save_file(tensors, part, metadata={"state": header})
+            except SafetensorError as error:
+                raise OSError(f"the checkpoint cannot be written ({error})") from error
 
     def load(self, path: Path) -> None:
-        """Take up what `save` wrote; RecordError if it is damaged or of other parameters.
-
-        Each tensor comes back in its own memory layout, without which fused AdamW would pair the
-        values of its state and of its parameter wrongly, and say nothing.
-        """
+        """Take up what `save` wrote; RecordError if it is damaged or of other parameters."""
         import torch
+        from safetensors import SafetensorError, safe_open
 
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with safe_open(path, framework="pt") as handle:
+                header = json.loads(handle.metadata()["state"])
+                tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
             with torch.no_grad():
                 for name, parameter in self.parameters.items():
-                    parameter.copy_(state["weights"][name])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.average = {
-                name: average.to(self.parameters[name].device)
-                for name, average in state["average"].items()
-            }
-            self.step, self.losses = state["step"], state["losses"]
-        except _NOT_A_CHECKPOINT as error:
+                    parameter.copy_(tensors[f"weight/{name}"])
+        except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
             raise RecordError(
-                f"{path}: not a checkpoint of this training ({one_line(error)}); "
+                f"{path}: not a checkpoint of this training ({error}); "
                 "SELMA_FRESH=1 starts the training anew"
             ) from error
+        self.average = {
+            name: _as_kept_for(parameter, tensors[f"average/{name}"])
+            for name, parameter in self.parameters.items()
+            if f"average/{name}" in tensors
+        }
+        for name, parameter in self.parameters.items():
+            self.optimiser.state[parameter] = {
+                key.split("/")[1]: _as_kept_for(parameter, tensor)
+                for key, tensor in tensors.items()
+                if key.startswith("optimiser/") and key.split("/", 2)[2] == name
+            }
+        self.step, self.losses = header["step"], header["losses"]
+
+
+def _as_kept_for(parameter: "torch.Tensor", stored: "torch.Tensor") -> "torch.Tensor":
+    """Copy a stored tensor to the device and memory layout of its parameter's state.
+
+    A file holds row-major tensors on the CPU, but fused AdamW wants the state beside its parameter
+    and pairs their values by their place in memory, without a word when the layouts differ.
+    """
+    import torch
+
+    if stored.shape != parameter.shape:  # the step count
+        return stored.to(parameter.device)
+    return torch.empty_like(parameter, dtype=stored.dtype, requires_grad=False).copy_(stored)
 
 
 def train(
@@ -85,19 +108,28 @@ def train(
     on_step: Callable[[int, float], None] | None = None,
     on_state: Callable[[TrainingState], None] | None = None,
 ) -> TrainingState:
-    """Minimise a loss with AdamW; mutates `parameters`, which are by name; returns the final state.
+    """Minimise a loss with AdamW; mutates `parameters`, and returns the final state.
 
-    `loss_at` is the loss of step 0 … train_steps − 1, a scalar. It draws all its randomness from
-    the step's number, and the state that `checkpointing` keeps is complete, so that a run that was
-    killed and is started again ends in the same bytes. The gradient of all parameters together is
-    clipped to `max_gradient_norm`. `average_decay` keeps an exponential moving average of the
-    weights, its decay warmed up as min(decay, (1 + step) / (10 + step)). After each step `on_step`
-    is called with the number of steps done and the loss, `on_state` with the whole state, to look
-    at, not to change.
+    A run that was killed and is started again ends in the same bytes: the state on disk is complete
+    and `loss_at` draws all its randomness from the step's number.
 
-    RecordError if the checkpoint cannot be read; SelmaError if a loss, a gradient or the weights
-    are not finite. Such a step is not applied or, if its result is the problem, not kept: the
-    checkpoint on disk stays the last good one.
+    Args:
+        parameters: what is trained, by name.
+        loss_at: the loss of step 0 … train_steps − 1, a scalar that depends on the step alone.
+        train_steps: number of updates.
+        learning_rate_at: the learning rate of each step.
+        weight_decay: AdamW's decoupled decay.
+        max_gradient_norm: the gradient of all parameters together is clipped to this norm.
+        average_decay: keep an exponential moving average of the weights with this decay, warmed up
+            as min(decay, (1 + step) / (10 + step)); None keeps none.
+        checkpointing: where to keep the state; an existing one is taken up.
+        on_step: called after each step with the number of steps done and the loss.
+        on_state: called after each step with the whole state, to look at, not to change.
+
+    Raises:
+        RecordError: the checkpoint cannot be read.
+        SelmaError: a loss, a gradient or the weights are not finite. Such a step is not applied or,
+            if its result is the problem, not kept: the checkpoint on disk stays the last good one.
     """
     import torch
 

@@ -59,7 +59,7 @@ def die_at_step_three(step, loss):
 
 def test_a_killed_base_model_resumes_to_the_same_weights(tmp_path, training_set, tokenizer):
     whole = train_denoiser(training_set, tokenizer, **SETTINGS)
-    keep = Checkpointing(tmp_path / "checkpoint.pt", 2)
+    keep = Checkpointing(tmp_path / "state.safetensors", 2)
     with pytest.raises(KilledError):
         train_denoiser(
             training_set, tokenizer, **SETTINGS, checkpointing=keep, on_step=die_at_step_three
@@ -74,7 +74,7 @@ def test_a_killed_base_model_resumes_to_the_same_weights(tmp_path, training_set,
 def test_a_killed_autoencoder_resumes_to_the_same_weights(tmp_path):
     settings = {"seed": 0, "train_steps": 4, "batch_size": 2, "learning_rate": 1e-3}
     whole, _ = train_autoencoder(**settings, device="cpu")
-    keep = Checkpointing(tmp_path / "checkpoint.pt", 2)
+    keep = Checkpointing(tmp_path / "state.safetensors", 2)
     with pytest.raises(KilledError):
         train_autoencoder(**settings, device="cpu", checkpointing=keep, on_step=die_at_step_three)
     resumed, _ = train_autoencoder(**settings, device="cpu", checkpointing=keep)

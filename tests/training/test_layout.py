@@ -38,7 +38,7 @@ def die_at_step_six(step, loss):
 def test_a_killed_channels_last_training_resumes_to_the_same_bytes(tmp_path):
     whole, again = convolutions(), convolutions()
     uninterrupted = run(whole)
-    keep = Checkpointing(tmp_path / "checkpoint.pt", 4)
+    keep = Checkpointing(tmp_path / "state.safetensors", 4)
     with pytest.raises(KilledError):
         run(convolutions(), checkpointing=keep, on_step=die_at_step_six)
     resumed = run(again, checkpointing=keep)
@@ -49,7 +49,7 @@ def test_a_killed_channels_last_training_resumes_to_the_same_bytes(tmp_path):
 
 
 def test_a_resumed_state_lies_in_memory_as_its_weights_do(tmp_path):
-    keep = Checkpointing(tmp_path / "checkpoint.pt", 8)
+    keep = Checkpointing(tmp_path / "state.safetensors", 8)
     run(convolutions(), checkpointing=keep)
     state = run(convolutions(), checkpointing=keep)
     for name, parameter in state.parameters.items():

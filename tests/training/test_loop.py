@@ -46,7 +46,7 @@ def die_at(last):
 def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, last):
     whole = model()
     uninterrupted = run(whole)
-    keep = Checkpointing(tmp_path / "checkpoint.pt", 5)
+    keep = Checkpointing(tmp_path / "state.safetensors", 5)
     with pytest.raises(KilledError):
         run(model(), checkpointing=keep, on_step=die_at(last))
     again = model(seed=99)  # what the checkpoint holds must win over how the process started
@@ -61,14 +61,14 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, last):
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
-    keep = Checkpointing(tmp_path / "checkpoint.pt", 5)
+    keep = Checkpointing(tmp_path / "state.safetensors", 5)
     run(model(), checkpointing=keep)
-    with pytest.raises(RecordError, match=r"checkpoint\.pt"):
+    with pytest.raises(RecordError, match=r"state\.safetensors"):
         run(torch.nn.Linear(4, 1), checkpointing=keep)
 
 
 def test_a_checkpoint_cut_in_half_is_refused_in_one_line(tmp_path):
-    keep = Checkpointing(tmp_path / "checkpoint.pt", 5)
+    keep = Checkpointing(tmp_path / "state.safetensors", 5)
     run(model(), checkpointing=keep)
     data = keep.path.read_bytes()
     keep.path.write_bytes(data[: len(data) // 2])
@@ -126,7 +126,7 @@ def poisoned_run(net, poisoned_step, *, steps=20, checkpointing=None, rate=1e-2,
 
 @pytest.mark.parametrize("step", [0, 9, 19])  # the first, one that a checkpoint follows, the last
 def test_a_gradient_that_is_not_finite_stops_the_training_before_its_step(tmp_path, step):
-    keep = Checkpointing(tmp_path / "checkpoint.pt", 5)
+    keep = Checkpointing(tmp_path / "state.safetensors", 5)
     net, good, steps = model(), model(), []
     with pytest.raises(SelmaError) as caught:
         poisoned_run(net, step, checkpointing=keep, on_step=lambda done, _: steps.append(done))
@@ -142,7 +142,7 @@ def test_a_gradient_that_is_not_finite_stops_the_training_before_its_step(tmp_pa
 
 
 def test_after_a_failed_training_the_checkpoint_is_the_last_good_one_and_a_resume_works(tmp_path):
-    keep = Checkpointing(tmp_path / "checkpoint.pt", 5)
+    keep = Checkpointing(tmp_path / "state.safetensors", 5)
     with pytest.raises(SelmaError, match="step 14"):
         poisoned_run(model(), 14, checkpointing=keep)
     resumed, whole = model(seed=99), model()
@@ -154,7 +154,7 @@ def test_after_a_failed_training_the_checkpoint_is_the_last_good_one_and_a_resum
 
 
 def test_a_far_too_high_learning_rate_is_one_line_and_a_lower_one_mends_it(tmp_path):
-    keep = Checkpointing(tmp_path / "checkpoint.pt", 5)
+    keep = Checkpointing(tmp_path / "state.safetensors", 5)
     poisoned_run(model(), None, steps=10, checkpointing=keep)
     before = keep.path.read_bytes()
     with pytest.raises(SelmaError, match=r"step 1[01]: the .* is .*learning_rate \(here 1e\+30\)"):
@@ -167,7 +167,7 @@ def test_a_far_too_high_learning_rate_is_one_line_and_a_lower_one_mends_it(tmp_p
 
 @pytest.mark.parametrize(("steps", "every"), [(1, 5), (5, 1)])
 def test_weights_that_are_not_finite_are_neither_returned_nor_kept(tmp_path, steps, every):
-    keep = Checkpointing(tmp_path / "checkpoint.pt", every)
+    keep = Checkpointing(tmp_path / "state.safetensors", every)
     with pytest.raises(SelmaError, match="step 0: the weights after it are not finite"):
         poisoned_run(model(), None, steps=steps, checkpointing=keep, rate=1e39)
     assert not keep.path.exists()
@@ -185,13 +185,15 @@ def test_a_loss_that_is_not_finite_stops_the_training():
 
 
 def test_a_checkpoint_that_does_not_fit_the_disk_leaves_the_old_one(tmp_path):
-    keep = Checkpointing(tmp_path / "checkpoint.pt", 5)
+    keep = Checkpointing(tmp_path / "state.safetensors", 5)
     run(model(), steps=5, checkpointing=keep)
     before = keep.path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
-        with pytest.raises(OSError, match=r"too large: .*checkpoint\.pt"):
+        with pytest.raises(
+            OSError, match=r"state\.safetensors: the checkpoint cannot be written .*too large"
+        ):
             run(model(), checkpointing=keep)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
