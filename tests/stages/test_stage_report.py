@@ -2,10 +2,9 @@
 
 import base64
 import re
-import shutil
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from stage_world import (
     answer,
     item,
@@ -24,8 +23,8 @@ from selma.core.tables import content_hash, write_table
 YES_NO = ("yes", "no")
 FIRST = [
     item(name, f"{name}: a {colour} square", question(1, f"is {name} right?", choices=YES_NO))
-    for name, colour in (("a", "red"), ("b", "blue"), ("c", "green"), ("d", "pink"))
-]
+    for name, colour in (("a", "red"), ("b", "blue"), ("c", "green"))
+] + [item("d", "d: a pink square", question(1, "is d right?", choices=YES_NO), source="common")]
 SECOND = [item("z", "a <ring> & a star")]
 COLOUR = {"old": "red", "new": "blue", "other": "green"}
 GRID_RIGHT_PX, GRID_TOP_PX, CELL_PX, SQUARE_PX = 72, 16 + 7 * 15 + 8, 128, 4 * 16
@@ -69,7 +68,7 @@ def folder(world):
 PLACES = "--data data --metrics metrics --curves plots/loss --out report"
 
 
-def report(folder, *, places=PLACES, compare=None, **changes):
+def report(folder, *, places=PLACES, moved=False, compare=None, **changes):
     """Run scores, compare and report; the page's text."""
     params = tiny_params()
     row = {"instructions": "i", "prompts": {}, "images": {}, "lora": {}}
@@ -90,6 +89,10 @@ def report(folder, *, places=PLACES, compare=None, **changes):
     run("scores", "--measure dsg --benchmarks data/benchmarks --answers data/answers/asked "
         "--out data/scores/dsg")  # fmt: skip
     run("compare", "--scores data/scores --metrics metrics --plot plots/scores.csv")
+    if moved:
+        (folder / "copy/plots").mkdir(parents=True)
+        for name in ("data", "metrics", "plots/loss"):
+            (folder / name).rename(folder / "copy" / name)
     run("report", places)
     return (folder / places.split()[-1] / "report.html").read_text(encoding="utf-8")
 
@@ -134,9 +137,11 @@ def test_as_many_pairs_are_shown_as_params_say(folder):
 def test_the_measure_of_params_gives_the_pictures_and_its_answers(folder):
     page = report(folder)
     assert "is a right?" in page
+    assert "DSG is 50.0 % for new and 25.0 % for old" in page
     assert "&lt;ring&gt;" not in page
     page = report(folder, measure="liked")
     assert "a &lt;ring&gt; &amp; a star" in page
+    assert "Liked is 2.000 for new and 1.000 for old" in page
     assert "<ring>" not in page
     assert "is a right?" not in page
     assert pictures(page) == [drawn("old", 0, SECOND), drawn("new", 0, SECOND)]
@@ -146,6 +151,18 @@ def test_all_measures_models_curves_and_certificates_are_named(folder):
     page = report(folder)
     for word in ("DSG", "Liked", "old", "new", "other", "count", "both", "77"):
         assert re.search(rf"\b{word}\b", page), word
+
+
+def test_a_pictures_score_is_in_the_unit_of_the_measure(folder):
+    cards = re.findall(r"base64,[^>]*>(.*?)</figure>", report(folder), flags=re.DOTALL)
+    shown = {re.sub(r"<[^>]*>", " ", card).split()[-2] for card in cards}
+    assert shown == {"0", "100"}
+
+
+def test_a_skill_that_no_expert_was_trained_for_stands_in_brackets(folder):
+    page = report(folder)
+    assert "(common)" in page
+    assert "(count)" not in page
 
 
 def test_a_curve_that_is_not_there_is_named(folder):
@@ -175,15 +192,19 @@ def test_the_grid_has_the_references_row_above_the_subjects(folder):
     upper, lower = (grid.getpixel((GRID_RIGHT_PX + SQUARE_PX, y)) for y in rows)
     assert upper[0] > upper[2] + 50  # the old model's red
     assert lower[2] > lower[0] + 50  # the new model's blue
+    top = GRID_TOP_PX + CELL_PX // 2 - 7
+    for name, row in (("old", 0), ("new", 1)):
+        label = Image.new("RGB", (GRID_RIGHT_PX - 16, 20), "white")
+        font = ImageFont.load_default(size=12)
+        ImageDraw.Draw(label).text((0, 0), name, fill=(27, 31, 36), font=font)
+        place = (16, top + row * (CELL_PX + 15 + 16))
+        drawn_label = grid.crop((*place, GRID_RIGHT_PX, place[1] + 20))
+        assert drawn_label.crop((0, 0, 50, 20)).tobytes() == label.crop((0, 0, 50, 20)).tobytes()
 
 
 def test_all_is_read_from_and_written_to_the_folders_of_the_arguments(folder):
     page = report(folder)
     grid = (folder / "report/grid.png").read_bytes()
-    for name in ("data", "metrics", "plots/loss"):
-        shutil.copytree(folder / name, folder / "copy" / name)
     places = "--data copy/data --metrics copy/metrics --curves copy/plots/loss --out copy/report"
-    (folder / "plots/loss/mixtures/both.csv").unlink()
-    (folder / "metrics/merges/sum.json").unlink()
-    assert report(folder, places=places) == page
+    assert report(folder, places=places, moved=True) == page
     assert (folder / "copy/report/grid.png").read_bytes() == grid
