@@ -34,7 +34,11 @@ def main(argv: list[str] | None = None) -> None:
     values = {**row.model_dump(), **judge.model_dump(), **machine}
     label = f"answers-{args.answers}-{args.model}"
     with resumable_work(
-        label, [samples, table], values, total=len(pictures.rows), what="pictures"
+        label,
+        [samples, table, *([Path(path)] if path else [])],
+        values,
+        total=len(pictures.rows),
+        what="pictures",
     ) as (work, advance):
         answers, about = ask(
             benchmark,
