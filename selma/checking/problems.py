@@ -48,7 +48,7 @@ class _Problems:
         self.found.append(problem)
 
     def attempt(self, action: Callable[..., Any], key: str = "") -> Any:
-        """Do something; what it raises becomes a problem, told of the key in params.yaml."""
+        """Do something; what it raises becomes a problem of the key in params.yaml."""
         try:
             return action()
         except SelmaError as error:

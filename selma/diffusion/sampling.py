@@ -35,7 +35,7 @@ def sample_images(
         guidance_scale: of classifier-free guidance against the empty prompt; 1.0 is off.
         inference_steps: of the noise scheduler, eta 0.
         batch_size: pictures drawn at once; with guidance the U-Net sees twice as many.
-        advance: told the number of pictures after each batch.
+        advance: called with the number of pictures after each batch.
 
     Returns:
         One (H, W, 3) array per prompt.

@@ -28,7 +28,7 @@ class Examples:
     text_index: "torch.Tensor"  # (N,), the row in text_states of each example
 
     def __len__(self) -> int:
-        """Give the number of pictures."""
+        """Number of pictures."""
         return int(self.latent_means.shape[0])
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 def add_noise(
     latents: "torch.Tensor", noise: "torch.Tensor", alpha_bar: "torch.Tensor"
 ) -> "torch.Tensor":
-    """Give √ᾱ · x₀ + √(1 − ᾱ) · ε; DDPM, arXiv 2006.11239, equation 4.
+    """Compute √ᾱ · x₀ + √(1 − ᾱ) · ε; DDPM, arXiv 2006.11239, equation 4.
 
     Args:
         latents: x₀, (N, C, H, W).
@@ -45,7 +45,7 @@ TARGETS = {"epsilon": epsilon_target, "v_prediction": velocity_target, "sample":
 
 
 def stratified_timesteps(uniform: "torch.Tensor", train_timesteps: int) -> "torch.Tensor":
-    """Give one uniform timestep per item, evenly spread over the batch.
+    """Draw one uniform timestep per item, evenly spread over the batch.
 
     Item i of N gets ⌊(i + uᵢ)/N · T⌋: over the batch as a whole the timesteps are uniform, as with
     independent draws, but the loss varies less from step to step (VDM, arXiv 2107.00630, appendix
@@ -66,7 +66,7 @@ def stratified_timesteps(uniform: "torch.Tensor", train_timesteps: int) -> "torc
 
 
 def squared_error(prediction: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
-    """Give the mean squared error, in float32 whatever the model computes in."""
+    """Compute the mean squared error, in float32 whatever the model computes in."""
     import torch
 
     return torch.nn.functional.mse_loss(prediction.float(), target.float())

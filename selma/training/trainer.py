@@ -39,7 +39,7 @@ class Draws:
 
 @functools.lru_cache(maxsize=4)
 def item_order(seed: int, name: str, epoch: int, number: int) -> tuple[int, ...]:
-    """Give the order in which an epoch visits the items: a permutation of 0 … number − 1."""
+    """The order in which an epoch visits the items, a permutation of 0 … number − 1."""
     import torch
 
     generator = torch.Generator().manual_seed(derive_seed(seed, "order", name, epoch))
