@@ -32,7 +32,6 @@ def _run_hps(args: argparse.Namespace) -> None:
 def _run_imagereward(args: argparse.Namespace) -> None:
     from selma.scorers.layouts.conversion import convert_imagereward
 
-    convert_imagereward(
-        args.checkpoint, args.med_config, args.tokenizer, args.out, vision_heads=None
-    )
+    paths = (args.checkpoint, args.med_config, args.tokenizer, args.out)
+    convert_imagereward(*paths, vision_heads=None)
     print(f"wrote {args.out}")

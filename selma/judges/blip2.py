@@ -148,7 +148,6 @@ def _query(model: Any, tokenizer: Any, patches: torch.Tensor, texts: Sequence[st
 
 
 def _generate(writer: _Writer, seen: Sequence[_Seen], texts: Sequence[str]) -> list[str]:
-    """Let the language model answer N texts behind what was seen for each of them."""
     model, tokenizer = writer.parts.model, writer.parts.tokenizer
     features = torch.cat([one.features for one in seen])  # (N, Q, D)
     tokens = tokenize(tokenizer, texts, writer.max_tokens, features.device)

@@ -124,7 +124,6 @@ class EndpointJudge:
         return self._replies.get(asked)
 
     def _ask_all(self, urls: Mapping[_Asked, str]) -> None:
-        """Ask in parallel until all is answered or something fails."""
         failed = threading.Event()
 
         def ask(asked: _Asked) -> None:

@@ -23,7 +23,6 @@ class AnsweredPicture:
     replies: Mapping[int, Reply]  # by question id; empty for an item that counts as unanswered
 
     def row(self, points: Sequence[float], weight: float, details: object) -> dict[str, Any]:
-        """Build the row of a scores table from one point a question."""
         return {
             "item_id": self.item_id,
             "sample": self.sample,

@@ -72,7 +72,6 @@ class RewardModel:
         )
 
     def set_scale(self, mean: float, standard_deviation: float) -> None:
-        """Fix the scale, so that raw rewards of this mean and deviation become 0 and 1."""
         self.config = replace(
             self.config, reward_mean=mean, reward_standard_deviation=standard_deviation
         )

@@ -258,7 +258,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_weights(path: Path, first_fusion_layer: int) -> dict[str, torch.Tensor]:
-    """Read the tensors that answer questions, under their names in the network."""
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:

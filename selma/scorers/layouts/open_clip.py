@@ -102,7 +102,6 @@ def _published(name: str, shape: Shape) -> tuple[str, Shape]:
 def _settings(
     weights: Mapping[str, torch.Tensor], activation: str, heads: Heads | None, where: str
 ) -> dict[str, Any]:
-    """Read off the shapes what `CLIPConfig` wants."""
     vision_width, _, patch, _ = shape_of(weights, "visual.conv1.weight", 4, where)
     vision_positions, _ = shape_of(weights, "visual.positional_embedding", 2, where)
     vocabulary, text_width = shape_of(weights, "token_embedding.weight", 2, where)
