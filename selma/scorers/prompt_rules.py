@@ -84,10 +84,10 @@ def prompt_tokenizer(
     directory: Path,
     prompt_rule: str,
     *,
-    prefix: str,
     max_tokens: int,
     vocab_size: int,
-    end_id: int | None,
+    end_id: int | None = None,
+    prefix: str = "",
 ) -> Callable[[Sequence[str]], Tokens]:
     """Read a tokenizer in transformers' layout and bind it to a rule, a key of `PROMPT_RULES`.
 

@@ -181,13 +181,8 @@ def load_mplug(settings: JudgeSettings) -> MplugJudge:
         raise RecordError(
             f"{path}: not the weights of {folder}/config.yaml: {one_line(error)}"
         ) from error
-    return MplugJudge(
-        network.to(device=settings.device, dtype=dtype).eval(),
-        tokenizer,
-        settings,
-        config.image_size_px,
-        min_new_tokens,
-    )
+    network.to(device=settings.device, dtype=dtype).eval()
+    return MplugJudge(network, tokenizer, settings, config.image_size_px, min_new_tokens)
 
 
 def squash(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:

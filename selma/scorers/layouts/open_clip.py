@@ -75,10 +75,8 @@ def to_clip(
     """
     settings = _settings(weights, choose_name("activation", activation, ACTIVATIONS), heads, where)
     with torch.device("meta"):
-        shapes = {
-            name: tuple(tensor.shape)
-            for name, tensor in CLIPModel(CLIPConfig(**settings)).state_dict().items()
-        }
+        needed = CLIPModel(CLIPConfig(**settings)).state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in needed.items()}
     check_tensors(weights, dict(_published(name, shape) for name, shape in shapes.items()), where)
     tensors = {}
     for name, shape in shapes.items():
