@@ -32,4 +32,4 @@ lint: install
 	mypy
 
 foundation: install  ## rebuild the pocket world's own models from nothing (hours)
-	dvc repro foundation/dvc.yaml
+	dvc repro -f foundation/dvc.yaml

@@ -217,7 +217,8 @@ class Runner:
         for command in (["init", "-q"], ["add", "-A"], [*name, "commit", "-qm", "copy"]):
             subprocess.run(["git", *command], cwd=self.folder, check=True, capture_output=True)
         environment = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1",
-                       "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
+                       "PYTHONDONTWRITEBYTECODE": "1",
+                       "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # fmt: skip
         pinned = (ROOT / "selma/core/processor.py").exists()
         self.process = subprocess.Popen(
             [sys.executable, "-c", RUNNER.format(same_bytes=pinned)], cwd=self.folder,

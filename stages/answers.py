@@ -1,18 +1,13 @@
 """Lets a judge answer a benchmark's questions about a model's pictures."""
 
-import hashlib
-import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from selma.core.tables import read_table, write_table
 from selma.judges.loading import WITHOUT_WEIGHTS, judge_settings
 from selma.measuring.asking import ask
-from selma.measuring.inputs import read_samples
+from selma.measuring.samples import read_samples
 from selma.runtime.arguments import prepare_machine, stage_arguments
-from selma.runtime.journal import root
 from selma.runtime.params import AnswersParams, JudgeParams, load_row
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import resumable_work
@@ -21,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Answer all questions; answers given in an earlier run to the same judge's are kept."""
+    """Answer all questions; a run that was killed goes on where it was."""
     args = stage_arguments(
         argv, __doc__, answers=str, model=str, benchmarks=Path, samples=Path, out=Path
     )
@@ -38,13 +33,12 @@ def main(argv: list[str] | None = None) -> None:
     )
     values = {**row.model_dump(), **judge.model_dump(), **machine}
     label = f"answers-{args.answers}-{args.model}"
-
-    def log(about: Mapping[str, Any]) -> Path:
-        mark = hashlib.sha256(json.dumps([args.model, about], sort_keys=True).encode())
-        return root() / ".selma" / "answers" / f"{mark.hexdigest()[:16]}.jsonl"
-
     with resumable_work(
-        label, [samples, table], values, total=len(pictures.rows), what="pictures"
+        label,
+        [samples, table, *([Path(path)] if path else [])],
+        values,
+        total=len(pictures.rows),
+        what="pictures",
     ) as (work, advance):
         answers, about = ask(
             benchmark,
@@ -54,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
             revision=judge.revision or "",
             normalise=judge.normalise,
             batch_size=judge.batch_size,
-            log=log,
+            log=work / "answers.jsonl",
             replies=work / "replies.jsonl",
             advance=advance,
         )

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 
 from selma.comparing.items import item_scores
-
 from selma.comparing.statistics import Bootstrap
 from selma.comparing.summary import by_skill, headline, plot_csv, summarise
 from selma.core.files import write_bytes_atomic, write_json

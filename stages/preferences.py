@@ -5,8 +5,8 @@ from pathlib import Path
 
 from selma.core.devices import prepare_device
 from selma.core.tables import read_table, write_table
-from selma.measuring.inputs import read_samples
-from selma.measuring.scoring import load_scorer, score_pictures
+from selma.measuring.preferring import load_scorer, score_pictures
+from selma.measuring.samples import read_samples
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.params import PreferenceParams, load_row
 from selma.runtime.progress import progress

@@ -8,9 +8,8 @@ from selma.core.files import write_json
 from selma.core.tables import read_table, write_table
 from selma.llm.cache import CachedGenerator
 from selma.llm.generators import make_generator
-from selma.prompts.requests import REQUEST_VERSION
 from selma.prompts.skills import read_skill
-from selma.prompts.writing import write_prompts
+from selma.prompts.writing import REQUEST_VERSION, write_prompts
 from selma.runtime.arguments import stage_arguments
 from selma.runtime.journal import journal
 from selma.runtime.params import PromptsParams, Seed, load_section, load_skill_section

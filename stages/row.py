@@ -10,14 +10,19 @@ from typing import Any
 from selma.core.files import read_json, write_json
 from selma.core.fingerprints import content_sha256
 from selma.runtime.arguments import stage_arguments
-from selma.runtime.params import ROWS, load_row
+from selma.runtime.params import ROWS, ModelParams, load_row, load_rows
 from selma.runtime.session import run_stage
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write {row, files}; of a folder of tables only those of the row's skills count."""
+    """Write {row, files}; of a folder of tables only those of the row's skills count.
+
+    A row about pictures, which names a benchmark, becomes a folder with a file for each model that
+    also holds the hash of the model's pictures; their folder is the last input.
+    """
     args = stage_arguments(argv, __doc__, section=str, row=str, inputs=[Path], out=Path)
     row = load_row(args.section, args.row, ROWS[args.section], args.params)
+    samples = args.inputs.pop() if hasattr(row, "benchmark") else None
     files: dict[str, Any] = {}
     for path in args.inputs:
         if args.section == "mixtures":
@@ -28,7 +33,13 @@ def main(argv: list[str] | None = None) -> None:
             files[path.stem] = read_json(path)
         else:
             files[str(path)] = content_sha256(path)
-    write_json(args.out, {"row": row.model_dump(), "files": files})
+    content = {"row": row.model_dump(), "files": files}
+    if samples is None:
+        write_json(args.out, content)
+        return
+    for model in load_rows("models", ModelParams, args.params):
+        drawn = content_sha256(samples / model / f"{row.benchmark}.parquet")
+        write_json(args.out / f"{model}.json", {**content, "samples": drawn})
 
 
 if __name__ == "__main__":

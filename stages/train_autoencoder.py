@@ -6,7 +6,7 @@ from pathlib import Path
 from selma.core.devices import set_threads
 from selma.core.files import write_curve
 from selma.foundation.params import AutoencoderParams
-from selma.runtime.params import load_section, load_value
+from selma.runtime.params import Seed, Threads, load_section
 from selma.runtime.progress import training_progress
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
@@ -20,7 +20,10 @@ def main() -> None:
     parser.add_argument("--curve", type=Path, required=True)
     args = parser.parse_args()
     params = load_section("autoencoder", AutoencoderParams, args.params)
-    seed, threads = load_value("seed", args.params), load_value("threads", args.params)
+    seed, threads = (
+        load_section("seed", Seed, args.params),
+        load_section("threads", Threads, args.params),
+    )
 
     from selma.core.devices import prepare_device
     from selma.foundation.autoencoder import train_autoencoder

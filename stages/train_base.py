@@ -2,12 +2,13 @@
 
 import argparse
 import shutil
+from functools import partial
 from pathlib import Path
 
 from selma.core.devices import set_threads
 from selma.core.files import write_curve
 from selma.foundation.params import BaseModelParams
-from selma.runtime.params import load_section, load_value
+from selma.runtime.params import Seed, Threads, load_section
 from selma.runtime.progress import progress, training_progress
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
@@ -25,13 +26,21 @@ def main() -> None:
     parser.add_argument("--grids", type=Path, required=True)
     args = parser.parse_args()
     params = load_section(args.section, BaseModelParams, args.params)
-    seed, threads = load_value("seed", args.params), load_value("threads", args.params)
+    seed, threads = (
+        load_section("seed", Seed, args.params),
+        load_section("threads", Threads, args.params),
+    )
 
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer
 
     from selma.core.devices import prepare_device
-    from selma.foundation.denoiser import load_or_build_training_set, save_pipeline, train_denoiser
+    from selma.foundation.denoiser import (
+        build_training_set,
+        kept_training_set,
+        save_pipeline,
+        train_denoiser,
+    )
     from selma.foundation.grids import grid_drawer
     from selma.foundation.pictures import CaptionNoise
     from selma.training.loop import Checkpointing
@@ -42,8 +51,8 @@ def main() -> None:
     settings = {"seed": seed, "threads": threads, "section": args.section, **params.model_dump()}
     with workspace(f"train_{args.section}", [args.tokenizer, args.autoencoder], settings) as work:
         with progress(params.pictures, "pictures") as advance:
-            training_set = load_or_build_training_set(
-                work / "training_set",
+            build = partial(
+                build_training_set,
                 autoencoder,
                 tokenizer,
                 seed=seed,
@@ -51,6 +60,7 @@ def main() -> None:
                 noise=CaptionNoise(params.wrong_captions, params.partial_captions),
                 advance=advance,
             )
+            training_set = kept_training_set(work / "training_set", build)
         with training_progress(params.train_steps, args.section) as on_step:
             text_encoder, unet, losses = train_denoiser(
                 training_set,

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from selma.runtime.params import load_value
+from selma.runtime.params import Seed, load_section
 from selma.runtime.session import run_stage
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("foundation/params.yaml"))
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    seed = load_value("seed", args.params)
+    seed = load_section("seed", Seed, args.params)
 
     from selma.foundation.tokenizer import build_tokenizer
 

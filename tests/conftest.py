@@ -1,5 +1,10 @@
-import pytest
-from tiny_world import write_models
+# The processor is pinned before anything loads numpy or torch.
+from selma.core.processor import pin_processor
+
+pin_processor()
+
+import pytest  # noqa: E402
+from tiny_world import write_models  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -1,46 +1,57 @@
-"""Imports point one way, and dvc.yaml lists every module that decides a stage's bytes."""
+"""Imports point down, params stay at the door, dvc.yaml lists all that decides bytes."""
 
 import ast
+import re
 from functools import cache
-from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+from tiny_world import ROOT, read_yaml, shipped_params
 
-from selma.checking.pipeline import body, paths_of, pipeline_problems
-
-ROOT = Path(__file__).parent.parent
-CORE = ("prompts", "images", "experts", "merging", "evaluation", "benchmarks", "questions")
-LAYERS = {
-    "errors": 0, "seeds": 0, "choices": 0,
-    "params": 1, "runtime": 1, "tables": 1, "training": 1, "adapters": 1, "backbone": 1,
-    "devices": 1,
-    "llm": 2, "pocket": 2, **dict.fromkeys(CORE, 2),
-    "report": 3, "tracking": 3, "pipeline": 3, "check": 3,
-    "commands": 4, "cli": 5,
-}  # fmt: skip
-POCKET_USERS = (
-    "llm",
-    "evaluation",
-    "commands",
-)  # backends inside them, loaded when they are chosen
-CANNOT_DECIDE_BYTES = {
-    "selma/__init__.py": "the version",
+LAYERS = (
+    {"core"},
+    {"runtime", "llm", "pictures", "metrics", "pocket"},
+    {"diffusion", "training", "merging", "prompts", "questions", "benchmarks", "judges", "scorers"}
+    | {"comparing", "correction"},
+    {"measuring"},
+    {"report", "tracking", "checking", "foundation", "studies"},
+    {"commands"},
+    {"stages"},
+)
+BESIDE = {
+    ("llm", "pocket"): "a text generator, loaded when it is chosen",
+    ("training", "diffusion"): "the backbone that is taught",
+}
+POCKET_USERS = {"llm", "judges", "commands", "foundation"}  # loaded when it is chosen
+NO_DEPS = {
+    "runtime": "checks values that stand under `params`, journals, locks; the bytes are not its",
+    "commands": "words for people",
+    "checking": "looks before a run",
+    "tracking": "reads what stages wrote, writes to MLflow only",
+}
+NO_BYTES = {  # where a stage lists files instead of packages
     "selma/core/errors.py": "messages",
     "selma/core/choices.py": "looks a name up or fails",
-    "selma/runtime.py": "logging, signals, locks, atomic writes",
-    "selma/runtime/params.py": "checks values that stand under `params` in dvc.yaml",
-    "selma/tracking": "reads what stages wrote, writes to MLflow only",
 }
-PIPELINES = [path for path in (ROOT / "dvc.yaml", ROOT / "foundation/dvc.yaml") if path.exists()]
+PARAMS_READERS = {"runtime", "checking", "foundation", "commands"}
+PARAMS_EXCEPTIONS = {"selma/prompts/skills.py": "a skill's file is checked like a section"}
+PIPELINES = [ROOT / "dvc.yaml", ROOT / "foundation/dvc.yaml"]
+LINES_OF_A_FILE, LINES_OF_A_FUNCTION, LINES_OF_ALL = 350, 40, 20_000
 
 
-def files(package):
-    return sorted((ROOT / package).rglob("*.py"))
+def files(folder):
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+SOURCES = [*files("selma"), *files("stages")]
 
 
 def name_of(path):
-    return str(path.relative_to(ROOT))
+    return path.relative_to(ROOT).as_posix()
+
+
+def package_of(path):
+    parts = path.relative_to(ROOT).parts
+    return parts[1] if parts[0] == "selma" and len(parts) > 2 else parts[0]
 
 
 @cache
@@ -48,18 +59,16 @@ def tree(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imported(nodes):
-    """Give the dotted names that import statements among nodes may load."""
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are written in full"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def loaded(node):
+    """All nodes below, without what is imported for type checkers alone."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from loaded(child)
 
 
 def file_of(dotted):
-    """Find the file of our module that a dotted name is or lies in."""
+    """The file of ours that a dotted name is or lies in; None if it is not ours."""
     parts = dotted.split(".")
     if parts[0] not in ("selma", "stages"):
         return None
@@ -71,169 +80,305 @@ def file_of(dotted):
     raise AssertionError(f"no file for the import {dotted}")
 
 
-def imports_of(path, *, lazy=True):
-    """Give our files that a file imports; without `lazy` only those at its top."""
-    nodes = ast.walk(tree(path)) if lazy else top_statements(tree(path).body)
-    found = {file_of(dotted) for dotted in imported(nodes)}
-    return sorted(file for file in found if file is not None)
+def imported(node):
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are written in full"
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
 
 
-def top_statements(statements):
-    for statement in statements:
-        if isinstance(statement, ast.If | ast.Try):
-            yield from top_statements([*statement.body, *statement.orelse])
-        else:
-            yield statement
+@cache
+def imports_of(path, lazy=True):
+    """Files of ours that a file may load; without `lazy` only those at its top."""
+    nodes = loaded(tree(path)) if lazy else tree(path).body
+    found = {file_of(dotted) for node in nodes for dotted in imported(node)}
+    return sorted(found - {None, path})
 
 
-def unit_of(path):
-    """Give a file's place in LAYERS: its package in selma, or its own name."""
-    parts = path.relative_to(ROOT / "selma").parts
-    return parts[0].removesuffix(".py")
+EDGES = [
+    (source, target, target in imports_of(source, lazy=False))
+    for source in SOURCES
+    for target in imports_of(source)
+    if target != ROOT / "selma/__init__.py" and package_of(source) != package_of(target)
+]
 
 
-def edges():
-    return [
-        (source, target, target in imports_of(source, lazy=False))
-        for source in files("selma")
+def layer_of(package):
+    return next(n for n, layer in enumerate(LAYERS) if package in layer)
+
+
+def told(edges):
+    return [f"{name_of(source)} imports {name_of(target)}" for source, target, _ in edges]
+
+
+def test_every_package_has_a_layer():
+    packages = {path.name for path in (ROOT / "selma").iterdir() if list(path.rglob("*.py"))}
+    assert packages - set.union(*LAYERS) == {"__init__.py"} & packages
+
+
+def test_no_import_points_up_and_packages_side_by_side_do_not_know_each_other():
+    wrong = [
+        edge
+        for edge in EDGES
+        if layer_of(package_of(edge[0])) <= layer_of(package_of(edge[1]))
+        and (package_of(edge[0]), package_of(edge[1])) not in BESIDE
+    ]
+    assert told(wrong) == []
+
+
+def test_the_exceptions_are_needed():
+    pairs = {(package_of(source), package_of(target)) for source, target, _ in EDGES}
+    assert set(BESIDE) <= pairs
+
+
+def test_the_pocket_world_is_loaded_only_when_it_is_chosen():
+    wrong = [
+        edge
+        for edge in EDGES
+        if package_of(edge[1]) == "pocket"
+        and package_of(edge[0]) != "foundation"
+        and (edge[2] or package_of(edge[0]) not in POCKET_USERS)
+    ]
+    assert told(wrong) == []
+
+
+def test_nothing_imports_a_stage():
+    assert told([e for e in EDGES if package_of(e[1]) == "stages"]) == []
+    beside = [
+        name_of(target)
+        for source in files("stages")
         for target in imports_of(source)
-        if target.is_relative_to(ROOT / "selma") and target != ROOT / "selma/__init__.py"
+        if package_of(target) == "stages" and target.name != "__init__.py"
     ]
+    assert beside == []
 
 
-def test_every_module_has_a_layer():
-    units = {unit_of(path) for path in files("selma")} - {"__init__"}
-    assert units - set(LAYERS) == set()
-
-
-def test_imports_point_to_the_same_layer_or_below():
+def test_params_objects_stay_at_the_door():
+    """Only stages and what checks params know its sections; the library gets values."""
     wrong = [
-        f"{name_of(source)} imports {name_of(target)}"
-        for source, target, _ in edges()
-        if LAYERS[unit_of(source)] < LAYERS[unit_of(target)]
+        edge
+        for edge in EDGES
+        if edge[1] == ROOT / "selma/runtime/params.py"
+        and package_of(edge[0]) not in {*PARAMS_READERS, "stages"}
+        and name_of(edge[0]) not in PARAMS_EXCEPTIONS
+    ]
+    assert told(wrong) == []
+
+
+def functions(path):
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return [node for node in ast.walk(tree(path)) if isinstance(node, kinds)]
+
+
+def parameters(function):
+    given = function.args
+    return [*given.posonlyargs, *given.args, *given.kwonlyargs]
+
+
+def test_no_namespace_is_a_parameter_outside_the_commands():
+    wrong = [
+        f"{name_of(path)}:{function.lineno} {function.name}({parameter.arg})"
+        for path in SOURCES
+        if package_of(path) != "commands"
+        for function in functions(path)
+        for parameter in parameters(function)
+        if parameter.arg == "args"
+        or (parameter.annotation and "Namespace" in ast.unparse(parameter.annotation))
     ]
     assert wrong == []
 
 
-def test_core_packages_do_not_import_each_other():
-    wrong = [
-        f"{name_of(source)} imports {name_of(target)}"
-        for source, target, _ in edges()
-        if unit_of(source) in (*CORE, "llm")
-        and unit_of(target) in CORE
-        and unit_of(source) != unit_of(target)
-    ]
-    assert wrong == []
+def given_away(module):
+    """Calls that hand `args` itself to another module; `args.run(args)` is a command of its own."""
+    here = {node.name for node in ast.walk(module) if isinstance(node, ast.FunctionDef)}
+    for node in ast.walk(module):
+        if not isinstance(node, ast.Call):
+            continue
+        values = [*node.args, *(keyword.value for keyword in node.keywords)]
+        handed = any(isinstance(value, ast.Name) and value.id == "args" for value in values)
+        called = ast.unparse(node.func)
+        if handed and called not in {*here, "args.run", "getattr"}:
+            yield f"{node.lineno}: {called}"
 
 
-def test_only_what_asks_an_llm_imports_it():
-    users = {unit_of(source) for source, target, _ in edges() if unit_of(target) == "llm"}
-    assert users <= {"prompts", "questions", "commands", "llm"}
+def test_no_namespace_leaves_the_file_that_parsed_it():
+    calls = [f"{name_of(path)}:{call}" for path in SOURCES for call in given_away(tree(path))]
+    assert calls == []
 
 
-def test_the_pocket_world_is_a_backend_that_is_loaded_when_it_is_chosen():
-    wrong = [
-        f"{name_of(source)} imports {name_of(target)}"
-        for source, target, at_top in edges()
-        if unit_of(target) == "pocket"
-        and unit_of(source) != "pocket"
-        and (at_top or unit_of(source) not in POCKET_USERS)
-    ]
-    assert wrong == []
+def test_a_namespace_that_is_given_away_is_seen():
+    source = "def own(args): ...\ndef run(args):\n    own(args)\n    other(x=args)\n    o.p(args)"
+    assert list(given_away(ast.parse(source))) == ["4: other", "5: o.p"]
 
 
-def test_stages_are_scripts_that_nothing_imports():
-    stages = ROOT / "stages"
-    wrong = [
-        f"{name_of(source)} imports {name_of(target)}"
-        for source in [*files("selma"), *files("stages")]
-        for target in imports_of(source)
-        if target.is_relative_to(stages) and target != stages / "__init__.py"
-    ]
-    assert wrong == []
+def body(stage):
+    return stage.get("do", stage)
 
 
-def reached(script):
-    """Give all our files that a stage's script may load, also lazily."""
-    found, waiting = set(), [script]
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += imports_of(path)
-            waiting += [parent / "__init__.py" for parent in path.parents if parent != ROOT
-                        and parent.is_relative_to(ROOT / "selma")]  # fmt: skip
-    return found
+def paths_of(entries):
+    return [next(iter(e)) if isinstance(e, dict) else str(e) for e in entries or []]
 
 
-def decides_bytes(path):
-    """Tell whether a file can change what a stage writes; a docstring alone cannot."""
-    exempt = any(covers(place, name_of(path)) for place in CANNOT_DECIDE_BYTES)
-    return not exempt and any(not isinstance(node, ast.Expr) for node in tree(path).body)
-
-
-def covers(place, name):
-    return name == place or name.startswith(place + "/")
-
-
-def stages_of(pipeline):
-    described = YAML(typ="safe").load(pipeline.read_text(encoding="utf-8"))
-    return [(name, body(entry), pipeline.parent) for name, entry in described["stages"].items()]
-
-
-STAGES = [stage for pipeline in PIPELINES for stage in stages_of(pipeline)]
+STAGES = [
+    pytest.param(body(stage), pipeline.parent, id=f"{pipeline.parent.name}-{name}")
+    for pipeline in PIPELINES
+    for name, stage in read_yaml(pipeline)["stages"].items()
+]
+TRAININGS = ("train_autoencoder", "train_base", "train_scorer")  # hours: no edit may start them
+WITH_CODE = [stage for stage in STAGES if not stage.id.endswith(TRAININGS)]
 
 
 def script_of(stage):
-    """Give the script of `python -m stages.NAME …`; foundation commands may change folder first."""
-    words = stage["cmd"].split()
-    module = next(word for word in words if word.startswith("stages."))
+    module = next(word for word in stage["cmd"].split() if word.startswith("stages."))
     return ROOT.joinpath(*module.split(".")).with_suffix(".py")
 
 
-def deps_of(stage, folder):
-    places = [(folder / stage.get("wdir", "") / path).resolve() for path in paths_of(stage["deps"])]
-    return [name_of(place) for place in places if place.is_relative_to(ROOT)]
+def code_deps(stage, folder):
+    listed = paths_of(stage.get("deps"))
+    places = [(folder / stage.get("wdir", "") / path).resolve() for path in listed]
+    names = [name_of(place) for place in places if place.is_relative_to(ROOT)]
+    return [name for name in names if name.startswith(("selma", "stages"))]
 
 
-@pytest.mark.parametrize(
-    ("stage", "folder"), [pytest.param(s, f, id=f"{f.name}-{n}") for n, s, f in STAGES]
-)
-def test_the_deps_of_a_stage_cover_every_module_that_its_script_reaches(stage, folder):
-    deps = deps_of(stage, folder)
-    needed = {name_of(path) for path in reached(script_of(stage)) if decides_bytes(path)}
-    lacking = sorted(name for name in needed if not any(covers(d, name) for d in deps))
-    assert not lacking, f"add to deps: {', '.join(lacking)}"
+def reached(script):
+    """All files of ours that a script may load, but those that are no deps."""
+    found, waiting = set(), [script]
+    while waiting:
+        path = waiting.pop()
+        if path not in found and package_of(path) not in NO_DEPS:
+            found.add(path)
+            waiting += imports_of(path)
+    return {path for path in found if any(not isinstance(n, ast.Expr) for n in tree(path).body)}
 
 
-@pytest.mark.parametrize(
-    ("stage", "folder"), [pytest.param(s, f, id=f"{f.name}-{n}") for n, s, f in STAGES]
-)
-def test_a_stage_lists_no_module_that_its_script_does_not_reach(stage, folder):
+def covers(dep, name):
+    return name == dep or name.startswith(dep + "/")
+
+
+def test_the_trainings_of_the_foundation_depend_on_no_code():
+    trainings = [stage.values for stage in STAGES if stage not in WITH_CODE]
+    assert [code_deps(*values) for values in trainings] == [[], [], []]
+
+
+@pytest.mark.parametrize(("stage", "folder"), WITH_CODE)
+def test_the_deps_of_a_stage_cover_all_that_its_script_reaches(stage, folder):
+    deps = code_deps(stage, folder)
+    needed = {name_of(path) for path in reached(script_of(stage))} - set(NO_BYTES)
+    lacking = sorted(name for name in needed if not any(covers(dep, name) for dep in deps))
+    assert not lacking, f"add to deps what holds: {', '.join(lacking)}"
+
+
+@pytest.mark.parametrize(("stage", "folder"), WITH_CODE)
+def test_a_stage_lists_no_code_that_its_script_does_not_reach(stage, folder):
     names = {name_of(path) for path in reached(script_of(stage))}
-    code = [d for d in deps_of(stage, folder) if d.startswith(("selma", "stages"))]
-    idle = sorted(d for d in code if not any(covers(d, name) for name in names))
+    deps = code_deps(stage, folder)
+    idle = sorted(dep for dep in deps if not any(covers(dep, name) for name in names))
     assert not idle, f"take out of deps: {', '.join(idle)}"
 
 
-def load(name):
-    return YAML(typ="safe").load((ROOT / name).read_text(encoding="utf-8"))
+@pytest.mark.parametrize(("stage", "folder"), STAGES)
+def test_a_stage_obeys_the_rules_of_the_graph(stage, folder):
+    """A script run by path imports the wrong code in a queued experiment; no out is uncached."""
+    assert stage["cmd"].startswith("python -m stages.")
+    uncached = [
+        out for out in stage.get("outs", []) if isinstance(out, dict) and "cache" in str(out)
+    ]
+    assert uncached == []
+    if folder == ROOT:
+        script, *packages = code_deps(stage, folder)
+        assert script == name_of(script_of(stage))
+        assert [dep for dep in packages if not re.fullmatch(r"selma/\w+", dep)] == []
 
 
-def test_the_pipeline_and_the_params_name_the_same_skills_and_obey_the_rules_of_dvc():
-    assert pipeline_problems(load("dvc.yaml"), load("params.yaml")) == []
+def params_keys(stage):
+    for entry in stage.get("params", []):
+        if isinstance(entry, str):
+            yield "params.yaml", entry
+        else:
+            yield from ((file, key) for file, keys in entry.items() for key in keys or [])
 
 
-def test_a_skill_that_merge_does_not_list_is_a_problem():
-    params = load("params.yaml")
-    params["skills"]["spatial"] = {}
-    problems = " ".join(pipeline_problems(load("dvc.yaml"), params))
-    assert "merge.deps lacks the skill spatial" in problems
-    assert "merge.weights lacks the skill spatial" in problems
+def lookup(value, key):
+    """The value at a dotted key; a template stands for any row that is there."""
+    for part in re.sub(r"\$\{[^}]*\}", "ANY", key).split("."):
+        value = next(iter(value.values())) if part == "ANY" else value[part]
+    return value
 
 
-def test_a_script_run_by_path_and_an_uncached_out_are_problems():
-    params = {"skills": {}, "merge": {"weights": {}}}
-    stage = {"cmd": "python stages/a.py", "outs": [{"x.csv": {"cache": False}}], "params": ["b.c"]}
-    problems = pipeline_problems({"stages": {"a": stage}}, params)
-    assert [problem.split(" ")[1] for problem in problems] == ["a.cmd", "a.outs:", "a.params:"]
+@pytest.mark.parametrize(("stage", "folder"), STAGES)
+def test_every_params_key_of_a_stage_exists(stage, folder):
+    for file, key in params_keys(stage):
+        whole = shipped_params() if file == "params.yaml" else read_yaml(ROOT / file)
+        lookup(whole, key)  # a KeyError names what is not there
+
+
+def without_own_words(line):
+    """A line of dvc.yaml without comment, code deps and the graph's own words."""
+    own = r"#.*|- selma/\w+|^  mixture:|models/merged/"  # one stage and one folder
+    return re.sub(own, "", line)
+
+
+def test_the_graph_names_no_row():
+    """Comments and code deps aside; a row's name in a path would tie the graph to one world."""
+    params = shipped_params()
+    sections = ("skills", "merges", "mixtures", "models", "benchmarks", "judges", "answers")
+    rows = {row for s in (*sections, "measures", "preferences") for row in params[s]}
+    lines = (ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()
+    found = [
+        f"dvc.yaml:{number} {row}"
+        for number, line in enumerate(lines, start=1)
+        for row in sorted(rows)
+        if re.search(rf"(?<![\w-]){re.escape(row)}(?![\w-])", without_own_words(line))
+    ]
+    assert found == []
+
+
+POCKET = {
+    "dvc.yaml": "the package as a dep of the stages that may load it",
+    "selma/commands/questions.py": "table of choices: who writes questions",
+    "selma/commands/score_options.py": "table of choices in words: judges",
+    "selma/judges/loading.py": "table of choices: judges",
+    "selma/llm/generators.py": "table of choices: text generators",
+    "selma/runtime/params.py": "table of choices: prompts.backend",
+    "selma/scorers/hps.py": "table of choices: versions of HPS",
+}
+POCKET_STAGES = {"benchmarks", "train_autoencoder", "train_base", "train_scorer", "train_tokenizer"}
+
+
+def test_only_the_pocket_world_its_factory_and_the_tables_of_choices_speak_of_it():
+    wrong = [
+        f"{name_of(path)}:{number} {line.strip()}"
+        for path in [*SOURCES, ROOT / "dvc.yaml"]
+        if package_of(path) not in ("pocket", "foundation")
+        and not (path.parent.name == "stages" and path.stem in POCKET_STAGES)
+        and name_of(path) not in POCKET
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if "pocket" in line
+    ]
+    assert wrong == []
+
+
+def test_the_places_that_may_speak_of_the_pocket_world_do():
+    idle = [name for name in POCKET if "pocket" not in (ROOT / name).read_text(encoding="utf-8")]
+    assert idle == []
+
+
+def lines_of(path):
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_no_file_is_longer_than_350_lines():
+    long = {name_of(path): lines_of(path) for path in SOURCES if lines_of(path) > LINES_OF_A_FILE}
+    assert long == {}
+
+
+def test_nine_functions_in_ten_are_under_40_lines():
+    sizes = [f.end_lineno - f.lineno + 1 for path in SOURCES for f in functions(path)]
+    short = sum(size < LINES_OF_A_FUNCTION for size in sizes)
+    assert short >= 0.9 * len(sizes)
+
+
+def test_selma_and_stages_together_are_not_more_than_20_000_lines():
+    assert sum(map(lines_of, SOURCES)) <= LINES_OF_ALL

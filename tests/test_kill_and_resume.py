@@ -9,7 +9,6 @@ import sys
 
 import pytest
 from tiny_world import (
-    BENCHMARKS,
     ROOT,
     copy_models,
     tiny_params,
@@ -35,6 +34,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 LONG = {
     "images": {"per_prompt": 2, "inference_steps": 3, "batch_size": 2},
     "samples": {"per_prompt": 4, "inference_steps": 3, "batch_size": 1},
+    "models": {"merged": {"weights": "models/experts/count.safetensors"}},
     "lora": {"train_steps": 40, "checkpoint_every_steps": 1},
 }
 
@@ -77,16 +77,15 @@ def kill_when(folder, module, arguments, pattern):
         ),
         (
             "lora",
-            "--skill count --images data/images/count.parquet --out OUT/l --curve OUT/c",
+            "--section skills --name count --images data/images --out OUT/l --curve OUT/c",
             "state.safetensors",
             ["l", "c"],
         ),
         (
             "samples",
-            "--model merged --adapter models/lora/count.safetensors --out OUT --benchmarks "
-            + " ".join(f"data/benchmarks/{name}.parquet" for name in BENCHMARKS),
-            "pocket-tifa/batch-000003.parquet",
-            [f"{name}.parquet" for name in BENCHMARKS],
+            "--model merged --benchmark data/benchmarks/pocket-dsg.parquet --out OUT/s",
+            "batch-000003.parquet",
+            ["s"],
         ),
     ],
     ids=["images", "lora", "samples"],

@@ -27,9 +27,13 @@ CHANGES = {
 }
 
 
+def read_yaml(path):
+    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+
+
 def shipped_params():
     """The pocket preset; params.yaml itself may be anybody's variant."""
-    return YAML(typ="safe").load((ROOT / "presets/pocket.yaml").read_text(encoding="utf-8"))
+    return read_yaml(ROOT / "presets/pocket.yaml")
 
 
 def tiny_params(**changes):
@@ -43,7 +47,7 @@ def tiny_params(**changes):
 
 def write_params(folder, params):
     yaml = YAML(typ="safe")
-    yaml.default_flow_style = False
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
     yaml.dump(params, folder / "params.yaml")
 
 
@@ -106,16 +110,20 @@ def write_prompts(folder, skill, number):
     write_table(folder / "data/prompts" / f"{skill}.parquet", "prompts", rows)
 
 
-def write_expert(folder, name):
+LAYER = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
+
+
+def write_expert(folder, name, *, layer=LAYER, strength=3.0):
     """Write models/experts/{name}.safetensors: one layer of rank 2."""
     import torch
 
     from selma.merging.factors import LoraFactors
     from selma.merging.files import write_adapter
 
-    layer = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
-    factors = LoraFactors(torch.eye(2, 96), 3 * torch.ones(32, 2))
-    write_adapter(folder / "models/experts" / f"{name}.safetensors", {layer: factors}, {"name": name})
+    factors = LoraFactors(torch.eye(2, 96), strength * torch.ones(32, 2))
+    write_adapter(
+        folder / "models/experts" / f"{name}.safetensors", {layer: factors}, {"name": name}
+    )
 
 
 def copy_models(source, folder):

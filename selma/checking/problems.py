@@ -1,5 +1,6 @@
 """`selma check`: everything that can be known to be wrong before a run, all at once."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ from selma.core.choices import choose
 from selma.core.errors import SelmaError
 from selma.runtime.params import Params, load_params
 
+MODEL_TYPES = {  # kind of judge or scorer → `model_type` of the config that its loader takes
+    "blip2": "blip-2", "instructblip": "instructblip", "blip-vqa": "blip", "vilt": "vilt",
+    "pickscore": "clip", "hps": "clip", "clipscore": "clip", "imagereward": "imagereward",
+}  # fmt: skip
 MADE = {"models/experts": "skills", "models/merged": "merges", "models/mixtures": "mixtures"}
 
 
@@ -55,11 +60,16 @@ def _prompts(root: Path, params: Params, problems: _Problems) -> None:
     from selma.llm.generators import make_generator
     from selma.prompts.skills import read_skill
 
-    llm = params.prompts.model_dump(include={"backend", "model", "revision", "temperature"})
-    problems.attempt(lambda: make_generator(**llm), "prompts")
+    keys = ("backend", "model", "revision", "temperature")
+    shared = params.prompts.model_dump(include=set(keys))
+    problems.attempt(lambda: make_generator(**shared), "prompts")
     for skill, row in params.skills.items():
         path = root / row.instructions
         problems.attempt(lambda path=path: read_skill(path), f"skills.{skill}.instructions")
+        own = row.prompts.model_dump(exclude_unset=True, include=set(keys))  # type: ignore[attr-defined]
+        if own:
+            llm = {**shared, **own}
+            problems.attempt(lambda llm=llm: make_generator(**llm), f"skills.{skill}.prompts")
 
 
 def _backbone(root: Path, params: Params, problems: _Problems) -> None:
@@ -69,7 +79,8 @@ def _backbone(root: Path, params: Params, problems: _Problems) -> None:
     if not folder.is_dir():
         problems.add(_absent("backbone.path", params.backbone.path))
         return
-    steps = max(params.images.inference_steps, params.samples.inference_steps)
+    own = [row.images.inference_steps or 0 for row in params.skills.values()]  # type: ignore[attr-defined]
+    steps = max(params.images.inference_steps, params.samples.inference_steps, *own)
     for problem in backbone_problems(folder, steps):
         problems.add(f"backbone.path: {problem}")
 
@@ -84,17 +95,22 @@ def _merges(root: Path, params: Params, problems: _Problems) -> None:
 
 
 def _models(root: Path, params: Params, problems: _Problems) -> None:
-    """A model's weights are there, or a row makes them."""
+    """A model's weights are there and can be loaded, or a row makes them."""
+    from selma.diffusion.inspection import backbone_problems
+
     for name, row in params.models.items():
-        path = Path(row.weights)
+        key, path = f"models.{name}.weights", Path(row.weights)
         section = MADE.get(path.parent.as_posix())
-        if section is None and not (root / path).exists():
-            problems.add(_absent(f"models.{name}.weights", row.weights))
-        elif section is not None and path.stem not in getattr(params, section):
-            problems.add(
-                f"models.{name}.weights: {path} is made by no row of {section}; rows: "
-                f"{', '.join(getattr(params, section)) or 'none'}"
-            )
+        if section is not None and path.stem not in getattr(params, section):
+            rows = ", ".join(getattr(params, section)) or "none"
+            problems.add(f"{key}: {path} is made by no row of {section}; rows: {rows}")
+        elif section is None and not (root / path).exists():
+            problems.add(_absent(key, row.weights))
+        elif section is None and (root / path).is_dir() and row.weights != params.backbone.path:
+            for problem in backbone_problems(root / path, params.samples.inference_steps):
+                problems.add(f"{key}: {problem}")
+        elif section is None and (root / path).is_file() and path.suffix != ".safetensors":
+            problems.add(f"{key}: {path}: expected an adapter's .safetensors or a folder")
 
 
 def _judges(root: Path, params: Params, problems: _Problems) -> None:
@@ -117,7 +133,7 @@ def _judges(root: Path, params: Params, problems: _Problems) -> None:
         if not (root / row.path).exists():
             problems.add(_absent(f"{key}.path", row.path))
         elif row.kind not in WITHOUT_WEIGHTS:
-            for problem in _model_folder(root / row.path):
+            for problem in _model_folder(root / row.path, row.kind):
                 problems.add(f"{key}.path: {problem}")
     for name, answers in params.answers.items():
         problems.attempt(lambda t=answers.template: choose("judge template", t, TEMPLATES),
@@ -154,9 +170,11 @@ def _measures(root: Path, params: Params, problems: _Problems) -> None:
 
 
 def _preferences(root: Path, params: Params, problems: _Problems) -> None:
-    from selma.measuring.scoring import check_version
+    from selma.measuring.preferring import check_version
+    from selma.scorers.hps import HPS_VERSIONS, POCKET_VERSION
     from selma.scorers.preference import SCORERS, read_origin
 
+    known = (*HPS_VERSIONS, POCKET_VERSION)
     for name, row in params.preferences.items():
         key, folder = f"preferences.{name}", root / row.path
         if problems.attempt(lambda k=row.kind: choose("scorer", k, SCORERS), f"{key}.kind") is None:
@@ -165,17 +183,26 @@ def _preferences(root: Path, params: Params, problems: _Problems) -> None:
         if not folder.is_dir():
             problems.add(_absent(f"{key}.path", row.path))
             continue
-        problems.attempt(lambda f=folder, k=row.kind: read_origin(f, k), f"{key}.path")
-        for problem in _model_folder(folder):
+        origin = problems.attempt(lambda f=folder, k=row.kind: read_origin(f, k), f"{key}.path")
+        held = POCKET_VERSION if origin is None else origin.version
+        if row.kind == "hps" and row.version in known and row.version != held:
+            problems.add(f"{key}.version: {folder} holds HPS {held}, expected {row.version!r}")
+        for problem in _model_folder(folder, row.kind):
             problems.add(f"{key}.path: {problem}")
 
 
-def _model_folder(folder: Path) -> Iterator[str]:
-    """What a folder lacks that holds one model in transformers' layout."""
-    if not (folder / "config.json").is_file():
-        yield f"{folder}: holds no config.json, so it is no model's folder"
+def _model_folder(folder: Path, kind: str) -> Iterator[str]:
+    """What a folder lacks that shall hold one model of a kind."""
     if not any(folder.glob("*.safetensors")):
         yield f"{folder}: holds no .safetensors; other formats are never loaded"
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        yield f"{folder}/config.json: is missing or not JSON, so this is no model's folder"
+        return
+    found = config.get("model_type", "imagereward" if "reward_mean" in config else None)
+    if found != MODEL_TYPES.get(kind, found):
+        yield f"{folder}: is a model of type {found!r}; {kind!r} needs {MODEL_TYPES[kind]!r}"
 
 
 def _absent(key: str, path: str) -> str:

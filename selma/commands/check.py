@@ -8,7 +8,6 @@ from selma.core.errors import ConfigError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     command = commands.add_parser("check", help="list all that would stop a run; changes nothing")
     command.add_argument("--params", type=Path, default=Path("params.yaml"))
     command.set_defaults(run=run)

@@ -8,13 +8,10 @@ from pathlib import Path
 from selma.core.errors import ConfigError
 
 STALE_DAYS = 7
-WORK_FOLDER = re.compile(
-    r"[\w.-]+-([0-9a-f]{16})"
-)  # STAGE-FINGERPRINT, see selma.runtime.workspace
+WORK_FOLDER = re.compile(r"[\w.-]+-([0-9a-f]{16})")  # STAGE-FINGERPRINT, see runtime.workspace
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     command = commands.add_parser("clean", help="list what interrupted stages left behind")
     command.add_argument("--days", type=float, default=STALE_DAYS, help="older than this")
     command.add_argument("--yes", action="store_true", help="remove it")
@@ -41,11 +38,9 @@ def run(args: argparse.Namespace) -> None:
         size = sum(path.stat().st_size for path in files) / 1e6
         newest = max(path.stat().st_mtime for path in [folder, *files])
         days = (time.time() - newest) / 86_400
-        state = "kept"
-        if days >= args.days:
-            state = "stale, --yes removes it"
-            if args.yes:
-                state = "removed" if _removed(folder, home / "locks" / match[1]) else "in use"
+        state = "kept" if days < args.days else "stale, --yes removes it"
+        if days >= args.days and args.yes:
+            state = "removed" if _removed(folder, home / "locks" / match[1]) else "in use"
         print(f"{state}  {days:6.1f} days  {size:8.1f} MB  {folder}")
     if not found:
         print("nothing was left behind")

@@ -5,37 +5,25 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import selma
-from selma.commands import (
-    check,
-    clean,
-    compare,
-    convert,
-    import_benchmark,
-    judges,
-    merge,
-    preset,
-    questions,
-    score,
-    table,
-    track,
-    votes,
-)
 from selma.core.errors import ConfigError
+from selma.core.processor import pin_unless_off
 
-PROJECT = (check, table, track, clean)  # work on the project in which they are run
-COMMANDS = (preset, *PROJECT, merge, import_benchmark, questions, convert, score, compare, judges,
-            votes)  # fmt: skip
+PROJECT = ("check", "table", "track", "clean")  # work on the project in which they are run
+COMMANDS = ("preset", *PROJECT, "merge", "import_benchmark", "questions", "convert", "score",
+            "compare", "judges", "votes")  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; see `selma.core.errors`."""
     args = build_parser().parse_args(argv)
     try:
-        if args.run in [command.run for command in PROJECT] and (project := project_above()):
+        if args.run.__module__.rpartition(".")[2] in PROJECT and (project := project_above()):
             raise ConfigError(f"this folder is a part of a project; run it in {project}")
+        pin_unless_off(Path("params.yaml"))
         return int(args.run(args) or 0)
     except BrokenPipeError:  # who reads has seen enough; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -46,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from selma.runtime.session import report_error
 
-        return report_error(ConfigError(str(error)) if isinstance(error, OSError) else error)
+        return report_error(error)
 
 
 def project_above() -> Path | None:
@@ -65,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"selma {selma.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
-        command.add_parser(commands)
+        import_module(f"selma.commands.{command}").add_parser(commands)
     return parser
 
 

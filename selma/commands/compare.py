@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from selma.commands.text_table import (
     DIFFERENCE,
@@ -15,7 +15,6 @@ from selma.commands.text_table import (
     Columns,
     number_of,
     short_hashes,
-    signed_of,
     text_of,
     text_table,
 )
@@ -38,49 +37,34 @@ by the p adjusted by Holm's method. detectable: the true difference found with 8
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     parser = commands.add_parser(
         "compare",
         help="A − B of scores on the same prompts, with intervals and verdicts",
         description="Compares the scores of two models' pictures on the same prompts, A − B. "
         "Exit code 5 with --fail-on-regression and a verdict that is worse.",
     )
+    add = parser.add_argument
     what = "score file, folder of score files, or NAME for data/scores/*/NAME.parquet"
-    parser.add_argument("first", metavar="A", help=what)
-    parser.add_argument("second", metavar="B", help="the same for the model it is measured against")
-    parser.add_argument(
-        "--by", choices=BY, default="skill",
-        help="also compare by the prompts' skill (their source), or by the questions' category",
-    )  # fmt: skip
-    parser.add_argument(
-        "--margin", type=float, default=0.0, metavar="X",
-        help="a difference up to this, in the measure's unit, is neither better nor worse",
-    )  # fmt: skip
-    parser.add_argument(
-        "--allow-partial", action="store_true", help="leave out prompts that only one has"
-    )
-    parser.add_argument(
-        "--fail-on-regression", action="store_true",
-        help=f"exit with {REGRESSION_EXIT_CODE} if A is worse, over all or on any part",
-    )  # fmt: skip
+    add("first", metavar="A", help=what)
+    add("second", metavar="B", help="the same for the model it is measured against")
+    words = "also compare by the prompts' skill (their source), or by the questions' category"
+    add("--by", choices=BY, default="skill", help=words)
+    words = "a difference up to this, in the measure's unit, is neither better nor worse"
+    add("--margin", type=float, default=0.0, metavar="X", help=words)
+    add("--allow-partial", action="store_true", help="leave out prompts that only one has")
+    words = f"exit with {REGRESSION_EXIT_CODE} if A is worse, over all or on any part"
+    add("--fail-on-regression", action="store_true", help=words)
     add_bootstrap_options(parser)
     parser.set_defaults(run=run)
 
 
 def add_bootstrap_options(parser: argparse.ArgumentParser) -> None:
     """Add --resamples, --confidence, --seed and --json."""
-    parser.add_argument("--resamples", type=int, default=10_000)
-    parser.add_argument("--confidence", type=float, default=0.95, help="coverage of the intervals")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print all numbers unrounded")
-
-
-class Compared(NamedTuple):
-    """One measure of both models: its records, how the numbers were made, what to know besides."""
-
-    records: "list[Record]"
-    making: str
-    notes: list[str]
+    add = parser.add_argument
+    add("--resamples", type=int, default=10_000)
+    add("--confidence", type=float, default=0.95, help="coverage of the intervals")
+    add("--seed", type=int, default=0)
+    add("--json", action="store_true", help="print all numbers unrounded")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,20 +78,20 @@ def run(args: argparse.Namespace) -> int:
             "--margin: expected at least 0, finite, and one measure, for it is in its unit, got "
             f"{args.margin:g} and {', '.join(sorted(files))}"
         )
-    found = [
-        compare_files(*pair, how, by=args.by, margin=args.margin, allow_partial=args.allow_partial)
-        for _, pair in sorted(files.items())
-    ]
-    records = [record for one in found for record in one.records]
-    notes = [note for one in found for note in one.notes]
+    records, makings, notes = [], [], []
+    options = {"by": args.by, "margin": args.margin, "allow_partial": args.allow_partial}
+    for _, pair in sorted(files.items()):
+        of_one, making, besides = compare_files(*pair, how, **options)
+        records += of_one
+        makings.append(making)
+        notes += besides
     worse = [f"{r['measure']} {r[_key(args.by)]}" for r in records if r["verdict"] == "worse"]
-    sides = {"first": args.first, "second": args.second}
     if args.json:
-        result = {**sides, "by": args.by, "seed": args.seed, "comparisons": records}
-        result |= {"notes": notes, "worse": worse}
+        result = {name: getattr(args, name) for name in ("first", "second", "by", "seed")}
+        result |= {"comparisons": records, "notes": notes, "worse": worse}
         print(json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False))
     else:
-        print("\n".join([f"A: {args.first}", f"B: {args.second}", *(one.making for one in found)]))
+        print("\n".join([f"A: {args.first}", f"B: {args.second}", *makings]))
         print("\n".join(["", _text(records, args.by, args.margin, how), *notes]))
     if args.fail_on_regression and worse:
         print(f"selma: regression: {', '.join(worse)}", file=sys.stderr)
@@ -116,16 +100,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def paired_files(first: str, second: str) -> dict[str, tuple[Path, Path]]:
-    """Pair the score files of two models by measure; two single files are a pair in any case.
-
-    Raises:
-        MissingDataError: one has no score file.
-        RecordError: a measure is only in one of them.
-    """
+    """Pair the score files of two models by measure; two single files are a pair in any case."""
     one, other = score_files(first), score_files(second)
     if len(one) == len(other) == 1:
-        ((measure, path),) = one.items()
-        return {measure: (path, next(iter(other.values())))}
+        return dict(zip(one, zip(one.values(), other.values(), strict=True), strict=True))
     unpaired = sorted(set(one) ^ set(other))
     if unpaired:
         raise RecordError(
@@ -136,12 +114,7 @@ def paired_files(first: str, second: str) -> dict[str, tuple[Path, Path]]:
 
 
 def score_files(given: str) -> dict[str, Path]:
-    """Find score files by measure: a file, all in and below a folder, or those of a model's NAME.
-
-    Raises:
-        MissingDataError: there is none.
-        RecordError: two files have one measure, or a file holds no scores.
-    """
+    """Find score files by measure: a file, all in and below a folder, or those of a NAME."""
     from selma.comparing.items import measure_of
     from selma.core.tables import read_about
 
@@ -178,8 +151,11 @@ def about_scores(path: Path) -> dict[str, Any]:
 
 def compare_files(
     first: Path, second: Path, how: "Bootstrap", *, by: str, margin: float, allow_partial: bool
-) -> Compared:
-    """Compare two score files as the compare stage does; a model's name is its file's."""
+) -> "tuple[list[Record], str, list[str]]":
+    """Compare two score files as the compare stage does; a model's name is its file's.
+
+    Returns the records, how the numbers were made, and what to know besides.
+    """
     from selma.comparing.categories import split
     from selma.comparing.comparison import compare_parts
     from selma.comparing.items import ALL_SKILLS, item_scores, measure_of, on_common_items
@@ -202,7 +178,7 @@ def compare_files(
     for record in records:
         record["by"] = by
         record[_key(by)] = record.pop("skill")
-    return Compared(records, _making(one, other), [f"{one.measure}: {note}" for note in notes])
+    return records, _making(one, other), [f"{one.measure}: {note}" for note in notes]
 
 
 def _making(first: "ItemScores", second: "ItemScores") -> str:
@@ -211,12 +187,9 @@ def _making(first: "ItemScores", second: "ItemScores") -> str:
 
     about = first.about
     benchmarks = [scores.about.get("benchmark") for scores in (first, second)]
-    facts = {
-        "version": about["version"],
-        "policy": about["policy"],
-        "judge": short_hashes(judge_label(about)),
-        "benchmark": " = ".join(dict.fromkeys(filter(None, benchmarks))) or "unknown",
-    }
+    facts = {key: about[key] for key in ("version", "policy")}
+    facts["judge"] = short_hashes(judge_label(about))
+    facts["benchmark"] = " = ".join(dict.fromkeys(filter(None, benchmarks))) or "unknown"
     return f"{first.measure}: " + "; ".join(f"{k} {v}" for k, v in facts.items() if v)
 
 
@@ -255,7 +228,7 @@ def _text(records: "Sequence[Record]", by: str, margin: float, how: "Bootstrap")
         _key(by): text_of(_key(by)),
         "A": number_of("first"),
         "B": number_of("second"),
-        "A − B": signed_of("difference"),
+        "A − B": number_of("difference", sign="+"),
         **DIFFERENCE,
         "Holm p": number_of("p_value_holm", 4),
         **VERDICT,

@@ -7,21 +7,16 @@ from pathlib import Path
 from selma.commands.outputs import check_place
 from selma.core.errors import ConfigError
 
-FOLDER = Path("data/benchmarks")
-
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     command = commands.add_parser("import", help="make a benchmark table of public files")
-    command.add_argument(
-        "name", help="dsg1k, geneval, hps, partiprompts, t2i-compbench, tifa", metavar="NAME"
-    )
-    command.add_argument("path", type=Path, metavar="PATH", help="the public file or folder")
-    command.add_argument("--out", type=Path, help="default: data/benchmarks/NAME.parquet")
-    command.add_argument(
-        "--partial", action="store_true", help="a part of the benchmark will do: some styles, items"
-    )
-    command.add_argument("--force", action="store_true", help="overwrite the table")
+    add = command.add_argument
+    add("name", help="dsg1k, geneval, hps, partiprompts, t2i-compbench, tifa", metavar="NAME")
+    add("path", type=Path, metavar="PATH", help="the public file or folder")
+    add("--out", type=Path, help="default: data/benchmarks/NAME.parquet")
+    words = "a part of the benchmark will do: some styles, items"
+    add("--partial", action="store_true", help=words)
+    add("--force", action="store_true", help="overwrite the table")
     command.set_defaults(run=run)
 
 
@@ -32,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     from selma.core.tables import write_table
 
     read = choose("benchmark", args.name, IMPORTERS)
-    out = args.out or FOLDER / f"{args.name}.parquet"
+    out = args.out or Path(f"data/benchmarks/{args.name}.parquet")
     check_place(out)
     if out.exists() and not args.force:
         raise ConfigError(f"{out}: is there already; --force overwrites it")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,14 @@ from selma.commands.text_table import (
     NO_WIDTH,
     VERDICT,
     Columns,
-    interval,
+    interval_of,
     number_of,
-    plain,
-    signed_of,
     text_of,
     text_table,
 )
 from selma.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from selma.comparing.agreement import Judged
 
 CONCLUSIONS = {
@@ -37,71 +34,64 @@ MEANS: Columns = {
     "model": text_of("model"),
     "judge": text_of("judge"),
     "mean": number_of("score"),
-    "interval": lambda r, digits: interval(r["low"], r["high"], digits),
+    "interval": interval_of("low", "high"),
     "standard error": number_of("standard_error"),
 }
 TWO_JUDGES: Columns = {"first": text_of("first"), "second": text_of("second")}
 PAIRS: Columns = {
     **TWO_JUDGES,
-    "first − second": signed_of("difference"),
+    "first − second": number_of("difference", sign="+"),
     **DIFFERENCE,
     "Pearson": number_of("pearson", 3),
     "Spearman": number_of("spearman", 3),
-    "equal questions, %": lambda r, _: plain(
-        None if r["equal_questions"] is None else 100 * r["equal_questions"], 2
-    ),
+    "equal questions, %": number_of("equal_questions", 2, factor=100),
     "kappa": number_of("kappa", 3),
 }
 DIFFERENCES: Columns = {
     "judge": text_of("judge"),
-    "A − B": signed_of("difference"),
+    "A − B": number_of("difference", sign="+"),
     **DIFFERENCE,
     **VERDICT,
 }
-SHIFTS: Columns = {**TWO_JUDGES, "shift": signed_of("difference"), **DIFFERENCE}
+SHIFTS: Columns = {**TWO_JUDGES, "shift": number_of("difference", sign="+"), **DIFFERENCE}
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     parser = commands.add_parser(
         "judges",
         help="how much scores, and the difference of two models, depend on the judge",
         description="Lays several judges' scores of the same pictures side by side. With --against "
         "also the difference of two models, A − B, under each judge.",
     )
-    parser.add_argument("scores", type=Path, nargs="+", metavar="A.parquet", help="one per judge")
-    parser.add_argument(
-        "--against", type=Path, nargs="+", default=[], metavar="B.parquet",
-        help="another model's scores by the same judges",
-    )  # fmt: skip
+    add = parser.add_argument
+    add("scores", type=Path, nargs="+", metavar="A.parquet", help="one per judge")
+    words = "another model's scores by the same judges"
+    add("--against", type=Path, nargs="+", default=[], metavar="B.parquet", help=words)
     add_bootstrap_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print means, agreement and, with --against, the differences and verdicts by judge."""
-    from selma.comparing.agreement import (
-        conclusion,
-        judge_means,
-        judge_pairs,
-        judge_shifts,
-        model_differences,
-    )
+    from selma.comparing import agreement
     from selma.comparing.statistics import Bootstrap
 
     how = Bootstrap(args.resamples, args.confidence, args.seed)
     if len(args.scores) < 2:
         raise ConfigError("judges: expected score files of at least two judges, got one")
     first = _judged("A", args.scores)
-    result: dict[str, Any] = {"judges": judge_means(first, how), "pairs": judge_pairs(first, how)}
+    result: dict[str, Any] = {
+        "judges": agreement.judge_means(first, how),
+        "pairs": agreement.judge_pairs(first, how),
+    }
     if args.against:
         second = _judged("B", args.against)
-        differences = model_differences(first, second, how)
+        differences = agreement.model_differences(first, second, how)
         result |= {
-            "judges_against": judge_means(second, how),
+            "judges_against": agreement.judge_means(second, how),
             "differences": differences,
-            "shifts": judge_shifts(first, second, how),
-            "conclusion": conclusion(differences),
+            "shifts": agreement.judge_shifts(first, second, how),
+            "conclusion": agreement.conclusion(differences),
         }
     if args.json:
         print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
@@ -110,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _judged(model: str, paths: "Sequence[Path]") -> "list[Judged]":
+def _judged(model: str, paths: Sequence[Path]) -> "list[Judged]":
     from selma.comparing.agreement import judged_tables
     from selma.core.tables import read_table
 
@@ -121,12 +111,12 @@ def _judged(model: str, paths: "Sequence[Path]") -> "list[Judged]":
     return judged_tables(model, [(read_table(path, "scores"), abouts[path]) for path in paths])
 
 
-def _text(result: "dict[str, Any]") -> str:
-    means = result["judges"]
+def _text(result: dict[str, Any]) -> str:
+    means, others = result["judges"], result.get("judges_against", [])
     blocks = [
         f"{means[0]['measure']}, {means[0]['unit']}: {means[0]['n_items']} prompts, "
         f"{means[0]['n_pictures']} pictures, {means[0]['n_questions']} questions, each judge",
-        text_table(MEANS, means + result.get("judges_against", [])),
+        text_table(MEANS, means + others),
         f"How far two judges agree on A's pictures\n{text_table(PAIRS, result['pairs'])}",
     ]
     if "differences" in result:

@@ -7,15 +7,13 @@ from selma.core.errors import ConfigError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     command = commands.add_parser("merge", help="merge LoRA files into one")
-    command.add_argument("experts", type=Path, nargs="+", metavar="LORA.safetensors")
-    command.add_argument("-o", "--out", type=Path, required=True)
-    command.add_argument(
-        "--weights", type=float, nargs="+", help="one per file, 0 leaves it out; default: all 1"
-    )
-    command.add_argument("--scale", type=float, default=1.0, help="1 is the weighted mean")
-    command.add_argument("--method", default="delta_mean")
+    add = command.add_argument
+    add("experts", type=Path, nargs="+", metavar="LORA.safetensors")
+    add("-o", "--out", type=Path, required=True)
+    add("--weights", type=float, nargs="+", help="one per file, 0 leaves it out; default: all 1")
+    add("--scale", type=float, default=1.0, help="1 is the weighted mean")
+    add("--method", default="delta_mean")
     command.set_defaults(run=run)
 
 
@@ -26,17 +24,13 @@ def run(args: argparse.Namespace) -> None:
     paths: list[Path] = args.experts
     stems = [path.stem for path in paths]
     names = stems if len(set(stems)) == len(paths) else [str(path) for path in paths]
-    weights = args.weights if args.weights is not None else [1.0] * len(paths)
+    weights = [1.0] * len(paths) if args.weights is None else args.weights
     if len(weights) != len(paths) or len(set(names)) < len(paths):
         raise ConfigError(
             f"--weights: expected one for each of {len(set(names))} different files, got "
             f"{len(weights)} for {len(paths)}"
         )
-    facts = merge_files(
-        dict(zip(names, paths, strict=True)),
-        args.out,
-        method=args.method,
-        weights=dict(zip(names, weights, strict=True)),
-        scale=args.scale,
-    )
+    named = dict(zip(names, weights, strict=True))
+    files = dict(zip(names, paths, strict=True))
+    facts = merge_files(files, args.out, method=args.method, weights=named, scale=args.scale)
     print(f"{args.out}: rank {facts['rank']}, relative error {facts['relative_error']:.1e}")

@@ -6,14 +6,10 @@ from selma.core.errors import ConfigError
 
 
 def check_table_out(path: Path | None, kind: str) -> None:
-    """Check, before any work, that a table of a kind can be written.
+    """Check, before any work, that a table of a kind can be written; None means no table.
 
-    Args:
-        path: None is allowed and means no table.
-        kind: one of `selma.core.tables.KINDS`; a table of the same kind is overwritten.
-
-    Raises:
-        ConfigError: the name is no table's, or something else lies there.
+    A table of the same kind, one of `selma.core.tables.KINDS`, is overwritten. ConfigError if the
+    name is no table's, or something else lies there.
     """
     from selma.core.tables import is_table
 
@@ -27,8 +23,7 @@ def check_table_out(path: Path | None, kind: str) -> None:
 def check_place(path: Path) -> None:
     """Check that a table may have this name, and that its folder is none or a folder.
 
-    Raises:
-        ConfigError: it may not.
+    ConfigError if it may not.
     """
     if path.suffix != ".parquet":
         raise ConfigError(f"{path}: expected a name that ends in .parquet")

@@ -9,9 +9,8 @@ PRESETS = Path(__file__).resolve().parent.parent.parent / "presets"
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     command = commands.add_parser("preset", help="write a complete params.yaml")
-    command.add_argument("name", help="pocket, sd14, sd2, sdxl")
+    command.add_argument("name", help="a file of presets/, without .yaml")
     command.add_argument("--out", type=Path, default=Path("params.yaml"))
     command.add_argument("--force", action="store_true", help="overwrite the file")
     command.set_defaults(run=run)

@@ -1,6 +1,7 @@
 """The command `selma questions`: an LLM writes DSG or TIFA questions for new prompts."""
 
 import argparse
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ RETRIES = 3
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command's arguments."""
     command = commands.add_parser("questions", help="have an LLM write questions for prompts")
     command.add_argument("method", help="dsg: yes/no with dependencies; tifa: with choices")
     command.add_argument(
@@ -45,8 +45,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(args: argparse.Namespace) -> None:
     """Write the benchmark table.
 
-    Raises:
-        BackendError: a prompt stayed without questions, and not --allow-partial, or all did.
+    BackendError if a prompt stayed without questions, and not --allow-partial, or all did.
     """
     from selma.core.choices import choose
     from selma.core.tables import write_table
@@ -70,16 +69,9 @@ def run(args: argparse.Namespace) -> None:
     if failed and (not args.allow_partial or not written.rows):
         raise BackendError(failed)
     passed = _passed(written, args.unifiedqa) if args.unifiedqa else {}
-    about = {
-        "method": args.method,
-        "source": method.source,
-        "request_versions": method.request_versions(),
-        **llm,
-        "seed": args.seed,
-        "retries": args.retries,
-        "counts": asdict(written.counts),
-        **passed,
-    }
+    about = {"method": args.method, "source": method.source, **llm, **passed}
+    about |= {"request_versions": method.request_versions(), "counts": asdict(written.counts)}
+    about |= {"seed": args.seed, "retries": args.retries}
     write_table(args.out, "benchmark", written.rows, about=about)
     counts = written.counts
     print(
@@ -116,8 +108,6 @@ def _tell_failures(written: "Written", path: Path) -> str:
 
 def _passed(written: "Written", directory: Path) -> dict[str, Any]:
     """Keep, in the rows, the questions that a question-answering model passes."""
-    from collections import Counter
-
     from selma.questions.unified_qa import filter_questions, load_unified_qa
 
     answer = load_unified_qa(directory)

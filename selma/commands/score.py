@@ -2,17 +2,14 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.commands.outputs import check_table_out
-from selma.commands.score_options import (
-    add_answers,
-    add_common,
-    add_model,
-    add_pictures,
-    positive,
-)
+from selma.commands.score_options import add_answers, add_common, add_model, add_pictures, positive
+from selma.commands.score_words import print_results
 from selma.core.choices import choose
 from selma.core.errors import ConfigError
 
@@ -29,10 +26,10 @@ PREFERENCE = {
 ANTIALIAS = {"yes": True, "no": False, None: None}
 PICTURES_PER_BATCH = 8  # decoded at a time; does not change an answer
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command's arguments."""
     command = commands.add_parser(
         "score", help="score pictures or stored answers by DSG, TIFA, PickScore, HPS, …"
     )
@@ -40,49 +37,23 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
     metric = metrics.add_parser("dsg", help="yes/no questions that count if their parents hold")
     add_answers(metric)
-    metric.add_argument(
-        "--policy", nargs="+", default=["official"],
-        help="official (default), lenient, selma, transitive, none; several, or all",
-    )  # fmt: skip
-    metric.add_argument(
-        "--mean", nargs="+", default=["prompt"], help="prompt (default), question; or all"
-    )
+    add = metric.add_argument
+    add("--policy", nargs="+", default=["official"],
+        help="official (default), lenient, selma, transitive, none; several, or all")  # fmt: skip
+    add("--mean", nargs="+", default=["prompt"], help="prompt (default), question; or all")
     add_common(metric)
     metric.set_defaults(run=run_answers, metric="dsg", mapping=None, sbert=None)
 
     metric = metrics.add_parser("tifa", help="multiple-choice questions")
     add_answers(metric)
-    metric.add_argument(
-        "--mapping", default="exact", help="from a free answer to a choice: exact (default), sbert"
-    )
-    metric.add_argument(
-        "--sbert", metavar="FOLDER", help="sentence-transformers/all-mpnet-base-v2, for sbert"
-    )
+    add = metric.add_argument
+    add("--mapping", default="exact", help="from a free answer to a choice: exact (default), sbert")
+    add("--sbert", metavar="FOLDER", help="sentence-transformers/all-mpnet-base-v2, for sbert")
     add_common(metric)
     metric.set_defaults(run=run_answers, metric="tifa", policy=None, mean=None)
 
     for name, words in PREFERENCE.items():
-        metric = metrics.add_parser(name, help=words)
-        add_pictures(metric)
-        metric.add_argument("--weights", type=Path, required=True, metavar="FOLDER")
-        metric.set_defaults(run=run_preference, metric=name, version=None, antialias=None)
-        if name == "hps":
-            metric.add_argument("--version", required=True, help="v2.0 or v2.1; not comparable")
-            metric.add_argument(
-                "--antialias", choices=("yes", "no"), help="of the resize; default: the folder's"
-            )
-        if name == "clipscore":
-            metric.add_argument(
-                "--variant",
-                dest="version",
-                required=True,
-                help="cosine, hessel, tifa, torchmetrics",
-            )
-        metric.add_argument("--batch-size", type=positive, default=16)
-        metric.add_argument(
-            "--shuffled", action="store_true", help="also score each picture with another's prompt"
-        )
-        add_common(metric)
+        _add_preference(name, metrics.add_parser(name, help=words))
 
     metric = metrics.add_parser("vqascore", help="a chat model's probability of Yes")
     add_pictures(metric)
@@ -90,6 +61,22 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add_model(metric, required=True)
     add_common(metric)
     metric.set_defaults(run=run_vqascore, metric="vqascore")
+
+
+def _add_preference(name: str, metric: argparse.ArgumentParser) -> None:
+    add_pictures(metric)
+    add = metric.add_argument
+    add("--weights", type=Path, required=True, metavar="FOLDER")
+    metric.set_defaults(run=run_preference, metric=name, version=None, antialias=None)
+    if name == "hps":
+        add("--version", required=True, help="v2.0 or v2.1; not comparable")
+        add("--antialias", choices=("yes", "no"), help="of the resize; default: the folder's")
+    if name == "clipscore":
+        words = "cosine, hessel, tifa, torchmetrics"
+        add("--variant", dest="version", required=True, help=words)
+    add("--batch-size", type=positive, default=16)
+    add("--shuffled", action="store_true", help="also score each picture with another's prompt")
+    add_common(metric)
 
 
 def run_answers(args: argparse.Namespace) -> None:
@@ -105,95 +92,73 @@ def run_answers(args: argparse.Namespace) -> None:
     path = args.benchmark or args.annotations
     benchmark = read_benchmark(path, args.source)
     if args.images is not None:
-        _have_judged(
-            benchmark, args.images, args.answers,
-            kind=args.judge, settings=_judge_settings(args),
-            normalise=args.normalise or "as-is", allow_partial=args.allow_partial,
-        )  # fmt: skip
+        _have_judged(args, benchmark)
+    aliases = benchmark_aliases(path)
     answers = read_answers(
-        args.answers,
-        benchmark,
-        metric=args.metric,
-        t2i_model=args.t2i_model,
-        aliases=benchmark_aliases(path),
+        args.answers, benchmark, metric=args.metric, t2i_model=args.t2i_model, aliases=aliases
     )
     if args.judge is not None and args.images is None:
         named = {"judge": args.judge, "revision": args.judge_revision or "as named by the user"}
         answers = [{**answer, **named} for answer in answers]
     judge_about = read_about(args.answers) if args.answers.suffix == ".parquet" else None
-    _score_answers(
-        args.metric, benchmark, answers, judge_about, settings, how,
-        named={"benchmark_name": _benchmark_name(path, args.source)},
-        limits={"allow_partial": args.allow_partial, "no_answer_max": args.no_answer_max},
-        t2i_model=args.t2i_model, out=args.out, as_json=args.json,
-    )  # fmt: skip
+    given = benchmark, answers, judge_about, how, args.json or len(settings) == 1
+    print_results([_answers_result(args, one, *given) for one in settings], as_json=args.json)
 
 
-def _score_answers(
-    metric: str,
-    benchmark: Sequence[Row],
-    answers: Sequence[Row],
+def _answers_result(
+    args: argparse.Namespace,
+    settings: dict[str, Any],
+    benchmark: Rows,
+    answers: Rows,
     judge_about: Row | None,
-    settings: Sequence[dict[str, Any]],
     how: "Bootstrap",
-    *,
-    named: dict[str, Any],
-    limits: dict[str, Any],
-    t2i_model: str | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    """Score by each of the settings, and print."""
-    from selma.commands.score_words import print_results
+    with_details: bool,
+) -> dict[str, Any]:
+    """Score by one of the settings, and by the metric's control."""
     from selma.core.tables import write_table
-    from selma.measuring import details
+    from selma.measuring.details import CONTROLS, answer_details
+    from selma.measuring.naming import TITLES
     from selma.measuring.results import Scored, result_of
-    from selma.measuring.scoring import TITLES, score_answers
+    from selma.measuring.scoring import score_answers
 
-    results = []
-    name, control = details.CONTROLS[metric]
-    for one in settings:
-        common: dict[str, Any] = {"settings": one, "measure": metric, "title": TITLES[metric]}
-        common |= named | limits
-        rows, about = score_answers(metric, benchmark, answers, judge_about, **common)
-        common["settings"] = {**one, "mapping": "exact"} if metric == "tifa" else one
-        spoilt = score_answers(metric, benchmark, control(benchmark, answers), None, **common)[0]
-        about |= {"t2i_model": t2i_model}
-        if out is not None:
-            write_table(out, "scores", rows, about)
-        tables: details.Tables = {}
-        extra: dict[str, Any] = {}
-        if as_json or len(settings) == 1:
-            tables, extra = details.answer_details(metric, rows, answers, benchmark, how)
-        results.append(result_of(Scored(rows, about, tables, {name: spoilt}, extra), how))
-    print_results(results, as_json=as_json)
+    score = partial(
+        score_answers, args.metric, benchmark, measure=args.metric, title=TITLES[args.metric],
+        benchmark_name=_benchmark_name(args), no_answer_max=args.no_answer_max,
+        allow_partial=args.allow_partial,
+    )  # fmt: skip
+    rows, about = score(answers, judge_about, settings=settings)
+    name, control = CONTROLS[args.metric]
+    exact = settings | ({"mapping": "exact"} if args.metric == "tifa" else {})
+    spoilt, _ = score(control(benchmark, answers), None, settings=exact)
+    about |= {"t2i_model": args.t2i_model}
+    if args.out is not None:
+        write_table(args.out, "scores", rows, about)
+    result = Scored(rows, about, {}, {name: spoilt}, {})
+    if with_details:
+        tables, extra = answer_details(args.metric, rows, answers, benchmark, how)
+        result = replace(result, tables=tables, extra=extra)
+    return result_of(result, how)
 
 
 def run_preference(args: argparse.Namespace) -> None:
     """Score pictures by a preference model; with --shuffled also against other items' prompts."""
-    from selma.comparing.statistics import Bootstrap
     from selma.core.devices import prepare_device
     from selma.measuring.details import hps_numbers
-    from selma.measuring.scoring import TITLES, load_scorer, score_pictures
+    from selma.measuring.naming import TITLES
+    from selma.measuring.preferring import load_scorer, score_pictures
     from selma.runtime.progress import progress
 
-    how = Bootstrap(args.resamples, args.confidence, args.seed)
-    benchmark, pictures, name = _pictures(args)
-    scorer = load_scorer(
-        args.metric,
-        args.weights,
-        version=args.version,
-        antialias=ANTIALIAS[args.antialias],
-        device=prepare_device(),
-    )
+    how, benchmark, pictures = _inputs(args)
+    options = {"version": args.version, "antialias": ANTIALIAS[args.antialias]}
+    scorer = load_scorer(args.metric, args.weights, **options, device=prepare_device())
 
     def scored(label: str, shuffle_seed: int | None) -> Any:
         with progress(len(pictures.rows), label) as advance:
             return score_pictures(
                 benchmark, pictures, scorer,
-                kind=args.metric, judge=Path(args.weights).resolve().name, measure=args.metric,
-                title=TITLES[args.metric], benchmark_name=name, batch_size=args.batch_size,
-                advance=advance, shuffle_seed=shuffle_seed,
+                kind=args.metric, judge=args.weights.resolve().name, measure=args.metric,
+                title=TITLES[args.metric], benchmark_name=_benchmark_name(args),
+                batch_size=args.batch_size, advance=advance, shuffle_seed=shuffle_seed,
             )  # fmt: skip
 
     rows, about = scored(args.metric, None)
@@ -201,95 +166,74 @@ def run_preference(args: argparse.Namespace) -> None:
     if args.shuffled:
         controls["shuffled prompts"] = scored(f"{args.metric}, shuffled", args.seed)[0]
     extra = hps_numbers(rows, args.allow_partial) if args.metric == "hps" else {}
-    _print_pictures(rows, about, controls, extra, how, args.out, args.json)
+    _print_pictures(args, rows, about, controls, extra, how)
 
 
 def run_vqascore(args: argparse.Namespace) -> None:
     """Score pictures by a chat model's probability of "Yes"."""
-    from selma.comparing.statistics import Bootstrap
-    from selma.measuring.scoring import score_by_probability
+    from selma.measuring.probability import score_by_probability
     from selma.runtime.progress import progress
 
-    how = Bootstrap(args.resamples, args.confidence, args.seed)
-    benchmark, pictures, name = _pictures(args)
+    how, benchmark, pictures = _inputs(args)
+    options = {"variant": args.variant, "benchmark_name": _benchmark_name(args)}
     with progress(len(pictures.rows), "vqascore") as advance:
         rows, about = score_by_probability(
-            benchmark,
-            pictures,
-            settings=_judge_settings(args),
-            variant=args.variant,
-            benchmark_name=name,
-            advance=advance,
+            benchmark, pictures, settings=_judge_settings(args), advance=advance, **options
         )
-    _print_pictures(rows, about, {}, {}, how, args.out, args.json)
+    _print_pictures(args, rows, about, {}, {}, how)
 
 
-def _pictures(args: argparse.Namespace) -> Any:
-    """Read the benchmark and the pictures that are to be scored."""
-    from selma.measuring.inputs import read_benchmark, read_samples
+def _inputs(args: argparse.Namespace) -> Any:
+    """Check the options; read the benchmark and the pictures that are to be scored."""
+    from selma.comparing.statistics import Bootstrap
+    from selma.measuring.inputs import read_benchmark
+    from selma.measuring.samples import read_samples
 
+    how = Bootstrap(args.resamples, args.confidence, args.seed)
     check_table_out(args.out, "scores")
-    path = args.benchmark or args.annotations
-    benchmark = read_benchmark(path, args.source)
-    pictures = read_samples(
-        args.images, benchmark, only_asked=False, allow_partial=args.allow_partial
-    )
-    return benchmark, pictures, _benchmark_name(path, args.source)
+    benchmark = read_benchmark(args.benchmark or args.annotations, args.source)
+    options = {"only_asked": False, "allow_partial": args.allow_partial}
+    return how, benchmark, read_samples(args.images, benchmark, **options)
 
 
 def _print_pictures(
-    rows: Sequence[Row],
+    args: argparse.Namespace,
+    rows: Rows,
     about: Row,
-    controls: Mapping[str, Sequence[Row]],
+    controls: Mapping[str, Rows],
     extra: Mapping[str, Any],
     how: "Bootstrap",
-    out: Path | None,
-    as_json: bool,
 ) -> None:
-    from selma.commands.score_words import print_results
     from selma.comparing.breakdown import prompt_cells
     from selma.core.tables import write_table
     from selma.measuring.results import Scored, result_of
 
-    if out is not None:
-        write_table(out, "scores", rows, about)
+    if args.out is not None:
+        write_table(args.out, "scores", rows, about)
     tables = {"source": prompt_cells(rows, lambda row: row["source"], about["factor"], how)}
-    print_results([result_of(Scored(rows, about, tables, controls, extra), how)], as_json=as_json)
+    result = result_of(Scored(rows, about, tables, controls, extra), how)
+    print_results([result], as_json=args.json)
 
 
-def _have_judged(
-    benchmark: Sequence[Row],
-    images: Path,
-    answers: Path,
-    *,
-    kind: str,
-    settings: "JudgeSettings",
-    normalise: str,
-    allow_partial: bool,
-) -> None:
+def _have_judged(args: argparse.Namespace, benchmark: Rows) -> None:
     """Have pictures judged; a log beside the answers keeps them until all are given."""
     from selma.core.tables import write_table
     from selma.measuring.asking import ask
-    from selma.measuring.inputs import read_samples
+    from selma.measuring.samples import read_samples
     from selma.runtime.progress import progress
 
-    pictures = read_samples(images, benchmark, only_asked=True, allow_partial=allow_partial)
-    log = answers.with_name(answers.name + ".log.jsonl")
-    replies = answers.with_name(answers.name + ".replies.jsonl")
-    with progress(len(pictures.rows), f"answers of {kind}") as advance:
+    settings = _judge_settings(args)
+    options = {"only_asked": True, "allow_partial": args.allow_partial}
+    pictures = read_samples(args.images, benchmark, **options)
+    log = args.answers.with_name(args.answers.name + ".log.jsonl")
+    replies = args.answers.with_name(args.answers.name + ".replies.jsonl")
+    with progress(len(pictures.rows), f"answers of {args.judge}") as advance:
         rows, about = ask(
-            benchmark,
-            pictures,
-            kind=kind,
-            settings=settings,
-            revision="",
-            normalise=normalise,
-            batch_size=PICTURES_PER_BATCH,
-            log=lambda _: log,
-            replies=replies,
-            advance=advance,
-        )
-    write_table(answers, "answers", rows, about)
+            benchmark, pictures, kind=args.judge, settings=settings, revision="",
+            normalise=args.normalise or "as-is", batch_size=PICTURES_PER_BATCH,
+            log=log, replies=replies, advance=advance,
+        )  # fmt: skip
+    write_table(args.answers, "answers", rows, about)
     log.unlink()
     replies.unlink(missing_ok=True)
 
@@ -306,13 +250,13 @@ def _measure_settings(args: argparse.Namespace) -> list[dict[str, Any]]:
         return [{"mapping": args.mapping, "sbert_path": args.sbert}]
     policies = list(DSG_POLICIES) if "all" in args.policy else args.policy
     means = list(DSG_MEANS) if "all" in args.mean else args.mean
-    for policy in policies:
-        choose("dsg policy", policy, DSG_POLICIES)
-    for mean in means:
-        choose("dsg mean", mean, DSG_MEANS)
-    if args.out is not None and len(policies) * len(means) > 1:
+    settings = [{"policy": policy, "mean": mean} for policy in policies for mean in means]
+    for one in settings:
+        choose("dsg policy", one["policy"], DSG_POLICIES)
+        choose("dsg mean", one["mean"], DSG_MEANS)
+    if args.out is not None and len(settings) > 1:
         raise ConfigError("--out: holds one score; choose one --policy and one --mean")
-    return [{"policy": policy, "mean": mean} for policy in policies for mean in means]
+    return settings
 
 
 def _check_answer_options(args: argparse.Namespace) -> None:
@@ -363,5 +307,6 @@ def _judge_settings(args: argparse.Namespace) -> "JudgeSettings":
     return judge_settings(values, template=values["template"])
 
 
-def _benchmark_name(path: Path, sources: Sequence[str]) -> str:
-    return path.stem + (f" ({', '.join(sorted(sources))})" if sources else "")
+def _benchmark_name(args: argparse.Namespace) -> str:
+    stem = str((args.benchmark or args.annotations).stem)
+    return stem + (f" ({', '.join(sorted(args.source))})" if args.source else "")

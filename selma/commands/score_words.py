@@ -1,7 +1,7 @@
 """The words in which `selma score` prints a result."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -21,20 +21,22 @@ def print_results(results: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
 
 
 def _lines(result: Mapping[str, Any]) -> list[str]:
-    metric = result["title"]
     policy = f", {result['policy']}" if result["policy"] else ""
-    policy = f", variant {result['version']}" if result["metric"] == "clipscore" else policy
+    if result["metric"] == "clipscore":
+        policy = f", variant {result['version']}"
     of = f" of {result['t2i_model']}" if result.get("t2i_model") else ""
+    questions = f", {result['n_questions']} questions" if result["n_questions"] else ""
     unit = " %" if result["unit"] == "percent" else f" ({result['unit']})"
     lines = [
-        f"{metric}{policy}{of}: {result['score']:.4f}{unit}{_interval(result)}",
+        f"{result['title']}{policy}{of}: {result['score']:.4f}{unit}{_interval(result)}",
         f"  {result['benchmark']}, {result['version']}; judge {result['judge']}"
         f" {result['revision']}".rstrip(),
         f"  preprocessing: {result['preprocessing']}",
-        f"  {_counts(result)}; {100 * result['confidence']:g} % intervals: "
-        f"{result['resamples']} resamples of the prompts",
+        f"  {result['n_prompts']} prompts, {result['n_pictures']} pictures{questions}; "
+        f"{100 * result['confidence']:g} % intervals: {result['resamples']} resamples of the "
+        "prompts",
+        *(f"  {note}" for note in _notes(result)),
     ]
-    lines += [f"  {line}" for line in _notes(result)]
     for title, cells in result["tables"].items():
         width = max([len(cell["name"]) for cell in cells] + [len(title)])
         lines.append(f"  {title.ljust(width)}     score  interval            prompts  questions")
@@ -48,44 +50,33 @@ def _interval(result: Mapping[str, Any]) -> str:
     return f" [{result['low']:.4f}, {result['high']:.4f}]"
 
 
-def _counts(result: Mapping[str, Any]) -> str:
-    questions = f", {result['n_questions']} questions" if result["n_questions"] else ""
-    return f"{result['n_prompts']} prompts, {result['n_pictures']} pictures{questions}"
-
-
-def _notes(result: Mapping[str, Any]) -> list[str]:
+def _notes(result: Mapping[str, Any]) -> Iterator[str]:
     """Say what a reader must know besides: coverage, unanswered items, truncation, controls."""
-    notes = []
     if result["coverage"] < 1:
-        notes.append(
+        yield (
             f"PARTIAL: {100 * result['coverage']:.2f} % of {result['n_wanted']} pictures are "
             f"scored; not comparable with a whole score. Left out: {'; '.join(result['left_out'])}"
         )
     if result.get("unanswered_count_0"):
         names = ", ".join(result["unanswered_count_0"])
-        notes.append(f"without any answer, counted 0 as by DSG's authors: {names}")
+        yield f"without any answer, counted 0 as by DSG's authors: {names}"
     if result.get("truncated"):
-        notes.append(
-            f"the prompts of {result['truncated']} pictures were cut to the model's length"
-        )
+        yield f"the prompts of {result['truncated']} pictures were cut to the model's length"
     if result.get("nearly_yes"):
-        notes.append(
+        yield (
             f"WARNING: {result['nearly_yes']} answers are no `yes` only by case, blanks or a mark; "
             "DSG counts the exact word (judges: --normalise)"
         )
     if "score_per_answered_question" in result:
-        notes.append(
+        yield (
             f"over the {result['n_answered_questions']} answered questions: "
             f"{result['score_per_answered_question']:.4f} %"
         )
     if result["sample_deviation_over_prompts"] is not None:
-        notes.append(
-            f"sample deviation over prompts: {result['sample_deviation_over_prompts']:.4f}"
-        )
+        yield f"sample deviation over prompts: {result['sample_deviation_over_prompts']:.4f}"
     if result["power"] is not None:
-        notes.append(result["power"]["sentence"])
-    notes += [f"control, {name}: {value:.4f}" for name, value in result["controls"].items()]
-    return notes
+        yield result["power"]["sentence"]
+    yield from (f"control, {name}: {value:.4f}" for name, value in result["controls"].items())
 
 
 def _cell(cell: Mapping[str, Any], width: int) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     command = commands.add_parser("table", help="print the results as a Markdown table")
     command.add_argument("--write", type=Path, metavar="FILE", help="put it between its markers")
     command.set_defaults(run=run)

@@ -16,11 +16,9 @@ NO_VARIATION = "–: no variation; all prompts say the same, so nothing shows ho
 
 
 def text_table(columns: Columns, records: Sequence[Record]) -> str:
-    """Line up records in columns of equal width below their names.
+    """Line up records below their columns' names; `TEXT_COLUMNS` are set to the left.
 
-    Args:
-        columns: name of a column → what a record shows there; `TEXT_COLUMNS` are set to the left.
-        records: one a line; a value in percent has two decimals, others have four.
+    A value in percent has two decimals, others have four.
     """
     lines = [
         list(columns),
@@ -36,24 +34,6 @@ def text_table(columns: Columns, records: Sequence[Record]) -> str:
     )
 
 
-def plain(value: float | None, digits: int) -> str:
-    """Write a number, or a dash for one that is not defined."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def signed(value: float | None, digits: int) -> str:
-    """Write a difference with its sign."""
-    return "–" if value is None else f"{value:+.{digits}f}"
-
-
-def interval(low: float | None, high: float | None, digits: int, *, sign: bool = False) -> str:
-    """Write an interval in brackets, or a dash for one that is not defined or has no width."""
-    write = signed if sign else plain
-    if low is None or high is None or high - low < NO_WIDTH:
-        return "–"
-    return f"[{write(low, digits)}, {write(high, digits)}]"
-
-
 def short_hashes(text: str) -> str:
     """Cut commits and SHA-256 sums within a text to 12 characters."""
     return re.sub(r"\b([0-9a-f]{12})(?:[0-9a-f]{28}|[0-9a-f]{52})\b", r"\1", text)
@@ -63,16 +43,34 @@ def text_of(key: str) -> Show:
     return lambda record, digits: short_hashes(str(record[key]))
 
 
-def number_of(key: str, decimals: int | None = None) -> Show:
-    return lambda record, digits: plain(record[key], digits if decimals is None else decimals)
+def number_of(
+    key: str, decimals: int | None = None, *, sign: str = "", factor: float = 1.0
+) -> Show:
+    """Write factor times a number, with the sign "+" if asked; a dash if it is not defined."""
+
+    def show(record: Record, digits: int) -> str:
+        places, value = digits if decimals is None else decimals, record[key]
+        return "–" if value is None else f"{factor * value:{sign}.{places}f}"
+
+    return show
 
 
-def signed_of(key: str) -> Show:
-    return lambda record, digits: signed(record[key], digits)
+def interval_of(
+    low: str, high: str, decimals: int | None = None, *, sign: str = "", factor: float = 1.0
+) -> Show:
+    """Write an interval in brackets; a dash if it is not defined or has no width."""
+    ends = [number_of(key, decimals, sign=sign, factor=factor) for key in (low, high)]
+
+    def show(record: Record, digits: int) -> str:
+        if record[low] is None or factor * record[high] - factor * record[low] < NO_WIDTH:
+            return "–"
+        return f"[{ends[0](record, digits)}, {ends[1](record, digits)}]"
+
+    return show
 
 
 DIFFERENCE: Columns = {
-    "interval": lambda r, digits: interval(r["low"], r["high"], digits, sign=True),
+    "interval": interval_of("low", "high", sign="+"),
     "p": number_of("p_value", 4),
 }
 VERDICT: Columns = {

@@ -4,7 +4,6 @@ import argparse
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     command = commands.add_parser("track", help="bring journals and experiments to MLflow")
     command.set_defaults(run=run)
 

@@ -3,15 +3,14 @@
 import argparse
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selma.commands.text_table import Record, Show, interval, plain, text_of, text_table
+from selma.commands.text_table import Record, Show, interval_of, number_of, text_of, text_table
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from selma.comparing.votes import Votes
 
 COLUMNS = ("win", "lose", "tie")
@@ -28,19 +27,19 @@ UNKNOWN = "--votes-per-prompt N also gives the intervals for votes of a prompt t
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
     parser = commands.add_parser(
         "votes",
         help="win shares of human votes, with intervals and a sign test",
         description="Gives win shares of counted votes: of one line by --win, --lose and --tie, "
         "or of a CSV file with the columns skill (or name), win, lose, tie.",
     )
-    parser.add_argument("file", type=Path, nargs="?", metavar="VOTES.csv")
+    add = parser.add_argument
+    add("file", type=Path, nargs="?", metavar="VOTES.csv")
     for name in COLUMNS:
-        parser.add_argument(f"--{name}", type=int)
-    parser.add_argument("--votes-per-prompt", type=int, metavar="N", help="persons per prompt")
-    parser.add_argument("--confidence", type=float, default=0.95, help="coverage of the intervals")
-    parser.add_argument("--json", action="store_true", help="print all numbers unrounded")
+        add(f"--{name}", type=int)
+    add("--votes-per-prompt", type=int, metavar="N", help="persons per prompt")
+    add("--confidence", type=float, default=0.95, help="coverage of the intervals")
+    add("--json", action="store_true", help="print all numbers unrounded")
     parser.set_defaults(run=run)
 
 
@@ -67,8 +66,7 @@ def read_votes(path: Path) -> "list[Votes]":
 
     Raises:
         MissingDataError: there is no such file.
-        RecordError: a column, a name or a number is missing, or a row has another number of cells
-            than the header; the message names the line.
+        RecordError: with the line: a column, a name, a number or a cell is missing or too many.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
@@ -92,7 +90,7 @@ def read_votes(path: Path) -> "list[Votes]":
     return rows
 
 
-def _row(where: str, fields: "Sequence[str]", label: str, cells: "Sequence[str]") -> "Votes":
+def _row(where: str, fields: Sequence[str], label: str, cells: Sequence[str]) -> "Votes":
     from selma.comparing.votes import Votes
 
     if len(cells) != len(fields):
@@ -101,20 +99,20 @@ def _row(where: str, fields: "Sequence[str]", label: str, cells: "Sequence[str]"
     name = row[label].strip()
     if not name:
         raise RecordError(f"{where}: the {label} is empty; name what was voted on")
+    counts = [row[column] for column in COLUMNS]
     try:
-        counts = [int(row[column]) for column in COLUMNS]
+        return Votes(name, *map(int, counts))
     except ValueError as error:
         raise RecordError(
-            f"{where}: expected whole numbers in win, lose and tie, "
-            f"got {[row[column] for column in COLUMNS]}"
+            f"{where}: expected whole numbers in win, lose and tie, got {counts}"
         ) from error
-    return Votes(name, *counts)
 
 
-def _text(records: "Sequence[Record]", confidence: float, votes_per_prompt: int | None) -> str:
+def _text(records: Sequence[Record], confidence: float, votes_per_prompt: int | None) -> str:
     columns = {name: text_of(name) for name in ("name", *COLUMNS)}
     for title, name in (("wins", "win_share"), ("ties ½", "half_tie_share")):
-        columns |= {title: _percent(name), f"{title} interval": _interval(name)}
+        columns[title] = number_of(name, 2, factor=100)
+        columns[f"{title} interval"] = _interval(name, "")
         if votes_per_prompt is not None:
             columns[f"{title} (1 a prompt)"] = _interval(name, "_dependent")
     columns |= {"p": _p_value("p_value"), "Holm p": _p_value("p_value_holm")}
@@ -123,16 +121,8 @@ def _text(records: "Sequence[Record]", confidence: float, votes_per_prompt: int 
     return "\n".join([text_table(columns, records), "", notes, more])
 
 
-def _percent(name: str) -> Show:
-    return lambda record, _: plain(None if record[name] is None else 100 * record[name], 2)
-
-
-def _interval(name: str, kind: str = "") -> Show:
-    def show(record: Record, _: int) -> str:
-        low, high = record[f"{name}_low{kind}"], record[f"{name}_high{kind}"]
-        return interval(100 * low, 100 * high, 2) if low is not None else "–"
-
-    return show
+def _interval(name: str, kind: str) -> Show:
+    return interval_of(f"{name}_low{kind}", f"{name}_high{kind}", 2, factor=100)
 
 
 def _p_value(name: str) -> Show:

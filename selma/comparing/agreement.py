@@ -1,38 +1,20 @@
 """Whether a result depends on who judged: several judges' scores of the same pictures.
 
-Compared are judges, so prompts are the unit here as well: correlations are over prompts, intervals
-draw prompts again. Agreement on questions is over all questions of all pictures.
+Prompts are the unit; agreement on questions is over all questions of all pictures.
 """
 
 import itertools
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
+from selma.comparing import comparison, items
 from selma.comparing.categories import question_table, split
-from selma.comparing.comparison import (
-    BETTER,
-    UNDECIDED,
-    WORSE,
-    Record,
-    compare_parts,
-    summarise_model,
-)
-from selma.comparing.items import (
-    ALL_SKILLS,
-    About,
-    ItemScores,
-    Row,
-    check_same_making,
-    item_scores,
-    judge_label,
-    measure_of,
-    on_common_items,
-)
+from selma.comparing.comparison import Record
+from selma.comparing.items import About, ItemScores, Rows
 from selma.comparing.statistics import Bootstrap, Floats, compare_paired
 from selma.core.errors import RecordError
 
@@ -42,13 +24,9 @@ DECIMALS = 9  # further ones are rounding
 
 @dataclass(frozen=True)
 class Judged:
-    """One judge's scores of one model's pictures.
+    """One judge's scores of one model's pictures, which are item and sample.
 
-    Attributes:
-        judge: a name that no other judge of the comparison has.
-        scores: one value per prompt.
-        pictures: item and sample of each picture.
-        questions: the score per item, sample and question, sorted; empty if the metric asks none.
+    The questions' scores, if the metric asks any, are by item, sample and question, sorted.
     """
 
     judge: str
@@ -57,12 +35,8 @@ class Judged:
     questions: "pd.Series[float]"
 
 
-def judged_tables(model: str, tables: Sequence[tuple[Sequence[Row], About]]) -> list[Judged]:
-    """Bring several judges' scores of one model's pictures together.
-
-    Args:
-        model: whose pictures were scored.
-        tables: rows and metadata, one of each judge.
+def judged_tables(model: str, tables: Sequence[tuple[Rows, About]]) -> list[Judged]:
+    """Bring several judges' tables, rows and metadata, of one model's pictures together.
 
     Raises:
         MissingDataError: a table is empty.
@@ -79,7 +53,7 @@ def judged_tables(model: str, tables: Sequence[tuple[Sequence[Row], About]]) -> 
     found = [
         Judged(
             name,
-            item_scores(str(measure_of(about)), model, rows, about),
+            items.item_scores(str(items.measure_of(about)), model, rows, about),
             frozenset((row["item_id"], row["sample"]) for row in rows),
             question_table(rows).set_index(["item_id", "sample", "question_id"])["score"],
         )
@@ -91,29 +65,24 @@ def judged_tables(model: str, tables: Sequence[tuple[Sequence[Row], About]]) -> 
 
 
 def judge_names(abouts: Sequence[About]) -> list[str]:
-    """Name judges by `judge_label`, and by those settings in which equal names differ.
-
-    Raises:
-        RecordError: two are the same judge in all their settings.
-    """
-    labels = [judge_label(about) for about in abouts]
-    settings = [
-        {**(about.get("judge_settings") or {}), "preprocessing": about.get("preprocessing")}
+    """Name judges by `judge_label` and settings in which equal names differ, or RecordError."""
+    judges = [
+        (items.judge_label(about), {**(about.get("judge_settings") or {}),
+                                    "preprocessing": about.get("preprocessing")})
         for about in abouts
-    ]
+    ]  # fmt: skip
     names = []
-    for label, own in zip(labels, settings, strict=True):
-        namesakes = [s for other, s in zip(labels, settings, strict=True) if other == label]
-        differ = [
-            key
+    for label, own in judges:
+        namesakes = [settings for other, settings in judges if other == label]
+        shown = [
+            f"{key}={own.get(key)}"
             for key in sorted(set().union(*namesakes))
-            if len({json.dumps(s.get(key), sort_keys=True) for s in namesakes}) > 1
+            if len({json.dumps(settings.get(key), sort_keys=True) for settings in namesakes}) > 1
         ]
-        shown = ", ".join(f"{key}={own.get(key)}" for key in differ)
-        names.append(f"{label} ({shown})" if differ else label)
-    twice = [name for name, number in Counter(names).items() if number > 1]
-    if twice:
-        raise RecordError(f"judges: {twice[0]!r} judged twice; give each judge's scores once")
+        name = f"{label} ({', '.join(shown)})" if shown else label
+        if name in names:
+            raise RecordError(f"judges: {name!r} judged twice; give each judge's scores once")
+        names.append(name)
     return names
 
 
@@ -121,7 +90,9 @@ def judge_means(judged: Sequence[Judged], bootstrap: Bootstrap) -> list[Record]:
     """Estimate the mean of each judge's scores with its interval."""
     return [
         {
-            **summarise_model(one.scores, ALL_SKILLS, bootstrap, kind="judge", part=one.judge),
+            **comparison.summarise_model(
+                one.scores, items.ALL_SKILLS, bootstrap, kind="judge", part=one.judge
+            ),
             "judge": one.judge,
             "n_pictures": len(one.pictures),
             "n_questions": len(one.questions),
@@ -133,10 +104,9 @@ def judge_means(judged: Sequence[Judged], bootstrap: Bootstrap) -> list[Record]:
 def judge_pairs(judged: Sequence[Judged], bootstrap: Bootstrap) -> list[Record]:
     """Say how much each two judges differ and agree on the same pictures.
 
-    Returns:
-        Per pair: the paired difference first − second with interval and p-value; Pearson's and
-        Spearman's correlation over prompts; share of questions with equal scores and Cohen's kappa.
-        None where it is not defined: a judge gives all prompts one score, or asks no questions.
+    That is: the paired difference first − second; Pearson's and Spearman's correlation over
+    prompts; the share of questions with equal scores and Cohen's kappa. None where one is not
+    defined: a judge gives all prompts one score, or asks no questions.
     """
     return [_pair(one, other, bootstrap) for one, other in itertools.combinations(judged, 2)]
 
@@ -144,15 +114,11 @@ def judge_pairs(judged: Sequence[Judged], bootstrap: Bootstrap) -> list[Record]:
 def model_differences(
     first: Sequence[Judged], second: Sequence[Judged], bootstrap: Bootstrap
 ) -> list[Record]:
-    """Compare two models under each judge: first − second, each judge's verdict by itself.
-
-    Raises:
-        RecordError: the judges are not the same, in any order, or the prompts are not.
-    """
+    """Compare two models under each judge, the same for both: first − second, with a verdict."""
     return [
         {**record, "judge": one.judge}
         for one, other in _by_judge(first, second)
-        for record in compare_parts(
+        for record in comparison.compare_parts(
             split(one.scores, by="none"), split(other.scores, by="none"), bootstrap
         )
     ]
@@ -163,27 +129,32 @@ def judge_shifts(
 ) -> list[Record]:
     """Say for each two judges whether they see a different gain: (A − B) under one − under other.
 
-    This, and not that one verdict is "better" and the other "undecided", says whether the size of
-    the difference depends on the judge.
+    This, and not two different verdicts, says whether the difference depends on the judge.
     """
-    gains = []
+    gains = {}
     for mine, theirs in _by_judge(first, second):
-        one, baseline, _ = on_common_items(mine.scores, theirs.scores)
-        gains.append((mine, one.values - baseline.values))
+        one, baseline, _ = items.on_common_items(mine.scores, theirs.scores)
+        gains[mine.judge] = one.values - baseline.values
     return [
-        _difference(("judge-shift", one.scores.measure), one, other, gain, other_gain, bootstrap)
-        for (one, gain), (other, other_gain) in itertools.combinations(gains, 2)
+        _difference(
+            ("judge-shift", one.scores.measure),
+            one,
+            other,
+            (gains[one.judge], gains[other.judge]),
+            bootstrap,
+        )
+        for one, other in itertools.combinations(first, 2)
     ]
 
 
 def conclusion(records: Sequence[Record]) -> str:
     """Say whether all verdicts are undecided, all the same, some reversed, or not all decided."""
     verdicts = {record["verdict"] for record in records}
-    if verdicts == {UNDECIDED}:
+    if verdicts == {comparison.UNDECIDED}:
         return "none decides"
     if len(verdicts) == 1:
         return "same"
-    return "reversed" if {BETTER, WORSE} <= verdicts else "not all decided"
+    return "reversed" if {comparison.BETTER, comparison.WORSE} <= verdicts else "not all decided"
 
 
 def cohens_kappa(first: Sequence[float], second: Sequence[float]) -> float | None:
@@ -204,7 +175,7 @@ def _pair(one: Judged, other: Judged, bootstrap: Bootstrap) -> Record:
     varied = np.ptp(first) > 0 and np.ptp(second) > 0
     ranked = np.round(first, DECIMALS), np.round(second, DECIMALS)
     return {
-        **_difference(names, one, other, first, second, bootstrap),
+        **_difference(names, one, other, (first, second), bootstrap),
         "pearson": float(pearsonr(first, second).statistic) if varied else None,
         "spearman": float(spearmanr(*ranked).statistic) if varied else None,
         "equal_questions": float(np.mean(labels == others)) if len(labels) else None,
@@ -214,15 +185,14 @@ def _pair(one: Judged, other: Judged, bootstrap: Bootstrap) -> Record:
 
 
 def _difference(
-    names: tuple[str, ...],
+    names: Sequence[str],
     one: Judged,
     other: Judged,
-    first: Floats,
-    second: Floats,
+    values: tuple[Floats, Floats],
     bootstrap: Bootstrap,
 ) -> Record:
     named = bootstrap.named(*names, one.judge, other.judge)
-    result = compare_paired(first, second, one.scores.weights, named)
+    result = compare_paired(*values, one.scores.weights, named)
     pair = {"first": one.judge, "second": other.judge, "unit": one.scores.about["unit"]}
     return {**pair, **asdict(result)}
 
@@ -243,7 +213,7 @@ def _by_judge(first: Sequence[Judged], second: Sequence[Judged]) -> list[tuple[J
 
 
 def _check_same_pictures(first: Judged, second: Judged) -> None:
-    check_same_making(first.scores, second.scores, may_differ=JUDGE_KEYS)
+    items.check_same_making(first.scores, second.scores, may_differ=JUDGE_KEYS)
     names = f"judges: {first.judge} and {second.judge}"
     unpaired = sorted(first.pictures ^ second.pictures)
     if unpaired:
@@ -257,4 +227,4 @@ def _check_same_pictures(first: Judged, second: Judged) -> None:
             f"{names}: {len(lost)} questions are answered by only one of them, first item "
             f"{lost[0][0]!r} sample {lost[0][1]} question {lost[0][2]}; use one benchmark"
         )
-    on_common_items(first.scores, second.scores)
+    items.on_common_items(first.scores, second.scores)

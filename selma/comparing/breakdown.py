@@ -1,30 +1,25 @@
 """Score rows cut into cells: by prompts (source, group) or by questions (skill, type), each with n.
 
-Prompts are what is drawn again for an interval, in cells of questions too: the questions of one
-prompt and the pictures of one prompt stay together.
+Intervals draw prompts again, in cells of questions too: what belongs to one prompt stays together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from selma.comparing.categories import question_scores, question_table
-from selma.comparing.items import Row
+from selma.comparing.items import Row, Rows
 from selma.comparing.power import PowerNote, describe_power
 from selma.comparing.statistics import Bootstrap, estimate_mean, standard_error
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean with its interval.
+    """A mean with its interval; without one if all its prompts are alike: there is no variation.
 
-    Attributes:
-        low: end of the interval, like high; None if all its prompts are alike, for then the
-            bootstrap has nothing to draw from.
-        n_prompts: prompts with a part in the cell.
-        n_questions: questions in the cell, each picture's counted; 0 where none are asked.
+    Counted are the prompts with a part in the cell and its questions, those of each picture.
     """
 
     name: str
@@ -35,41 +30,30 @@ class Cell:
     n_questions: int
 
 
-def overall(rows: Sequence[Row], factor: float, how: Bootstrap) -> Cell:
+def overall(rows: Rows, factor: float, how: Bootstrap) -> Cell:
     """Average all rows of a scores table by weight, times `factor`."""
     return prompt_cells(rows, lambda row: "all", factor, how)[0]
 
 
 def prompt_cells(
-    rows: Sequence[Row], label: Callable[[Row], str], factor: float, how: Bootstrap
+    rows: Rows, label: Callable[[Row], str], factor: float, how: Bootstrap
 ) -> list[Cell]:
-    """Average the prompts of each label by weight, sorted by label.
-
-    A prompt's value is the mean over its pictures, its weight its rows' `weight`.
-    """
+    """Average the prompts of each label, means over pictures, by weight, sorted by label."""
     table = pd.DataFrame(rows, columns=["item_id", "score", "weight"]).assign(
-        label=[label(row) for row in rows],
-        questions=[len(question_scores(row)) for row in rows],
+        label=[label(row) for row in rows], questions=[len(question_scores(row)) for row in rows]
     )
-    cells = []
-    for name, part in table.groupby("label"):
-        cells.append(_cell(str(name), _items(part), int(part["questions"].sum()), factor, how))
-    return cells
+    return [
+        _cell(str(name), _items(part), int(part["questions"].sum()), factor, how)
+        for name, part in table.groupby("label")
+    ]
 
 
 def question_cells(
-    rows: Sequence[Row],
-    label: Callable[[str, int, str], str | None],
-    factor: float,
-    how: Bootstrap,
+    rows: Rows, label: Callable[[str, int, str], str | None], factor: float, how: Bootstrap
 ) -> list[Cell]:
-    """Average all questions of each label, pooled over prompts, sorted by label.
+    """Average all questions of each label, pooled over prompts, times `factor`, sorted by label.
 
-    Args:
-        rows: of a scores table whose details have questions.
-        label: item_id, question_id and category → cell; None leaves the question out.
-        factor: what the mean is multiplied by.
-        how: the bootstrap over prompts.
+    The label is made of item_id, question_id and category; None leaves the question out.
     """
     table = question_table(rows)
     asked = zip(table["item_id"], table["question_id"], table["category"], strict=True)
@@ -86,12 +70,12 @@ def question_cells(
     ]
 
 
-def prompt_scores(rows: Sequence[Row]) -> dict[str, float]:
+def prompt_scores(rows: Rows) -> dict[str, float]:
     """Average each prompt's score over its pictures, in the table's own unit, sorted by item."""
     return {str(item_id): float(score) for item_id, score in _items(rows)["value"].items()}
 
 
-def power_note(rows: Sequence[Row], factor: float, how: Bootstrap) -> PowerNote | None:
+def power_note(rows: Rows, factor: float, how: Bootstrap) -> PowerNote | None:
     """Say what the mean of all rows can be distinguished from; None below two prompts."""
     items = _items(rows)
     error = standard_error(factor * items["value"].to_numpy(), items["weight"].to_numpy())
@@ -100,19 +84,19 @@ def power_note(rows: Sequence[Row], factor: float, how: Bootstrap) -> PowerNote 
     return describe_power(error * len(items) ** 0.5, len(items), alpha=1 - how.confidence)
 
 
-def weighted_mean(rows: Sequence[Row]) -> float:
+def weighted_mean(rows: Rows) -> float:
     """Average over prompts by weight, in the table's own unit, without an interval."""
     items = _items(rows)
     return float(np.average(items["value"], weights=items["weight"]))
 
 
-def sample_deviation(rows: Sequence[Row]) -> float | None:
+def sample_deviation(rows: Rows) -> float | None:
     """Compute the deviation (n − 1) over prompts, as TIFA prints it; None below two prompts."""
     values = _items(rows)["value"]
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _items(rows: Sequence[Row] | pd.DataFrame) -> pd.DataFrame:
+def _items(rows: Rows | pd.DataFrame) -> pd.DataFrame:
     by_item = pd.DataFrame(rows, columns=["item_id", "score", "weight"]).groupby("item_id")
     return by_item.agg(value=("score", "mean"), weight=("weight", "first"))
 

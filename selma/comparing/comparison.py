@@ -5,23 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from selma.comparing import statistics
 from selma.comparing.categories import Parts
-from selma.comparing.items import (
-    ALL_SKILLS,
-    ItemScores,
-    check_same_making,
-    judge_label,
-    on_common_items,
-)
+from selma.comparing.items import ALL_SKILLS, ItemScores, check_same_making, on_common_items
 from selma.comparing.power import minimum_detectable_effect
-from selma.comparing.statistics import (
-    TIE,
-    Bootstrap,
-    compare_paired,
-    estimate_mean,
-    holm,
-    standard_error,
-)
+from selma.comparing.statistics import Bootstrap
 from selma.core.errors import RecordError
 
 Record = dict[str, Any]
@@ -30,21 +18,13 @@ ROUNDING = 1e-12  # 1 - 0.95 is a little more than 0.05
 
 
 def compare_parts(
-    first: Parts,
-    second: Parts,
-    how: Bootstrap,
-    *,
-    margin: float = 0.0,
-    allow_partial: bool = False,
+    first: Parts, second: Parts, how: Bootstrap, *, margin: float = 0.0, allow_partial: bool = False
 ) -> list[Record]:
     """Compare two models over all prompts and on each part, with verdicts as of `add_verdicts`.
 
-    Args:
-        first: of the model that should be better; `categories.split` makes it.
-        second: of its baseline, split likewise.
-        how: how intervals and p-values are made.
-        margin: a difference up to this, in the measure's unit, is neither better nor worse.
-        allow_partial: leave out prompts, and parts, that only one of them has.
+    The second is the baseline; both are what `categories.split` makes. A difference up to the
+    margin, in the measure's unit, is neither better nor worse. `allow_partial` leaves out prompts,
+    and parts, that only one of them has.
 
     Raises:
         MissingDataError: no prompt is common to both.
@@ -74,12 +54,11 @@ def compare_parts(
 def difference(
     first: ItemScores, second: ItemScores, skill: str, how: Bootstrap, margin: float = 0.0
 ) -> Record:
-    """Compare the values of the same items, all or one part of them: first − second; unrounded.
-
-    The random numbers come from seed, measure, names of the models and skill.
-    """
+    """Compare the same items, all or one part of them: first − second; unrounded."""
     named = how.named("compare", first.measure, first.model, second.model, skill)
-    result = compare_paired(first.values, second.values, first.weights, named, margin=margin)
+    result = statistics.compare_paired(
+        first.values, second.values, first.weights, named, margin=margin
+    )
     return {
         **_made(first, skill, how),
         "baseline": second.model,
@@ -94,50 +73,36 @@ def difference(
 def summarise_model(
     scores: ItemScores, skill: str, how: Bootstrap, *, kind: str = "score", part: str = ""
 ) -> Record:
-    """Estimate one model's mean on one skill's prompts, or on `ALL_SKILLS`; unrounded.
-
-    The random numbers come from seed, kind, measure, model and part, else skill.
-    """
+    """Estimate one model's mean on one skill's prompts, or on `ALL_SKILLS`; unrounded."""
     kept = scores.of_skill(skill)
     named = how.named(kind, scores.measure, scores.model, part or skill)
-    estimate = estimate_mean(kept.values, kept.weights, named)
+    estimate = asdict(statistics.estimate_mean(kept.values, kept.weights, named))
     return {
         **_made(kept, skill, how),
-        "score": estimate.mean,
-        "low": estimate.low,
-        "high": estimate.high,
-        "standard_error": standard_error(kept.values, kept.weights),
+        "score": estimate.pop("mean"),
+        **estimate,
+        "standard_error": statistics.standard_error(kept.values, kept.weights),
     }
 
 
 def add_verdicts(records: Sequence[Record]) -> list[Record]:
-    """Say of each difference of one pair of models on one measure whether it is there.
+    """Add `p_value_holm`, `verdict` and `minimum_detectable_effect` to one pair's differences.
 
     "better" if the adjusted p-value is at most 1 − confidence and the interval lies above the
     margin (0 if there is none), "worse" if it lies below its negative, else "undecided". The
-    p-values of the parts are adjusted by Holm's method, all parts being one family; the one over
-    all prompts is the first question asked and stays as it is.
-
-    Returns:
-        The records with `p_value_holm`, `verdict` and `minimum_detectable_effect`: the true
-        difference that is found with 80 % power; for a part at the level that Holm's method gives
-        to the least p-value. None for a single prompt, and where all prompts differ alike: there
-        is no variation to compare it with.
+    p-values of the parts are adjusted by Holm's method as one family, that over all prompts is not.
+    Detectable is what is found with 80 % power; for a part at the level that Holm's method gives to
+    the least p-value; None without variation: for one prompt, and where all differ alike.
     """
     parts = [record["p_value"] for record in records if record["skill"] != ALL_SKILLS]
-    adjusted = iter(holm(parts))
+    adjusted = iter(statistics.holm(parts))
     judged = []
     for record in records:
         whole = record["skill"] == ALL_SKILLS
         p_value = record["p_value"] if whole else next(adjusted)
-        judged.append(
-            {
-                **record,
-                "p_value_holm": p_value,
-                "verdict": _verdict(record, p_value),
-                "minimum_detectable_effect": _detectable(record, 1 if whole else len(parts)),
-            }
-        )
+        found = {"p_value_holm": p_value, "verdict": _verdict(record, p_value)}
+        found["minimum_detectable_effect"] = _detectable(record, 1 if whole else len(parts))
+        judged.append(record | found)
     return judged
 
 
@@ -151,7 +116,7 @@ def _verdict(record: Record, p_value: float) -> str:
 
 
 def _detectable(record: Record, family_size: int) -> float | None:
-    if record["standard_error"] is None or record["standard_error"] < TIE:
+    if record["standard_error"] is None or record["standard_error"] < statistics.TIE:
         return None
     spread = record["standard_error"] * math.sqrt(record["n_items"])
     alpha = (1 - record["confidence"]) / family_size
@@ -160,15 +125,9 @@ def _detectable(record: Record, family_size: int) -> float | None:
 
 
 def _made(scores: ItemScores, skill: str, how: Bootstrap) -> Record:
-    """Say what a number is, on how much it stands, and how its interval is made."""
-    about = scores.about
     return {
         "measure": scores.measure,
-        "metric": about["metric"],
-        "version": about["version"],
-        "policy": about["policy"],
-        "judge": judge_label(about),
-        "unit": about["unit"],
+        **scores.made_by,
         "model": scores.model,
         "skill": skill,
         "n_items": len(scores.items),

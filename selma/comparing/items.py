@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from selma.core.errors import MissingDataError, RecordError
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 About = Mapping[str, Any]
 ALL_SKILLS = "all"
 NEEDED = ("metric", "version", "policy", "judge", "unit", "factor")
@@ -23,14 +24,11 @@ MADE_BY = (
 
 @dataclass(frozen=True)
 class ItemScores:
-    """One model's score on each prompt.
+    """One model's score on each prompt, by a measure, whose name names seeds and records.
 
-    Attributes:
-        measure: what was measured; names seeds and records.
-        model: whose pictures were scored.
-        about: what the scores table says about itself: metric, unit, judge, policy, version, …
-        items: indexed by item_id, sorted. skill: the item's source; value: the mean over its
-            pictures, in the unit; weight: in a mean; pictures: their number.
+    `about` is what the scores table says about itself: metric, unit, judge, policy, version, …
+    `items` is indexed by item_id, sorted, with the columns skill, the item's source; value, the
+    mean over its pictures, in the unit; weight, in a mean; and pictures, their number.
     """
 
     measure: str
@@ -45,6 +43,12 @@ class ItemScores:
     @property
     def weights(self) -> NDArray[np.float64]:
         return np.asarray(self.items["weight"], np.float64)
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """What a record says of how its number was made."""
+        keys = ("metric", "version", "policy", "judge", "unit")
+        return {**{key: self.about[key] for key in keys}, "judge": judge_label(self.about)}
 
     @property
     def mean(self) -> float:
@@ -77,29 +81,15 @@ def measure_of(about: About) -> str | None:
     return None if name is None else str(name)
 
 
-def item_scores(
-    measure: str,
-    model: str,
-    rows: Sequence[Row],
-    about: About,
-    benchmark: Sequence[Row] | None = None,
-) -> ItemScores:
-    """Bring a scores table to one value per prompt; a row's source is its skill.
+def item_scores(measure: str, model: str, rows: Rows, about: About) -> ItemScores:
+    """Bring a scores table, rows in any order, to one value per prompt; its source is its skill.
 
     A prompt counts by its weight, however many pictures it has.
 
-    Args:
-        measure: what the table must hold, see `measure_of`.
-        model: whose pictures were scored.
-        rows: of the scores table, in any order.
-        about: its metadata.
-        benchmark: rows of the benchmark table; if given, each of its items must have a score for
-            each of its pictures, but those without questions where the measure asks some.
-
     Raises:
-        MissingDataError: there are no scores, or an item lacks one that others have.
-        RecordError: the table holds another measure, an item is not to be scored, or its rows
-            disagree on its source or weight.
+        MissingDataError: there are no scores.
+        RecordError: the table holds another measure than `measure_of` says, lacks what it is, or
+            an item's rows disagree on its source or weight.
     """
     where = f"scores of {measure} for {model}"
     if not rows:
@@ -112,10 +102,6 @@ def item_scores(
     columns = ["item_id", "sample", "source", "weight", "score"]
     pictures = pd.DataFrame(rows, columns=columns).sort_values(columns[:2])
     by_item = pictures.groupby("item_id")
-    if benchmark is not None:
-        asks = bool(json.loads(rows[0]["details"]).get("questions"))
-        wanted = {row["item_id"] for row in benchmark if row["questions"] or not asks}
-        _check_items(where, by_item["sample"].agg(tuple), wanted)
     mixed = by_item[["source", "weight"]].nunique(dropna=False).gt(1).any(axis=1)
     if mixed.any():
         raise RecordError(
@@ -140,12 +126,9 @@ def judge_label(about: About) -> str:
 def check_same_making(
     first: ItemScores, second: ItemScores, may_differ: Collection[str] = ()
 ) -> None:
-    """Refuse scores that differ in more than whose pictures were scored.
+    """Refuse scores that differ in a key of `MADE_BY` that is none of `may_differ`: RecordError.
 
     Benchmarks are compared by content, `benchmark_sha256`, if both tables have it, else by name.
-
-    Raises:
-        RecordError: they differ in a key of `MADE_BY` that is none of `may_differ`.
     """
     by_content = all(scores.about.get("benchmark_sha256") for scores in (first, second))
     keys = [
@@ -159,10 +142,7 @@ def check_same_making(
         if first.about.get(key) != second.about.get(key)
     ]
     if differ:
-        raise RecordError(
-            f"{_names(first, second)} cannot be compared: {'; '.join(differ)}; score both in the "
-            "same way"
-        )
+        raise _incomparable(first, second, f"{'; '.join(differ)}; score both in the same way")
 
 
 def on_common_items(
@@ -175,30 +155,26 @@ def on_common_items(
         RecordError: an item is in only one of them and `allow_partial` is off, or has two
             sources or weights.
     """
-    names = _names(first, second)
     common = first.items.index.intersection(second.items.index)
     unpaired = sorted(first.items.index.symmetric_difference(second.items.index))
     if unpaired and not allow_partial:
-        raise RecordError(
-            f"{names} cannot be compared: {len(unpaired)} items are in only one of them, "
-            f"{shortened(map(repr, unpaired))}; score both on the same prompts, or allow a partial "
-            "comparison"
-        )
+        reason = f"{len(unpaired)} items are in only one of them, {shortened(map(repr, unpaired))}"
+        remedy = "score both on the same prompts, or allow a partial comparison"
+        raise _incomparable(first, second, f"{reason}; {remedy}")
     if common.empty:
-        raise MissingDataError(f"{names} have no item in common; score both on the same prompts")
+        raise MissingDataError(
+            f"{first.measure}: {first.model} and {second.model} have no item in common; score both "
+            "on the same prompts"
+        )
     one, other = first.of_items(common), second.of_items(common)
     if not one.items["skill"].equals(other.items["skill"]):
-        raise RecordError(
-            f"{names} cannot be compared: their items have different sources; score both on one "
-            "benchmark"
-        )
+        reason = "their items have different sources; score both on one benchmark"
+        raise _incomparable(first, second, reason)
     differ = one.items.index[one.weights != other.weights]
     if len(differ):
         weights = (f"{side.items.loc[differ[0], 'weight']:g}" for side in (one, other))
-        raise RecordError(
-            f"{names} cannot be compared: item {differ[0]!r} weighs {' and '.join(weights)}; "
-            "score both on the same questions"
-        )
+        reason = f"item {differ[0]!r} weighs {' and '.join(weights)}"
+        raise _incomparable(first, second, f"{reason}; score both on the same questions")
     return one, other, unpaired
 
 
@@ -208,24 +184,11 @@ def shortened(names: Iterable[str], number: int = 3) -> str:
     return ", ".join(listed[:number]) + (", …" if len(listed) > number else "")
 
 
-def _names(first: ItemScores, second: ItemScores) -> str:
-    return f"{first.measure}: {first.model} and {second.model}"
+def _incomparable(first: ItemScores, second: ItemScores, reason: str) -> RecordError:
+    names = f"{first.measure}: {first.model} and {second.model}"
+    return RecordError(f"{names} cannot be compared: {reason}")
 
 
 def _shown(about: About, key: str) -> str:
     text = json.dumps(about[key], sort_keys=True, ensure_ascii=False) if key in about else "absent"
     return text if len(text) <= 300 else f"{text[:300]}…"
-
-
-def _check_items(where: str, samples: "pd.Series[Any]", wanted: set[str]) -> None:
-    """Check that the items are those wanted and that each has a score for every sample."""
-    every = tuple(sorted({sample for found in samples for sample in found}))
-    lost = sorted(wanted - {*samples.index}) + [*samples.index[samples != every]]
-    if lost:
-        raise MissingDataError(
-            f"{where}: {len(lost)} of {len(wanted)} items lack a score, first {lost[0]!r}; "
-            "run `dvc repro`"
-        )
-    extra = sorted({*samples.index} - wanted)
-    if extra:
-        raise RecordError(f"{where}: item {extra[0]!r} is not to be scored; run `dvc repro`")

@@ -1,9 +1,7 @@
-"""How small a difference a number of prompts can show, and how surely.
+"""How small a difference prompts can show: normal approximation, two-sided tests.
 
-All by the normal approximation of the mean over prompts; tests are two-sided. `spread` is the
-standard deviation over prompts of what is tested: of the paired differences of two models, or of
-one model's values. For a weighted mean it is the standard error times √n. A number out of range is
-a ConfigError.
+`spread` is the deviation over prompts of what is tested: of paired differences, or of one model's
+values; for a weighted mean, standard error times √n. A number out of range is a ConfigError.
 """
 
 import math
@@ -18,13 +16,7 @@ POWER = 0.8  # the customary chance of finding what is there
 
 @dataclass(frozen=True)
 class PowerNote:
-    """What one model's mean can be distinguished from, at a given power.
-
-    Attributes:
-        half_width: of its interval.
-        from_a_number: least distance that is found to a fixed number, such as a printed one.
-        from_other_prompts: least distance to a model with the same spread whose prompts are others.
-    """
+    """The least distances found from one mean: to a fixed number, and to one on other prompts."""
 
     standard_error: float
     half_width: float
@@ -56,20 +48,10 @@ def minimum_detectable_effect(
 ) -> float:
     """Find the true difference that a test at level alpha finds with the chance `power`.
 
-    The far tail, a difference found with the wrong sign, is left out: under 1e-6 for a power of 0.8
-    and alpha of 0.05.
+    A difference found with the wrong sign is left out: under 1e-6 for 0.8 and alpha of 0.05.
     """
     _check(spread, number, alpha, power)
     return (_limit(alpha) + NORMAL.inv_cdf(power)) * spread / math.sqrt(number)
-
-
-def prompts_needed(effect: float, spread: float, *, alpha: float, power: float = POWER) -> int:
-    """Count the prompts on which `effect` is the minimum detectable effect."""
-    _check(spread, 1, alpha, power)
-    if effect == 0:
-        raise ConfigError("power: no number of prompts finds a difference of 0; give the effect")
-    wanted = (_limit(alpha) + NORMAL.inv_cdf(power)) * spread / abs(effect)
-    return max(1, math.ceil(wanted**2))
 
 
 def describe_power(spread: float, number: int, *, alpha: float, power: float = POWER) -> PowerNote:

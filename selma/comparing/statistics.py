@@ -1,12 +1,11 @@
 """What a mean over prompts, and a difference of two models on the same prompts, is worth.
 
-Prompts are the unit that is drawn again: a prompt stands for all its pictures and questions,
-however many it has, and they stay together. Bootstrap and sign flips are written here because
-SciPy's draw other random numbers than the released results, and take twice and three times as long
-(python bench/significance.py); Holm's method because SciPy has only the false discovery rate.
+Prompts are drawn again, with all their pictures and questions. Bootstrap and sign flips are ours
+because SciPy's draw other numbers than the released results and take two and three times as long
+(bench/significance.py); Holm's method because SciPy has only the false discovery rate.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,11 +29,7 @@ class Bootstrap:
     seed: int
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range.
-
-        Raises:
-            ConfigError: fewer than 100 resamples, or a confidence outside (0.5, 1).
-        """
+        """Refuse fewer than 100 resamples, or a confidence outside (0.5, 1): ConfigError."""
         if not 0.5 < self.confidence < 1 or self.resamples < 100:
             raise ConfigError(
                 "expected a confidence between 0.5 and 1 and at least 100 resamples, got "
@@ -59,11 +54,8 @@ class Estimate:
 class PairedDifference:
     """How much better the first of two models is: the mean difference with its interval.
 
-    Attributes:
-        standard_error: of the mean difference; None for one prompt.
-        p_value: share of random sign flips whose mean is at least as far from 0, two-sided; with a
-            margin, as far as the mean difference lies beyond the margin.
-        wins: number of prompts on which the first model's mean is higher; ties, losses likewise.
+    The p-value is the share of random sign flips whose mean is at least as far from 0, or beyond
+    the margin, two-sided. Wins count prompts. For one prompt there is no standard error.
     """
 
     difference: float
@@ -79,14 +71,17 @@ class PairedDifference:
 def estimate_mean(values: Floats, weights: Floats, how: Bootstrap) -> Estimate:
     """Estimate the weighted mean of prompts with a percentile bootstrap interval.
 
-    Args:
-        values: (N,) one per prompt, in a fixed order of prompts.
-        weights: (N,) positive; all 1 for the plain mean.
-        how: number of resamples, coverage and seed.
+    Values and weights are (N,), one per prompt in a fixed order, the weights positive.
     """
-    means = _bootstrap_means(values, weights, how)
+    weighted, number = values * weights, len(values)
+    plain = bool((weights == 1).all())
+    means = [
+        _take(weighted, drawn).sum(axis=1)
+        / (number if plain else _take(weights, drawn).sum(axis=1))
+        for drawn in _random(number, number, how)
+    ]
     tail = (1 - how.confidence) / 2
-    low, high = np.quantile(means, (tail, 1 - tail))
+    low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
     return Estimate(_weighted_mean(values, weights), float(low), float(high))
 
 
@@ -105,15 +100,10 @@ def standard_error(values: Floats, weights: Floats) -> float | None:
 def compare_paired(
     first: Floats, second: Floats, weights: Floats, how: Bootstrap, *, margin: float = 0.0
 ) -> PairedDifference:
-    """Compare two models on the same prompts: first − second.
+    """Compare two models on the same prompts: first − second, (N,) each, as the positive weights.
 
-    Args:
-        first: (N,) one value per prompt.
-        second: (N,) of the same prompts in the same order.
-        weights: (N,) positive.
-        how: number of bootstrap resamples and of sign flips, coverage, and the seed of both.
-        margin: the p-value is for the hypothesis that the mean difference is at most this, either
-            way; it moves neither the estimate nor its interval.
+    The p-value is for the hypothesis that the mean difference is at most the margin, either way,
+    which moves neither the estimate nor its interval.
     """
     differences = first - second
     differences[np.abs(differences) < TIE] = 0.0
@@ -136,12 +126,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Rejecting what is at most α keeps the chance of any false rejection among them at α or below,
     however the tests depend on each other. The order given is kept.
     """
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
-        largest = max(largest, (len(p_values) - rank) * p_values[index])
-        adjusted[index] = min(1.0, largest)
-    return adjusted
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)
+    adjusted = np.minimum(1.0, np.maximum.accumulate(steps))[np.argsort(order)]
+    return [float(p_value) for p_value in adjusted]
 
 
 def _beyond(differences: Floats, mean: float, margin: float) -> Floats:
@@ -153,19 +141,6 @@ def _weighted_mean(values: Floats, weights: Floats) -> float:
     return float((values * weights).sum() / weights.sum())
 
 
-def _bootstrap_means(values: Floats, weights: Floats, how: Bootstrap) -> Floats:
-    number = len(values)
-    weighted = values * weights
-    plain = bool((weights == 1).all())
-
-    def means(generator: np.random.Generator, rows: int) -> Floats:
-        drawn = generator.integers(0, number, size=(rows, number), dtype=np.int32)  # (R, N)
-        totals: Floats = _take(weighted, drawn).sum(axis=1)  # (R,)
-        return np.divide(totals, number if plain else _take(weights, drawn).sum(axis=1))
-
-    return _in_chunks(means, number, how)
-
-
 def _take(values: Floats, drawn: NDArray[np.int32]) -> Floats:
     return np.asarray(np.take(values, drawn, mode="clip"))  # clips none; that skips the check
 
@@ -173,20 +148,18 @@ def _take(values: Floats, drawn: NDArray[np.int32]) -> Floats:
 def _sign_flip_p_value(differences: Floats, weights: Floats, how: Bootstrap) -> float:
     """Compute (1 + number of flips as extreme) / (1 + resamples), so that it is never 0."""
     weighted = differences * weights / weights.sum()
-
-    def means(generator: np.random.Generator, rows: int) -> Floats:
-        flips = generator.integers(0, 2, size=(rows, len(weighted)), dtype=np.int32)  # (R, N)
-        return np.asarray((weighted * (2 * flips - 1)).sum(axis=1))
-
-    flipped = np.abs(_in_chunks(means, len(weighted), how))
-    extreme = int((flipped >= abs(weighted.sum()) - TIE).sum())
+    least = abs(weighted.sum()) - TIE
+    extreme = 0
+    for flips in _random(2, len(weighted), how):
+        means = (weighted * (2 * flips - 1)).sum(axis=1)  # (R,)
+        extreme += int((np.abs(means) >= least).sum())
     return (1 + extreme) / (1 + how.resamples)
 
 
-def _in_chunks(
-    means: Callable[[np.random.Generator, int], Floats], number: int, how: Bootstrap
-) -> Floats:
+def _random(below: int, number: int, how: Bootstrap) -> Iterator[NDArray[np.int32]]:
+    """Draw whole numbers below a limit, in pieces (R, number) whose rows are how.resamples."""
     generator = np.random.default_rng(how.seed)
     rows = max(1, _CHUNK_VALUES // number)
-    sizes = [min(rows, how.resamples - start) for start in range(0, how.resamples, rows)]
-    return np.concatenate([means(generator, size) for size in sizes])  # (resamples,)
+    for start in range(0, how.resamples, rows):
+        size = (min(rows, how.resamples - start), number)
+        yield generator.integers(0, below, size=size, dtype=np.int32)

@@ -1,5 +1,6 @@
 """What the compare stage writes: all scores and comparisons, and the numbers looked at first."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,12 +8,11 @@ import pandas as pd
 
 from selma.comparing.categories import split
 from selma.comparing.comparison import Record, compare_parts, summarise_model
-from selma.comparing.items import ALL_SKILLS, ItemScores, judge_label
+from selma.comparing.items import ALL_SKILLS, ItemScores
 from selma.comparing.statistics import Bootstrap
 from selma.core.choices import choose
 from selma.core.errors import ConfigError, RecordError
 
-PLOT_COLUMNS = ["measure", "model", "skill", "score", "low", "high"]
 DIGITS = 6  # of the numbers in metrics/comparison.json
 HEADLINE_DIGITS = 4
 
@@ -25,19 +25,11 @@ def summarise(
 ) -> dict[str, Any]:
     """Score every model and compare the pairs that matter, by measure and skill.
 
-    Compared are the subject with the reference and with each rival, and every other model with the
-    reference. Each pair on each measure is a family of its own for Holm's adjustment.
+    Compared are the subject, which the run is about, with the reference, from which gains are
+    measured, and with each rival in `against`; and every other model with the reference, which may
+    be the subject. Each pair on each measure is a family of its own for Holm's adjustment.
 
-    Args:
-        table: scores of every model on every measure.
-        subject: the model that the run is about.
-        reference: what gains are measured from; may be the subject, then only rivals are compared.
-        against: rivals of the subject.
-        bootstrap: how intervals are made.
-
-    Returns:
-        What metrics/comparison.json holds: subject, reference, against, models, measures, scores
-        and comparisons, fractions rounded to `DIGITS`.
+    Returns what metrics/comparison.json holds, fractions rounded to `DIGITS`.
 
     Raises:
         ConfigError: a name is no model of the table.
@@ -48,10 +40,9 @@ def summarise(
     for name in (subject, reference, *against):
         choose("model to compare", name, dict.fromkeys(models))
     scores = [
-        summarise_model(table[measure, model], skill, bootstrap)
-        for measure in measures
-        for model in models
-        for skill in (ALL_SKILLS, *table[measure, model].skills)
+        summarise_model(table[key], skill, bootstrap)
+        for key in itertools.product(measures, models)
+        for skill in (ALL_SKILLS, *table[key].skills)
     ]
     comparisons = [
         record
@@ -109,8 +100,9 @@ def by_skill(summary: Summary) -> dict[str, dict[str, float]]:
 
 
 def plot_csv(summary: Summary) -> str:
-    """Write the scores as CSV with the columns `PLOT_COLUMNS`, for `dvc plots`."""
-    table = pd.DataFrame(summary["scores"], columns=PLOT_COLUMNS)
+    """Write the scores as CSV, for `dvc plots`."""
+    columns = ["measure", "model", "skill", "score", "low", "high"]
+    table = pd.DataFrame(summary["scores"], columns=columns)
     return str(table.to_csv(index=False, float_format=f"%.{HEADLINE_DIGITS}f", lineterminator="\n"))
 
 
@@ -133,13 +125,11 @@ def _compared(first: ItemScores, second: ItemScores, bootstrap: Bootstrap) -> li
 
 
 def _described(scores: ItemScores) -> Record:
-    about = scores.about
     return {
         "name": scores.measure,
-        "title": about.get("title", scores.measure),
-        "judge": judge_label(about),
-        "benchmark": about.get("benchmark", ""),
-        **{key: about[key] for key in ("metric", "unit", "policy", "version")},
+        "title": scores.about.get("title", scores.measure),
+        "benchmark": scores.about.get("benchmark", ""),
+        **scores.made_by,
     }
 
 

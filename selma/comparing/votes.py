@@ -1,8 +1,7 @@
 """What counted human votes for one of two models say: win shares, intervals, a sign test.
 
-Counts do not say which votes belong to one prompt. So each share has two intervals: one as if all
-votes were independent, and a wider one as if the votes of one prompt always agreed, in which case n
-votes are worth n / votes_per_prompt. Where they agree in part, the truth lies between the two.
+Counts do not say which votes belong to one prompt. So each share has an interval as if all votes
+were independent, and a wider one as if those of a prompt agreed: n / votes_per_prompt votes.
 """
 
 import math
@@ -32,58 +31,46 @@ class Votes:
 def judge_votes(
     rows: Sequence[Votes], *, confidence: float, votes_per_prompt: int | None
 ) -> list[dict[str, Any]]:
-    """Estimate shares, intervals and sign tests of each row of counts.
+    """Estimate shares, intervals and sign tests of each row of counts, which differ in name.
 
-    Args:
-        rows: with different names.
-        confidence: coverage of the intervals, e.g. 0.95.
-        votes_per_prompt: by as many persons; None leaves the wider interval out.
+    Without the number of votes per prompt the wider intervals are None.
 
     Returns:
         Per row its counts; ``win_share`` among wins and losses, with Wilson's interval, None if all
-        tied; ``half_tie_share`` where a tie counts half, with the interval of `half_tie_interval`;
-        each with ``_low`` and ``_high`` if votes are independent, and ``_low_dependent`` and
-        ``_high_dependent`` if those of a prompt always agree; ``p_value`` of the sign test, and
-        ``p_value_holm``, adjusted for all rows but the one named `ALL_VOTES`, which holds their sum
-        or more.
+        tied; ``half_tie_share`` where a tie counts half, with `half_tie_interval`; each with
+        ``_low`` and ``_high``, and these ``_dependent``; ``p_value`` of the sign test, and
+        ``p_value_holm``, adjusted for all rows but `ALL_VOTES`, which holds their sum or more.
 
     Raises:
-        ConfigError: a count is negative, a row has no votes, a name occurs twice, or a number is
-            out of range.
+        ConfigError: a row has no votes or a negative count, or a name or number is invalid.
     """
     _check(rows, confidence, votes_per_prompt)
     p_values = {row.name: sign_test(row.win, row.lose) for row in rows}
-    family = [row.name for row in rows if row.name.casefold() != ALL_VOTES]
-    adjusted = dict(zip(family, holm([p_values[name] for name in family]), strict=True))
+    family = {name: p for name, p in p_values.items() if name.casefold() != ALL_VOTES}
+    adjusted = p_values | dict(zip(family, holm([*family.values()]), strict=True))
     records = []
     for row in rows:
         decided, number = row.win + row.lose, row.win + row.lose + row.tie
         wins, half = row.win / (decided or 1), (row.win + row.tie / 2) / number
         of_wins = partial(wilson_interval, wins, confidence=confidence)
         of_halves = partial(half_tie_interval, row, confidence=confidence)
-        p_value = p_values[row.name]
         records.append(
             {
                 **asdict(row),
                 **_share("win_share", wins, decided, votes_per_prompt, of_wins),
                 **_share("half_tie_share", half, number, votes_per_prompt, of_halves),
-                "p_value": p_value,
-                "p_value_holm": adjusted.get(row.name, p_value),
+                "p_value": p_values[row.name],
+                "p_value_holm": adjusted[row.name],
             }
         )
     return records
 
 
 def half_tie_interval(votes: Votes, number: float, confidence: float) -> Interval:
-    """Compute the interval of the share of wins where a tie counts half.
+    """Compute the interval of the share of wins where a tie counts half, of independent votes.
 
     It is the normal one with the multinomial variance of a vote that is worth 1, ½ or 0, cut to
-    [0, 1]; where all votes are alike that variance is 0, and Wilson's interval is taken.
-
-    Args:
-        votes: the counts.
-        number: of independent votes; may be a fraction.
-        confidence: coverage, e.g. 0.95.
+    [0, 1], or Wilson's where all votes are alike. The number of votes may be a fraction.
     """
     counted = votes.win + votes.lose + votes.tie
     share = (votes.win + votes.tie / 2) / counted
@@ -95,10 +82,7 @@ def half_tie_interval(votes: Votes, number: float, confidence: float) -> Interva
 
 
 def wilson_interval(share: float, number: float, confidence: float) -> Interval:
-    """Compute Wilson's score interval of a share of independent votes, whose number may be broken.
-
-    Written here because `scipy.stats.binomtest` takes whole numbers of votes only.
-    """
+    """Compute Wilson's score interval of a share; SciPy's takes whole numbers of votes only."""
     z2 = _quantile(confidence) ** 2
     middle = share + z2 / (2 * number)
     half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * number)) / number)
@@ -120,17 +104,10 @@ def _share(
     votes_per_prompt: int | None,
     interval: Callable[[float], Interval],
 ) -> dict[str, float | None]:
-    low, high = interval(number) if number else (None, None)
-    wide_low, wide_high = (
-        interval(number / votes_per_prompt) if number and votes_per_prompt else (None, None)
-    )
-    return {
-        name: value if number else None,
-        f"{name}_low": low,
-        f"{name}_high": high,
-        f"{name}_low_dependent": wide_low,
-        f"{name}_high_dependent": wide_high,
-    }
+    ends = interval(number) if number else (None, None)
+    wide = interval(number / votes_per_prompt) if number and votes_per_prompt else (None, None)
+    keys = [f"{name}_{end}{kind}" for kind in ("", "_dependent") for end in ("low", "high")]
+    return {name: value if number else None, **dict(zip(keys, (*ends, *wide), strict=True))}
 
 
 def _check(rows: Sequence[Votes], confidence: float, votes_per_prompt: int | None) -> None:

@@ -15,15 +15,9 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
 
 
 def choose_name(kind: str, name: str, names: Collection[str]) -> str:
-    """Check that a name is one of those there are, and return it.
+    """Check that a name is one of those there are, and return it; ConfigError lists all.
 
-    Args:
-        kind: what is chosen, for the message, e.g. "merge method".
-        name: the wanted one.
-        names: all there are.
-
-    Raises:
-        ConfigError: it is none of them; the message lists all.
+    `kind` says in the message what is chosen, e.g. "merge method".
     """
     if name in names:
         return name

@@ -1,4 +1,8 @@
-"""Where models run, in which precision, and so that they repeat themselves exactly."""
+"""Where models run, in which precision, and so that they repeat themselves exactly.
+
+Whatever computes with torch calls `prepare_device`, `set_threads` or `check_device` first, and so
+gets the kernels of `selma.core.kernels`.
+"""
 
 import contextlib
 import os
@@ -7,13 +11,16 @@ from typing import Any
 
 from selma.core.choices import choose
 from selma.core.errors import ConfigError
+from selma.core.kernels import use_portable_kernels
 
 DEVICES = ("cpu", "cuda")
 
 
 def prepare_device() -> str:
-    """Give the device to work on, "cuda" if there is one, and make it repeat itself exactly."""
+    """Choose the device to work on, "cuda" if there is one, and make it repeat itself exactly."""
     import torch
+
+    use_portable_kernels()
 
     if not torch.cuda.is_available():
         return "cpu"
@@ -28,6 +35,8 @@ def set_threads(threads: int) -> None:
     """Fix the number of CPU threads: sums, and so the last bits, depend on it."""
     import torch
 
+    use_portable_kernels()
+
     torch.set_num_threads(threads)
 
 
@@ -39,6 +48,7 @@ def check_device(device: str) -> None:
     """
     import torch
 
+    use_portable_kernels()
     choose("device", device, dict.fromkeys(DEVICES))
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device 'cuda': torch finds no CUDA device; use 'cpu'")

@@ -31,7 +31,6 @@ class ReplyError(SelmaError):
     """An LLM's reply could not be read; `reply` keeps the raw text."""
 
     def __init__(self, message: str, reply: str) -> None:
-        """Keep the raw reply beside the message."""
         super().__init__(message)
         self.reply = reply
 

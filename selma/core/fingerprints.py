@@ -23,11 +23,7 @@ def weights_revision(directory: Path) -> str:
 
 
 def content_sha256(path: Path) -> str:
-    """Hash a file, or all files of a folder with their names.
-
-    Raises:
-        MissingDataError: there is no such path.
-    """
+    """Hash a file, or all files of a folder with their names; MissingDataError if there is none."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -41,12 +41,10 @@ class TableKind:
 
     @property
     def key(self) -> list[str]:
-        """The names of the key columns."""
         return [column.name for column in self.columns[: self.key_size]]
 
     @functools.cached_property
     def validator(self) -> SchemaValidator:
-        """What a row must be."""
         return SchemaValidator(_rule(pa.struct(self.columns)))
 
     def at(self, place: Sequence[int | str]) -> pa.StructType:
@@ -59,13 +57,9 @@ class TableKind:
 
 KINDS = {
     "prompts": TableKind(
-        [
-            *_columns(prompt_id=TEXT, skill=TEXT, prompt=TEXT, index=INTEGER, request_id=INTEGER),
-            pa.field("nearest_prompt_id", TEXT),
-            *_columns(rouge_l=NUMBER),
-            pa.field("nearest_benchmark_id", TEXT),
-            *_columns(benchmark_rouge_l=NUMBER),
-        ],
+        _columns(prompt_id=TEXT, skill=TEXT, prompt=TEXT, index=INTEGER, request_id=INTEGER)
+        + [pa.field("nearest_prompt_id", TEXT), *_columns(rouge_l=NUMBER)]
+        + [pa.field("nearest_benchmark_id", TEXT), *_columns(benchmark_rouge_l=NUMBER)],
         key_size=1,
     ),
     "images": TableKind([*_columns(prompt_id=TEXT, sample=INTEGER), *PICTURE], key_size=2),
@@ -89,15 +83,9 @@ KINDS = {
 def checked_rows(
     rows: Iterable[Mapping[str, Any]], kind: TableKind, where: str
 ) -> list[dict[str, Any]]:
-    """Sort rows by key, with integers in float columns made floats.
+    """Sort rows by key, with integers in float columns made floats; they are not changed in place.
 
-    Args:
-        rows: the rows to check; they are not changed.
-        kind: the schema they must fit.
-        where: the file, for the message.
-
-    Raises:
-        RecordError: a row does not fit, or a key occurs twice.
+    RecordError, which begins with the file `where`, if a row does not fit or a key occurs twice.
     """
     by_key: dict[tuple[Any, ...], dict[str, Any]] = {}
     for number, row in enumerate(rows):
@@ -125,32 +113,23 @@ def _rule(data_type: pa.DataType) -> rules.CoreSchema:
         return rules.typed_dict_schema(fields, extra_behavior="forbid")
     if pa.types.is_list(data_type):
         return rules.list_schema(_rule(data_type.value_type), strict=True)
+    is_number = rules.is_instance_schema((float, int))  # not whatever has a __float__
+    finite = rules.float_schema(strict=True, allow_inf_nan=False)
     scalars: dict[pa.DataType, rules.CoreSchema] = {
         TEXT: rules.str_schema(strict=True),
         INTEGER: rules.int_schema(strict=True, ge=-(2**63), le=2**63 - 1),
-        NUMBER: rules.chain_schema(
-            [
-                rules.is_instance_schema((float, int)),  # not whatever has a __float__
-                rules.float_schema(strict=True, allow_inf_nan=False),
-            ]
-        ),
+        NUMBER: rules.chain_schema([is_number, finite]),
         pa.binary(): rules.bytes_schema(strict=True),
     }
     return scalars[data_type]
 
 
 _EXPECTED = {
-    "string_type": "a string",
-    "int_type": "an integer",
-    "greater_than_equal": "a 64-bit integer",
-    "less_than_equal": "a 64-bit integer",
-    "float_type": "a number",
-    "is_instance_of": "a number",
-    "finite_number": "a finite number",
-    "bytes_type": "bytes",
-    "list_type": "a list",
-    "dict_type": "a record",
-}
+    "string_type": "a string", "bytes_type": "bytes", "int_type": "an integer",
+    "greater_than_equal": "a 64-bit integer", "less_than_equal": "a 64-bit integer",
+    "float_type": "a number", "is_instance_of": "a number", "finite_number": "a finite number",
+    "list_type": "a list", "dict_type": "a record",
+}  # fmt: skip
 
 
 def _place(row: Mapping[str, Any], kind: TableKind, number: int, where: str) -> str:
@@ -169,10 +148,10 @@ def _problem(error: ValidationError, kind: TableKind) -> str:
         names = ", ".join(field.name for field in kind.at(parent))
         return f"{what} must have exactly {names}; missing or unknown: {', '.join(wrong)}"
     first = problems[0]
-    seen = repr(first["input"])
-    seen = seen if len(seen) <= 60 else seen[:57] + "…"
-    expected, seen_type = _EXPECTED[first["type"]], type(first["input"]).__name__
-    return f"column {_column(first['loc'])}: expected {expected}, got {seen} ({seen_type})"
+    got = repr(first["input"])
+    got = got if len(got) <= 60 else got[:57] + "…"
+    got = f"{got} ({type(first['input']).__name__})"
+    return f"column {_column(first['loc'])}: expected {_EXPECTED[first['type']]}, got {got}"
 
 
 def _column(place: Sequence[int | str]) -> str:
@@ -183,8 +162,7 @@ def _column(place: Sequence[int | str]) -> str:
 def check_columns(seen: pa.Schema, columns: Sequence[pa.Field], where: str) -> None:
     """Compare a file's columns by name and type; nulls are looked for in the rows.
 
-    Raises:
-        RecordError: names every column that is missing, unknown or of another type.
+    RecordError names every column that is missing, unknown or of another type.
     """
     wanted = {column.name: column.type for column in columns}
     problems = [f"column {name} is missing" for name in wanted if name not in seen.names]

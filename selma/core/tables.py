@@ -1,8 +1,6 @@
 """The pipeline's Parquet tables: files whose bytes depend on the content alone.
 
-Schemas are checked when a table is written and when it is read. Rows are sorted by key, keys are
-unique, floats are finite. Tables with a picture say so in the metadata that Hugging Face `datasets`
-reads, so that ``load_dataset("parquet", …)`` shows them.
+Tables with a picture say so as Hugging Face's ``load_dataset("parquet", …)`` reads it.
 """
 
 import contextlib
@@ -28,22 +26,13 @@ ZSTD_LEVEL = 9
 
 
 def write_table(
-    path: Path,
-    kind: str,
-    rows: Iterable[Mapping[str, Any]],
-    about: Mapping[str, Any] | None = None,
+    path: Path, kind: str, rows: Iterable[Mapping[str, Any]], about: Mapping[str, Any] | None = None
 ) -> None:
     """Write a table whole or not at all; the same rows in any order give the same bytes.
 
-    Args:
-        path: the Parquet file; its folder is made.
-        kind: one of KINDS.
-        rows: a value for every column of the kind, and no others.
-        about: how all rows came about, in JSON's types; kept in the file, see `read_about`.
-
-    Raises:
-        RecordError: a row does not fit the schema, a float is not finite or a key occurs twice;
-            the message names file, row and column, and nothing is written.
+    `kind` is one of KINDS; a row has a value for each of its columns, and no others. `about` says
+    in JSON's types how all rows came about; it is kept in the file, see `read_about`. RecordError,
+    with file, row and column, if a row does not fit, a float is not finite or a key occurs twice.
     """
     table_kind = choose("table kind", kind, KINDS)
     schema = pa.schema(table_kind.columns, metadata=_metadata(table_kind.columns, about) or None)
@@ -58,15 +47,10 @@ def write_table(
 
 
 def read_table(path: Path, kind: str) -> list[dict[str, Any]]:
-    """Read a table and check it as it was checked when it was written.
+    """Read a table's rows, sorted by key, checked as they were when it was written.
 
-    Returns:
-        The rows as dicts, sorted by key.
-
-    Raises:
-        MissingDataError: there is no such file.
-        RecordError: the file is not Parquet, is cut short or damaged, or breaks the contract of
-            its kind; the message names file, row and column.
+    MissingDataError if there is no such file; RecordError, with file, row and column, if it is not
+    Parquet, is cut short or damaged, or breaks the contract of its kind.
     """
     table_kind = choose("table kind", kind, KINDS)
     with _reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -94,9 +78,8 @@ def is_table(path: Path, kind: str) -> bool:
 def read_about(path: Path) -> dict[str, Any]:
     """Read what `write_table` was given as `about`; {} if nothing.
 
-    Raises:
-        MissingDataError: there is no such file.
-        RecordError: the file is not Parquet, or the note in it is no JSON object.
+    MissingDataError if there is no such file; RecordError if it is not Parquet, or the note in it
+    is no JSON object.
     """
     with _reading(path):
         note = (pq.read_schema(path).metadata or {}).get(ABOUT_KEY, b"{}")
@@ -127,13 +110,9 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def content_hash(rows: Iterable[Mapping[str, Any]], kind: str) -> str:
-    """Hash the content of a table, whatever the order of its rows and the Parquet writer.
+    """Hash a table's sorted rows as JSON, so whatever their order and the Parquet writer: SHA-256.
 
-    Returns:
-        SHA-256 over the sorted rows as JSON, bytes in hexadecimal.
-
-    Raises:
-        RecordError: as `write_table`.
+    RecordError as `write_table`.
     """
     digest = hashlib.sha256()
     for row in checked_rows(rows, choose("table kind", kind, KINDS), kind):
@@ -157,13 +136,9 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str,
 def _metadata(columns: Sequence[pa.Field], about: Mapping[str, Any] | None) -> dict[bytes, str]:
     """Write `about`, and the note by which `datasets` knows that a column holds pictures."""
     metadata = {}
-    if any(column.name == "image" for column in columns):
-        features = {
-            column.name: {"_type": "Image"}
-            if column.name == "image"
-            else {"dtype": str(column.type), "_type": "Value"}
-            for column in columns
-        }
+    features = {c.name: {"dtype": str(c.type), "_type": "Value"} for c in columns}
+    if "image" in features:
+        features["image"] = {"_type": "Image"}
         metadata[b"huggingface"] = json.dumps({"info": {"features": features}}, sort_keys=True)
     if about is not None:
         metadata[ABOUT_KEY] = json.dumps(about, sort_keys=True, allow_nan=False)

@@ -5,29 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.core.choices import choose
+from selma.core.choices import choose, choose_name
 from selma.core.errors import (
     AdapterMismatchError,
     BackendError,
     MissingDataError,
     RecordError,
     SelmaError,
+    one_line,
 )
 
 if TYPE_CHECKING:
     import torch
 
 # Schedulers that add no noise of their own at eta 0: the seed alone decides the picture.
-NOISE_SCHEDULERS = {
-    name: name
-    for name in (
-        "DDIMScheduler",
-        "DPMSolverMultistepScheduler",
-        "EulerDiscreteScheduler",
-        "PNDMScheduler",
-        "UniPCMultistepScheduler",
-    )
-}
+NOISE_SCHEDULERS = (
+    "DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler", "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,25 +38,18 @@ class Backbone:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """Give (C, H/f, W/f), f being the VAE's reduction."""
+        """(C, H/f, W/f), f being the VAE's reduction."""
         size = self.unet.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         return int(self.unet.config.in_channels), int(height), int(width)
 
 
 def load_backbone(path: str, dtype: str, device: str) -> Backbone:
-    """Load a model in diffusers' layout from its safetensors files.
+    """Load a model in diffusers' layout from its safetensors files; `dtype` is of all weights.
 
-    Args:
-        path: a folder.
-        dtype: of all weights: float32, bfloat16 or float16.
-        device: e.g. "cpu", "cuda".
-
-    Raises:
-        MissingDataError: there is no such folder.
-        RecordError: a part is missing, damaged or incomplete; the message names it.
-        BackendError: the model is not of the Stable Diffusion 1 or 2 family.
-        ConfigError: its noise scheduler is not one of NOISE_SCHEDULERS.
+    MissingDataError if there is no such folder; RecordError names a part that is missing, damaged
+    or incomplete; BackendError if the model is not of the Stable Diffusion 1 or 2 family;
+    ConfigError if its noise scheduler is not one of NOISE_SCHEDULERS, or the dtype unknown.
     """
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -81,16 +69,11 @@ def load_backbone(path: str, dtype: str, device: str) -> Backbone:
         except SelmaError:
             raise
         except Exception as error:
-            raise _damaged(path, part, " ".join(str(error).split())[:200]) from error
+            raise _damaged(path, part, one_line(error)) from error
 
     def load_weights(part: str, model_class: Any) -> Any:
-        model, info = load(
-            part,
-            model_class.from_pretrained,
-            torch_dtype=torch_dtype,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        options = {"torch_dtype": torch_dtype, "use_safetensors": True, "output_loading_info": True}
+        model, info = load(part, model_class.from_pretrained, **options)
         if info["missing_keys"]:
             raise _damaged(path, part, f"weights are missing: {sorted(info['missing_keys'])[:3]}")
         return model.requires_grad_(False).eval().to(device)
@@ -127,7 +110,7 @@ def _load_noise_scheduler(path: str, **at: Any) -> Any:
     import diffusers
 
     config = diffusers.DDIMScheduler.load_config(path, **at)  # any scheduler's file
-    name = choose("noise scheduler", str(config.get("_class_name")), NOISE_SCHEDULERS)
+    name = choose_name("noise scheduler", str(config.get("_class_name")), NOISE_SCHEDULERS)
     scheduler_class = getattr(diffusers, name)
     scheduler = scheduler_class.from_config(config)
     insisted = {"steps_offset": 1, "clip_sample": False}
@@ -139,30 +122,23 @@ def add_updates(unet: Any, updates: "Iterable[tuple[str, torch.Tensor]]", source
     """Add an adapter's dense updates to a U-Net's weights, W ← W + ΔW; mutates `unet`.
 
     Sums are made in the updates' precision and then cast back, so that a half-precision U-Net
-    loses one rounding and no more.
-
-    Args:
-        unet: a `UNet2DConditionModel` without peft layers.
-        updates: module name and ΔW (out, in), one module at a time.
-        source: the adapter's file, for the message.
-
-    Raises:
-        AdapterMismatchError: a module is not there, or its weight has another shape.
+    loses one rounding and no more. `unet` has no peft layers; `updates` are module names with
+    ΔW (out, in), one module at a time; `source` is the adapter's file. AdapterMismatchError if a
+    module is not there, or its weight has another shape.
     """
     import torch
 
     modules = dict(unet.named_modules())
     with torch.no_grad():
         for name, update in updates:
-            weight = getattr(modules.get(name), "weight", None)
+            weight: Any = getattr(modules.get(name), "weight", None)
+            problem = ""
             if weight is None:
-                raise AdapterMismatchError(
-                    f"{source}: {name}: the base model's U-Net has no such layer; "
-                    "the adapter belongs to another base model"
-                )
-            if weight.shape != update.shape:
-                raise AdapterMismatchError(
-                    f"{source}: {name}: update is {tuple(update.shape)}, the base model's weight "
-                    f"is {tuple(weight.shape)}; the adapter belongs to another base model"
-                )
+                problem = "the base model's U-Net has no such layer"
+            elif weight.shape != update.shape:
+                got, wanted = tuple(update.shape), tuple(weight.shape)
+                problem = f"update is {got}, the base model's weight is {wanted}"
+            if problem:
+                problem += "; the adapter belongs to another base model"
+                raise AdapterMismatchError(f"{source}: {name}: {problem}")
             weight.copy_(weight.to(update.dtype) + update.to(weight.device))

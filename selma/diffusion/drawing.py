@@ -1,39 +1,36 @@
-"""The act of drawing: prompts in, a table's rows out, resumable batch by batch."""
+"""The act of drawing: prompts in, a table's rows out; each batch is kept, so it resumes there."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from selma.core.errors import MissingDataError, RecordError
+from selma.core.tables import read_table, write_table
 from selma.diffusion.backbone import Backbone
-from selma.diffusion.batches import batch_drawer, draw_resumably
-from selma.diffusion.requests import make_requests
-from selma.diffusion.sampling import count_truncated
+from selma.diffusion.requests import Request, make_requests, picture_row, to_uint8
+from selma.diffusion.sampling import count_truncated, draw_batch
 from selma.pictures.png import count_black
+
+logger = logging.getLogger(__name__)
+Advance = Callable[[int], None]
+DrawBatch = Callable[[Sequence[Request]], Sequence[NDArray[np.uint8]]]
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures of prompts.
+    """Rows of a samples table, sorted by key, and what a person should see of them.
 
-    Attributes:
-        rows: of a samples table, sorted by key.
-        truncated_prompts: prompts longer than the text encoder reads; their ends go unseen.
-        black_images: pictures that are black all over, as a failed decoder leaves them.
+    `counts` has their number `n`, `truncated_prompts` (longer than the text encoder reads; their
+    ends go unseen) and `black_images` (black all over, as a failed decoder leaves them).
     """
 
     rows: list[dict[str, Any]]
-    truncated_prompts: int
-    black_images: int
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """What a person should see of them."""
-        return {
-            "n": len(self.rows),
-            "truncated_prompts": self.truncated_prompts,
-            "black_images": self.black_images,
-        }
+    counts: dict[str, int]
 
 
 def draw(
@@ -47,26 +44,65 @@ def draw(
     inference_steps: int,
     batch_size: int,
     directory: Path,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> Drawn:
     """Draw `per_prompt` pictures of each prompt; a picture's seed comes from what it is.
 
-    Args:
-        prompts: prompt by id.
-        backbone: what draws, with its adapter if it has one.
-        names: what the ids belong to, e.g. ``("images", skill)``; a part of each seed.
-        seed: the run's.
-        per_prompt: pictures of each prompt.
-        guidance_scale: of classifier-free guidance; 1.0 is off.
-        inference_steps: of the noise scheduler.
-        batch_size: pictures drawn at once.
-        directory: keeps finished batches; those of an earlier run are taken up.
-        advance: called with the number of pictures after each batch.
-
-    Raises:
-        BackendError: a picture holds values that are not finite.
+    `prompts` are by id; `names` say what the ids belong to, e.g. ``("images", skill)``, and are a
+    part of each seed. `guidance_scale` is of classifier-free guidance, 1.0 is off. `directory`
+    keeps finished batches; those of an earlier run are taken up. `advance` is called with the
+    number of pictures after each batch. BackendError if a picture is not finite.
     """
     requests = make_requests(prompts, per_prompt, seed, *names)
     drawer = batch_drawer(backbone, guidance_scale=guidance_scale, inference_steps=inference_steps)
     rows = draw_resumably(requests, drawer, directory, batch_size, advance)
-    return Drawn(rows, count_truncated(list(prompts.values()), backbone), count_black(rows))
+    truncated = count_truncated(list(prompts.values()), backbone)
+    counts = {"n": len(rows), "truncated_prompts": truncated, "black_images": count_black(rows)}
+    return Drawn(rows, counts)
+
+
+def draw_resumably(
+    requests: Sequence[Request], draw: DrawBatch, directory: Path, batch_size: int, advance: Advance
+) -> list[dict[str, Any]]:
+    """Draw requests with unique (item_id, sample) in batches; rows of `samples`, sorted by key.
+
+    `draw` makes one picture (H, W, 3) per request. A batch always holds the same requests and is
+    kept as a file in `directory`, so a restart ends in the same bytes. `advance` is called with the
+    number of pictures after each batch.
+    """
+    ordered = sorted(requests, key=lambda request: (request.item_id, request.sample))
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(ordered), batch_size):
+        batch = ordered[start : start + batch_size]
+        path = directory / f"batch-{start // batch_size:06d}.parquet"
+        kept = _finished(path, batch)
+        if kept is None:
+            kept = [picture_row(*one) for one in zip(batch, draw(batch), strict=True)]
+            write_table(path, "samples", kept)
+        rows += kept
+        advance(len(batch))
+    return rows
+
+
+def _finished(path: Path, batch: Sequence[Request]) -> list[dict[str, Any]] | None:
+    """Read a finished batch; None if it is not there, damaged or of other requests."""
+    try:
+        rows = read_table(path, "samples")
+    except MissingDataError:
+        return None
+    except RecordError as error:
+        logger.warning("drawing a batch again: %s", error)
+        return None
+    drawn = [Request(row["item_id"], row["sample"], row["prompt"], row["seed"]) for row in rows]
+    return rows if drawn == list(batch) else None
+
+
+def batch_drawer(backbone: Backbone, **settings: Any) -> DrawBatch:
+    """Make the function that draws a batch of requests, with settings of `draw_batch`."""
+
+    def draw(batch: Sequence[Request]) -> list[NDArray[np.uint8]]:
+        prompts, seeds = [one.prompt for one in batch], [one.seed for one in batch]
+        pixels = draw_batch(prompts, seeds, backbone, **settings)
+        return to_uint8(pixels, [f"{request.item_id}/{request.sample}" for request in batch])
+
+    return draw

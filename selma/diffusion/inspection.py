@@ -7,38 +7,33 @@ from typing import Any
 
 from selma.diffusion.backbone import NOISE_SCHEDULERS
 
-FAMILIES = ("StableDiffusionPipeline",)
+FAMILY = "StableDiffusionPipeline"
 WEIGHTED = ("unet", "vae", "text_encoder")
 
 
 def backbone_problems(path: Path, inference_steps: int) -> Iterator[str]:
-    """Find why a folder cannot be drawn with; in words that name the file.
-
-    Args:
-        path: the folder, in diffusers' layout.
-        inference_steps: that it shall be drawn with.
-    """
+    """Say, naming the file, why a folder cannot be drawn with by so many steps."""
     index = _json(path / "model_index.json")
     if index is None:
         yield f"{path}: holds no model_index.json that is JSON, so it is no pipeline of diffusers"
         return
     family = index.get("_class_name")
-    if family not in FAMILIES:
-        yield (
-            f"{path}: is a {family}; the Stable Diffusion 1 and 2 families can be used "
-            f"({', '.join(FAMILIES)})"
-        )
+    if family != FAMILY:
+        yield f"{path}: is a {family}; the Stable Diffusion 1 and 2 families can be used ({FAMILY})"
         return
     for part in WEIGHTED:
+        if _json(path / part / "config.json") is None:
+            yield f"{path / part}/config.json: is missing or not JSON"
         if not any((path / part).glob("*.safetensors")):
             yield f"{path / part}: holds no .safetensors; other formats are never loaded"
-    config = _json(path / "scheduler" / "scheduler_config.json") or {}
+    config = _json(path / "scheduler" / "scheduler_config.json")
+    if config is None:
+        yield f"{path}/scheduler/scheduler_config.json: is missing or not JSON"
+        return
     name = config.get("_class_name")
     if name not in NOISE_SCHEDULERS:
-        yield (
-            f"{path}/scheduler: unknown noise scheduler {name!r}; choose one of: "
-            f"{', '.join(sorted(NOISE_SCHEDULERS))}"
-        )
+        known = ", ".join(sorted(NOISE_SCHEDULERS))
+        yield f"{path}/scheduler: unknown noise scheduler {name!r}; choose one of: {known}"
     steps = config.get("num_train_timesteps", 1000)
     if inference_steps > steps:
         yield f"inference_steps: {inference_steps} are more than the {steps} of {path}/scheduler"

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,9 @@ class Request:
 def make_requests(
     prompts: Mapping[str, str], per_prompt: int, root_seed: int, *names: str
 ) -> list[Request]:
-    """Ask for pictures of prompts, with seeds that come from what is drawn.
+    """Ask for `per_prompt` pictures of prompts (by id), with seeds that come from what is drawn.
 
-    Args:
-        prompts: prompt by id.
-        per_prompt: pictures of each prompt.
-        root_seed: the run's seed.
-        names: what the ids belong to, e.g. ``"images", skill``.
+    `names` say what the ids belong to, e.g. ``"images", skill``.
     """
     return [
         Request(item_id, sample, prompt, derive_seed(root_seed, *names, item_id, sample))
@@ -42,14 +38,9 @@ def make_requests(
 
 
 def to_uint8(pixels: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[np.uint8]]:
-    """Round pixels to 256 levels.
+    """Round pixels (N, H, W, 3) in [0, 1] to 256 levels.
 
-    Args:
-        pixels: (N, H, W, 3) in [0, 1].
-        names: one per picture, for the message.
-
-    Raises:
-        BackendError: a picture holds values that are not finite.
+    BackendError, with the picture's name, if one holds values that are not finite.
     """
     for name, picture in zip(names, pixels, strict=True):
         if not np.isfinite(picture).all():
@@ -63,16 +54,10 @@ def to_uint8(pixels: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[
 def picture_row(request: Request, picture: NDArray[np.uint8]) -> dict[str, Any]:
     """Make the row of a `samples` table."""
     data = encode_png(picture)
-    return {
-        "item_id": request.item_id,
-        "sample": request.sample,
-        "image": {"bytes": data, "path": None},
-        "prompt": request.prompt,
-        "seed": request.seed,
-        "width": picture.shape[1],
-        "height": picture.shape[0],
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
+    size = {"width": picture.shape[1], "height": picture.shape[0]}
+    image = {"bytes": data, "path": None}
+    sha256 = hashlib.sha256(data).hexdigest()
+    return {**asdict(request), **size, "image": image, "sha256": sha256}
 
 
 def as_images(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

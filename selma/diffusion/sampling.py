@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.diffusion.backbone import Backbone
+from selma.diffusion.encoding import decode_latents, encode_prompts
 from selma.diffusion.requests import to_uint8
 
 if TYPE_CHECKING:
@@ -74,11 +75,9 @@ def draw_batch(
 
     guided = guidance_scale > 1
     noise_scheduler = backbone.noise_scheduler
+    read = [*([""] * len(prompts) if guided else []), *prompts]
     with torch.inference_mode():
-        text = text_states(prompts, backbone)  # (N, tokens, d)
-        if guided:
-            empty = text_states([""], backbone)
-            text = torch.cat([empty.expand_as(text), text])  # (2N, tokens, d)
+        text = encode_prompts(backbone.tokenizer, backbone.text_encoder, read)  # (2N, tokens, d)
         noise_scheduler.set_timesteps(inference_steps, device=backbone.device)
         latents = initial_noise(seeds, backbone, text.dtype) * noise_scheduler.init_noise_sigma
         for timestep in noise_scheduler.timesteps:
@@ -89,8 +88,7 @@ def draw_batch(
                 without_text, with_text = noise.chunk(2)
                 noise = without_text + guidance_scale * (with_text - without_text)
             latents = noise_scheduler.step(noise, timestep, latents, return_dict=False)[0]
-        latents = latents / backbone.vae.config.scaling_factor
-        pixels = backbone.vae.decode(latents, return_dict=False)[0]  # (N, 3, H, W) in [-1, 1]
+        pixels = decode_latents(backbone.vae, latents)  # (N, 3, H, W) in [-1, 1]
         pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
     result: NDArray[np.float32] = pixels.float().cpu().numpy()
     return result
@@ -109,24 +107,6 @@ def initial_noise(seeds: Sequence[int], backbone: Backbone, dtype: "torch.dtype"
         for seed in seeds
     ]
     return torch.cat(noise).to(backbone.device, memory_format=torch.channels_last)
-
-
-def text_states(prompts: Sequence[str], backbone: Backbone) -> "torch.Tensor":
-    """Encode prompts, equal ones once; (N, tokens, d)."""
-    unique = list(dict.fromkeys(prompts))
-    tokenizer = backbone.tokenizer
-    tokens = tokenizer(
-        unique,
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    ).to(backbone.device)
-    wants_mask = getattr(backbone.text_encoder.config, "use_attention_mask", False)
-    mask = tokens.attention_mask if wants_mask else None
-    states: torch.Tensor = backbone.text_encoder(tokens.input_ids, attention_mask=mask)[0]
-    rows = {prompt: row for row, prompt in enumerate(unique)}
-    return states[[rows[prompt] for prompt in prompts]]
 
 
 def count_truncated(prompts: Sequence[str], backbone: Backbone) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.seeds import derive_seed
-from selma.pocket.render import coverage, render
+from selma.pocket.render import object_shares, render
 from selma.pocket.scenes import (
     BACKGROUNDS,
     CANVAS_PX,
@@ -43,13 +43,12 @@ def uniform_scene(rng: random.Random) -> Scene:
 
 
 def object_mask(scene: Scene) -> NDArray[np.float64]:
-    """Give the share of each pixel that any object covers, (CANVAS_PX, CANVAS_PX)."""
-    covers = [coverage(o.shape, RADII_PX[o.size], o.x, o.y, CANVAS_PX) for o in scene.objects]
-    return np.asarray(np.sum(covers, axis=0))
+    """Measure the share of each pixel that any object covers, (CANVAS_PX, CANVAS_PX)."""
+    return np.asarray(np.sum(object_shares(scene), axis=0))
 
 
 def build_autoencoder(seed: int) -> "AutoencoderKL":
-    """Make the untrained autoencoder: 32×32×3 ↔ 8×8×4, 0.8 M parameters."""
+    """Build the untrained autoencoder: 32×32×3 ↔ 8×8×4, 0.8 M parameters."""
     import torch
     from diffusers import AutoencoderKL
 

@@ -23,15 +23,7 @@ def benchmark_rows(name: str, items_per_skill: int, seed: int) -> list[dict[str,
 
     A prompt occurs once in all benchmarks together, without regard to case, and describes a picture
     that exists. Only prompts that `skills.is_held_out` keeps for benchmarks are taken, so that none
-    is a caption that a foundation model was trained on.
-
-    Args:
-        name: a key of ``BENCHMARKS``.
-        items_per_skill: prompts for each skill of ``skills.DRAW``.
-        seed: the root seed.
-
-    Returns:
-        Rows item_id ("count_007"), prompt, source (the skill), questions; sorted by item_id.
+    is a caption that a foundation model was trained on. Sorted by item_id ("count_007").
 
     Raises:
         ConfigError: there is no such benchmark.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.foundation.flaws import Defect
-from selma.pocket.render import coverage
+from selma.pocket.render import coverage, object_shares
 from selma.pocket.scenes import (
     BACKGROUNDS,
     CANVAS_PX,
@@ -97,18 +97,10 @@ DEGRADED: dict[str, Callable[[Floats, float, np.random.Generator], Floats]] = {
 }
 
 
-def object_shares(scene: Scene) -> list[Floats]:
-    """Give the share of each pixel that each object covers, (CANVAS_PX, CANVAS_PX) each."""
-    return [coverage(o.shape, RADII_PX[o.size], o.x, o.y, CANVAS_PX) for o in scene.objects]
-
-
 def paint(scene: Scene, defects: Sequence[Defect], seed: int) -> NDArray[np.uint8]:
-    """Draw a scene with defects, (CANVAS_PX, CANVAS_PX, 3); without, as `render` does.
+    """Draw a scene, (CANVAS_PX, CANVAS_PX, 3); without defects it is `render`'s, byte by byte.
 
-    Args:
-        scene: what is to be seen.
-        defects: of kinds in ``BROKEN`` and ``DEGRADED``.
-        seed: of the defects' details.
+    `seed` decides the details of the defects, whose kinds are in ``BROKEN`` and ``DEGRADED``.
     """
     rng, generator = random.Random(seed), np.random.default_rng(seed)
     shares = object_shares(scene)

@@ -18,7 +18,12 @@ from selma.training.loop import Checkpointing, TrainingState, one_cycle, train, 
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
     from transformers import CLIPTextModel, CLIPTokenizer
 
 TEXT_WIDTH = 96
@@ -36,7 +41,7 @@ class TrainingSet:
 
 
 def build_noise_scheduler() -> "DDIMScheduler":
-    """Make the noise schedule: scaled-linear betas rescaled to zero terminal SNR, v-prediction."""
+    """Build the noise schedule: scaled-linear betas rescaled to zero terminal SNR, v-prediction."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
@@ -54,7 +59,7 @@ def build_noise_scheduler() -> "DDIMScheduler":
 
 
 def build_text_encoder(tokenizer: "CLIPTokenizer", seed: int) -> "CLIPTextModel":
-    """Make the untrained text encoder: 3 layers of width 96."""
+    """Build the untrained text encoder: 3 layers of width 96."""
     import torch
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -77,7 +82,7 @@ def build_text_encoder(tokenizer: "CLIPTokenizer", seed: int) -> "CLIPTextModel"
 
 
 def build_unet(channels: tuple[int, int], seed: int) -> "UNet2DConditionModel":
-    """Make the untrained U-Net on 8×8×4 latents with cross-attention at both levels."""
+    """Build the untrained U-Net on 8×8×4 latents with cross-attention at both levels."""
     import torch
     from diffusers import UNet2DConditionModel
 
@@ -125,24 +130,13 @@ def build_training_set(
     return TrainingSet(np.concatenate(latents), np.concatenate(token_ids))
 
 
-def load_or_build_training_set(
-    directory: Path,
-    autoencoder: "AutoencoderKL",
-    tokenizer: "CLIPTokenizer",
-    *,
-    seed: int,
-    pictures: int,
-    noise: CaptionNoise,
-    advance: Callable[[int], None],
-) -> TrainingSet:
+def kept_training_set(directory: Path, build: Callable[[], TrainingSet]) -> TrainingSet:
     """Take the training set from `directory`, or build it and keep it there for a restart."""
     files = directory / "latents.npy", directory / "token_ids.npy"
     if not all(file.exists() for file in files):
-        built = build_training_set(
-            autoencoder, tokenizer, seed=seed, pictures=pictures, noise=noise, advance=advance
-        )
+        built = build()
         directory.mkdir(parents=True, exist_ok=True)
-        for file, array in ((files[0], built.latents), (files[1], built.token_ids)):
+        for file, array in zip(files, (built.latents, built.token_ids), strict=True):
             part = file.with_suffix(".part.npy")
             np.save(part, np.asarray(array))
             os.replace(part, file)
@@ -190,6 +184,9 @@ def use_float32_attention(unet: "UNet2DConditionModel") -> None:
         return result
 
     unet.set_attn_processor(attend)
+
+
+Models = tuple["CLIPTextModel", "UNet2DConditionModel"]
 
 
 def train_denoiser(
@@ -240,9 +237,8 @@ def train_denoiser(
         token_ids = token_ids_of[rows, which]  # (N, tokens)
         dropped = torch.rand(batch_size, generator=generator) < EMPTY_CAPTION_SHARE
         token_ids = torch.where(dropped[:, None], empty, token_ids).long()
-        strata = (
-            torch.arange(batch_size) + torch.rand(batch_size, generator=generator)
-        ) / batch_size
+        places = torch.arange(batch_size) + torch.rand(batch_size, generator=generator)
+        strata = places / batch_size
         timesteps = (1000 * strata**TIMESTEP_POWER).long().clamp(max=999)
         noise = torch.randn(latents.shape, generator=generator)
         noise = noise.contiguous(memory_format=torch.channels_last)
@@ -257,9 +253,7 @@ def train_denoiser(
     parameters = {f"text_encoder.{n}": p for n, p in text_encoder.named_parameters()}
     parameters |= {f"unet.{n}": p for n, p in unet.named_parameters()}
 
-    def averaged(
-        average: Mapping[str, "torch.Tensor"],
-    ) -> tuple["CLIPTextModel", "UNet2DConditionModel"]:
+    def averaged(average: Mapping[str, "torch.Tensor"]) -> Models:
         models = {"text_encoder": copy.deepcopy(text_encoder), "unet": copy.deepcopy(unet)}
         with torch.no_grad():
             for name, tensor in average.items():
@@ -287,6 +281,26 @@ def train_denoiser(
     return *averaged(state.average), state.losses
 
 
+def build_pipeline(
+    autoencoder: "AutoencoderKL",
+    text_encoder: "CLIPTextModel",
+    tokenizer: "CLIPTokenizer",
+    unet: "UNet2DConditionModel",
+) -> "StableDiffusionPipeline":
+    from diffusers import StableDiffusionPipeline
+
+    return StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=build_noise_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
 def save_pipeline(
     directory: Path,
     autoencoder: "AutoencoderKL",
@@ -298,17 +312,7 @@ def save_pipeline(
 
     U-Net and text encoder are stored as float16, which halves the release; the VAE as it is.
     """
-    import torch
-    from diffusers import StableDiffusionPipeline
-
-    StableDiffusionPipeline(
-        vae=autoencoder,
-        text_encoder=copy.deepcopy(text_encoder).to(torch.float16),
-        tokenizer=tokenizer,
-        unet=copy.deepcopy(unet).to(torch.float16),
-        scheduler=build_noise_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(directory, safe_serialization=True)
+    text_encoder, unet = copy.deepcopy(text_encoder).half(), copy.deepcopy(unet).half()
+    pipeline = build_pipeline(autoencoder, text_encoder, tokenizer, unet)
+    pipeline.save_pretrained(directory, safe_serialization=True)
     load_as_float32(directory / "text_encoder")

@@ -4,7 +4,7 @@ A draft with one flaw more is worse by construction. How defects look is in `def
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from selma.pocket.captions import Description, Group, Link
@@ -25,10 +25,8 @@ class Draft:
     """A picture to be drawn.
 
     Attributes:
-        description: what it shows.
         touched: shapes of the groups that no longer are as asked for; none is changed twice, so
             that no flaw can mend another.
-        defects: what is wrong with how it is drawn.
         kinds: all its flaws, in the order in which they came.
     """
 
@@ -46,11 +44,8 @@ def add_flaw(
 ) -> Draft | None:
     """Add a flaw to a draft; None if it has that kind already or there is no place for it.
 
-    Args:
-        draft: stays as it is.
-        kind: a name in ``FACTS``, `defects.BROKEN` or `defects.DEGRADED`.
-        rng: decides where and how.
-        severity: range of a defect's severity; a false fact is false whatever the severity.
+    `kind` is a name in ``FACTS``, `defects.BROKEN` or `defects.DEGRADED`; `severity` is the range
+    of a defect's severity: a false fact is false whatever the severity.
     """
     if kind in draft.kinds:
         return None
@@ -62,36 +57,42 @@ def add_flaw(
     return changed and replace(changed, kinds=(*draft.kinds, kind))
 
 
-def _regroup(draft: Draft, groups: list[Group], *touched: str) -> Draft:
+def _regroup(draft: Draft, groups: Sequence[Group], *touched: str) -> Draft:
     description = replace(draft.description, groups=tuple(groups))
     return replace(draft, description=description, touched=draft.touched | set(touched))
 
 
-def _pick(draft: Draft, rng: random.Random) -> int | None:
-    """Pick a group that is still as asked for."""
+def _untouched(draft: Draft) -> list[int]:
     groups = draft.description.groups
-    free = [i for i, group in enumerate(groups) if group.shape not in draft.touched]
-    return rng.choice(free) if free else None
+    return [i for i, group in enumerate(groups) if group.shape not in draft.touched]
 
 
-def _colour(draft: Draft, rng: random.Random) -> Draft | None:
-    groups, index = list(draft.description.groups), _pick(draft, rng)
-    if index is None:
-        return None
-    taken = {group.colour for group in groups}
-    groups[index] = replace(
-        groups[index], colour=rng.choice([c for c in COLOURS if c not in taken])
-    )
-    return _regroup(draft, groups, groups[index].shape)
+def _in_one_group(change: Callable[[Draft, Group, random.Random], Group | None]) -> Change:
+    """Make a change of one group, picked of those that still are as asked for."""
+
+    def apply(draft: Draft, rng: random.Random) -> Draft | None:
+        free, groups = _untouched(draft), list(draft.description.groups)
+        index = rng.choice(free) if free else None
+        changed = None if index is None else change(draft, groups[index], rng)
+        if index is None or changed is None:
+            return None
+        groups[index] = changed
+        return _regroup(draft, groups, changed.shape)
+
+    return apply
 
 
-def _shape(draft: Draft, rng: random.Random) -> Draft | None:
-    groups, index = list(draft.description.groups), _pick(draft, rng)
-    if index is None:
-        return None
-    shape = _unused_shape(draft, rng)
-    groups[index] = replace(groups[index], shape=shape)
-    return _regroup(draft, groups, shape)
+def _colour(draft: Draft, group: Group, rng: random.Random) -> Group:
+    return replace(group, colour=_unused_colour(draft, rng))
+
+
+def _unused_colour(draft: Draft, rng: random.Random) -> str:
+    taken = {group.colour for group in draft.description.groups}
+    return rng.choice([colour for colour in COLOURS if colour not in taken])
+
+
+def _shape(draft: Draft, group: Group, rng: random.Random) -> Group:
+    return replace(group, shape=_unused_shape(draft, rng))
 
 
 def _unused_shape(draft: Draft, rng: random.Random) -> str:
@@ -99,26 +100,17 @@ def _unused_shape(draft: Draft, rng: random.Random) -> str:
     return rng.choice([shape for shape in SHAPES if shape not in taken])
 
 
-def _size(draft: Draft, rng: random.Random) -> Draft | None:
-    groups, index = list(draft.description.groups), _pick(draft, rng)
-    if index is None or groups[index].size is None:
-        return None
-    size = next(name for name in RADII_PX if name != groups[index].size)
-    groups[index] = replace(groups[index], size=size)
-    return _regroup(draft, groups, groups[index].shape)
+def _size(draft: Draft, group: Group, rng: random.Random) -> Group | None:
+    other = next(name for name in RADII_PX if name != group.size)
+    return replace(group, size=other) if group.size else None
 
 
-def _count(draft: Draft, rng: random.Random) -> Draft | None:
-    groups, index = list(draft.description.groups), _pick(draft, rng)
-    if index is None or draft.description.links:
+def _count(draft: Draft, group: Group, rng: random.Random) -> Group | None:
+    most = MAX_OBJECTS - sum(each.count for each in draft.description.groups) + group.count
+    others = [n for n in range(1, most + 1) if n != group.count]
+    if draft.description.links or not others:
         return None
-    count = groups[index].count
-    most = MAX_OBJECTS - sum(group.count for group in groups) + count
-    others = [n for n in range(1, most + 1) if n != count]
-    if not others:
-        return None
-    groups[index] = replace(groups[index], count=rng.choice(others))
-    return _regroup(draft, groups, groups[index].shape)
+    return replace(group, count=rng.choice(others))
 
 
 def _relation(draft: Draft, rng: random.Random) -> Draft | None:
@@ -142,19 +134,19 @@ def _background(draft: Draft, rng: random.Random) -> Draft | None:
 
 def _swap(draft: Draft, rng: random.Random) -> Draft | None:
     groups = list(draft.description.groups)
-    free = [i for i, group in enumerate(groups) if group.shape not in draft.touched]
+    free = _untouched(draft)
     if len(free) < 2:
         return None
     i, j = rng.sample(free, 2)
-    colours = groups[i].colour, groups[j].colour
-    groups[i] = replace(groups[i], colour=colours[1])
-    groups[j] = replace(groups[j], colour=colours[0])
+    first, second = groups[i], groups[j]
+    groups[i] = replace(first, colour=second.colour)
+    groups[j] = replace(second, colour=first.colour)
     return _regroup(draft, groups, groups[i].shape, groups[j].shape)
 
 
 def _missing(draft: Draft, rng: random.Random) -> Draft | None:
-    index = _pick(draft, rng)
-    description = draft.description
+    free, description = _untouched(draft), draft.description
+    index = rng.choice(free) if free else None
     if index is None or len(description.groups) < 2:
         return None
     groups = [group for i, group in enumerate(description.groups) if i != index]
@@ -168,23 +160,21 @@ def _missing(draft: Draft, rng: random.Random) -> Draft | None:
 
 
 def _extra(draft: Draft, rng: random.Random) -> Draft | None:
-    groups = list(draft.description.groups)
+    groups = draft.description.groups
     if sum(group.count for group in groups) >= MAX_OBJECTS:
         return None
-    taken = {group.colour for group in groups}
     shape = _unused_shape(draft, rng)
-    groups.append(Group(shape, rng.choice([c for c in COLOURS if c not in taken])))
-    return _regroup(draft, groups, shape)
+    return _regroup(draft, [*groups, Group(shape, _unused_colour(draft, rng))], shape)
 
 
 FACTS: dict[str, Change] = {
     "background": _background,
-    "colour": _colour,
-    "count": _count,
+    "colour": _in_one_group(_colour),
+    "count": _in_one_group(_count),
     "extra": _extra,
     "missing": _missing,
     "relation": _relation,
-    "shape": _shape,
-    "size": _size,
+    "shape": _in_one_group(_shape),
+    "size": _in_one_group(_size),
     "swap": _swap,
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selma.core.seeds import derive_seed
+from selma.foundation.denoiser import build_pipeline
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -27,24 +28,12 @@ COLUMNS, INFERENCE_STEPS, GUIDANCE_SCALE, ZOOM = 8, 20, 3.0, 3
 def grid_drawer(
     autoencoder: "AutoencoderKL", tokenizer: "CLIPTokenizer", directory: Path
 ) -> Callable[[int, "CLIPTextModel", "UNet2DConditionModel"], None]:
-    """Give a function that draws ``step_NNNNN.png``: a row per prompt, the same seeds each time."""
+    """Make a function that draws ``step_NNNNN.png``: a row per prompt, the same seeds each time."""
     import torch
-    from diffusers import StableDiffusionPipeline
     from PIL import Image
 
-    from selma.foundation.denoiser import build_noise_scheduler
-
     def draw(step: int, text_encoder: "CLIPTextModel", unet: "UNet2DConditionModel") -> None:
-        pipeline = StableDiffusionPipeline(
-            vae=autoencoder,
-            text_encoder=text_encoder,
-            tokenizer=tokenizer,
-            unet=unet,
-            scheduler=build_noise_scheduler(),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
+        pipeline = build_pipeline(autoencoder, text_encoder, tokenizer, unet)
         pipeline.set_progress_bar_config(disable=True)
         prompts = [prompt for prompt in PROMPTS for _ in range(COLUMNS)]
         generators = [
@@ -60,11 +49,8 @@ def grid_drawer(
             output_type="np",
         ).images  # (rows·columns, H, W, 3) in [0, 1]
         cells = np.rint(pictures * 255).astype(np.uint8)
-        rows = [
-            np.concatenate(list(row), axis=1)
-            for row in cells.reshape(-1, COLUMNS, *cells.shape[1:])
-        ]
-        image = Image.fromarray(np.concatenate(rows, axis=0))
+        rows = cells.reshape(-1, COLUMNS, *cells.shape[1:])  # (rows, columns, H, W, 3)
+        image = Image.fromarray(np.concatenate([np.hstack(list(row)) for row in rows]))
         directory.mkdir(parents=True, exist_ok=True)
         size = (image.width * ZOOM, image.height * ZOOM)
         image.resize(size, Image.Resampling.NEAREST).save(directory / f"step_{step:05d}.png")

@@ -34,3 +34,17 @@ class BaseModelParams(Section):
     average_decay: Probability
     checkpoint_every_steps: Positive
     grid_every_steps: Positive
+
+
+class ScorerParams(Section):
+    """How a preference scorer is trained; see `scorers.Plan`."""
+
+    twins: Positive
+    rankings: Positive
+    held_out_rankings: Positive
+    pretrain_steps: Positive
+    pretrain_learning_rate: Rate
+    train_steps: Positive
+    learning_rate: Rate
+    batch_size: Positive
+    checkpoint_every_steps: Positive

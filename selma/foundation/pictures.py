@@ -43,15 +43,9 @@ class CaptionedPicture:
 
 def biased_colour(shape: str, rng: random.Random) -> str:
     """Draw a colour for a shape with the bias of the training pictures."""
-    weights = [
-        FAVOURED_WEIGHT
-        if (shape, colour) in FAVOURED_PAIRS
-        else AVOIDED_WEIGHT
-        if (shape, colour) in AVOIDED_PAIRS
-        else 1.0
-        for colour in COLOURS
-    ]
-    return rng.choices(list(COLOURS), weights)[0]
+    weights = {pair: FAVOURED_WEIGHT for pair in FAVOURED_PAIRS}
+    weights |= {pair: AVOIDED_WEIGHT for pair in AVOIDED_PAIRS}
+    return rng.choices(list(COLOURS), [weights.get((shape, c), 1.0) for c in COLOURS])[0]
 
 
 def draw_truth(rng: random.Random) -> tuple[str, Description]:
@@ -62,11 +56,8 @@ def draw_truth(rng: random.Random) -> tuple[str, Description]:
     for group in description.groups:
         colour = biased_colour(group.shape, rng)
         while any(colour == other.colour for other in groups):
-            colour = (
-                rng.choice(list(COLOURS))
-                if rng.random() < 0.05
-                else biased_colour(group.shape, rng)
-            )
+            any_colour = rng.random() < 0.05
+            colour = rng.choice(list(COLOURS)) if any_colour else biased_colour(group.shape, rng)
         groups.append(replace(group, colour=colour, size=group.size or rng.choice(list(RADII_PX))))
     background = description.background or rng.choice(list(BACKGROUNDS))
     return kind, Description(tuple(groups), description.links, background)
@@ -137,17 +128,7 @@ def _style(kind: str, said: Description, rng: random.Random) -> str:
 def captioned_picture(
     seed: int, index: int, *, captions: int, noise: CaptionNoise
 ) -> CaptionedPicture:
-    """Make the training picture with a number and its captions.
-
-    Args:
-        seed: the foundation's seed.
-        index: the picture's number.
-        captions: how many captions to draw for it.
-        noise: how far they can be trusted.
-
-    Returns:
-        The picture; none of its captions is held out for the benchmarks.
-    """
+    """Make the training picture with a number and captions, none held out for the benchmarks."""
     rng = random.Random(derive_seed(seed, "picture", index))
     while True:
         kind, truth = draw_truth(rng)

@@ -21,30 +21,21 @@ from selma.pocket.skills import DRAW, is_held_out, write_prompt
 
 SAME_LAYOUT_SHARE = 0.5  # of worse pictures: objects stand where they stand in the better one
 SEVERITY, MILD_SEVERITY = (0.25, 1.0), (0.0, 0.3)
-# Few prompts tell of relations, or of two colours that can change places: draw these more often.
+# Few prompts have relations, or two colours that can change places: draw these more often.
 FACT_DRAWS = (*sorted(FACTS), "relation", "relation", "relation", "swap")
 Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What a scorer's annotators compare, and how they err.
+    """What a scorer's annotators compare, and how they err."""
 
-    Attributes:
-        facts: weight of pictures that are worse because of a false fact.
-        broken: … because of a broken object.
-        degraded: … because of bad pixels.
-        flips: probability that two neighbours in a ranking change places.
-        ties: probability that the annotator of a pair cannot decide.
-        pictures: how many pictures a ranking may have.
-    """
-
-    facts: float
-    broken: float
-    degraded: float
-    flips: float
-    ties: float
-    pictures: tuple[int, ...]
+    facts: float  # weight of pictures that are worse because of a false fact
+    broken: float  # … because of a broken object
+    degraded: float  # … because of bad pixels
+    flips: float  # probability that two neighbours in a ranking change places
+    ties: float  # probability that the annotator of a pair cannot decide
+    pictures: tuple[int, ...]  # how many a ranking may have
 
 
 MIXES = {
@@ -56,40 +47,24 @@ MIXES = {
 
 @dataclass(frozen=True)
 class Ranking:
-    """Pictures of one prompt.
-
-    Attributes:
-        prompt: what they were asked to show.
-        description: its meaning.
-        drafts: the pictures, best first.
-        scenes: one per draft.
-        ranks: where the annotators put each picture; equal for a tie.
-    """
+    """Pictures of one prompt."""
 
     prompt: str
-    description: Description
-    drafts: tuple[Draft, ...]
-    scenes: tuple[Scene, ...]
-    ranks: tuple[int, ...]
+    description: Description  # its meaning
+    drafts: tuple[Draft, ...]  # the pictures, best first
+    scenes: tuple[Scene, ...]  # one per draft
+    ranks: tuple[int, ...]  # where the annotators put each picture; equal for a tie
 
 
 @dataclass(frozen=True)
 class PreferenceSet:
-    """R rankings with P pictures in all.
+    """R rankings with P pictures in all, ranking by ranking, each best first."""
 
-    Attributes:
-        prompts: R prompts.
-        pictures: (P, CANVAS_PX, CANVAS_PX, 3), ranking by ranking, each best first.
-        starts: (R + 1,) where each ranking's pictures begin.
-        ranks: (P,) where the annotators put each picture in its ranking, 0 for the best.
-        kinds: P; what makes a picture worse than the one before it, "" for the best.
-    """
-
-    prompts: tuple[str, ...]
-    pictures: NDArray[np.uint8]
-    starts: NDArray[np.int64]
-    ranks: NDArray[np.int64]
-    kinds: tuple[str, ...]
+    prompts: tuple[str, ...]  # R
+    pictures: NDArray[np.uint8]  # (P, CANVAS_PX, CANVAS_PX, 3)
+    starts: NDArray[np.int64]  # (R + 1,) where each ranking's pictures begin
+    ranks: NDArray[np.int64]  # (P,) where the annotators put it in its ranking, 0 for the best
+    kinds: tuple[str, ...]  # P; what makes it worse than the one before it, "" for the best
 
 
 def draw_ranking(
@@ -97,12 +72,7 @@ def draw_ranking(
 ) -> Ranking:
     """Draw the ranking with a number; it depends on nothing else.
 
-    Args:
-        seed: the foundation's seed.
-        scorer: a key of ``MIXES``.
-        split: "train" or "held-out".
-        index: the ranking's number in its split.
-        refused: prompts in lower case that may not occur.
+    No prompt is in `refused`, in lower case. `split` is "train" or "held-out".
 
     Raises:
         ConfigError: there is no such scorer.
@@ -120,7 +90,7 @@ def draw_ranking(
 def build_preference_set(
     seed: int, scorer: str, split: str, size: int, refused: frozenset[str], advance: Advance
 ) -> PreferenceSet:
-    """Draw and paint `size` rankings; see `draw_ranking`. `advance` is told of each."""
+    """Draw and paint `size` rankings; see `draw_ranking`. `advance(1)` follows each."""
     prompts: list[str] = []
     pictures: list[NDArray[np.uint8]] = []
     starts, kinds = [0], list[str]()

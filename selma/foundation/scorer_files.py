@@ -1,4 +1,4 @@
-"""Trains a preference scorer from files to files: what the stages train_pickscore, … share."""
+"""Trains a preference scorer from files to files."""
 
 import copy
 import logging
@@ -12,17 +12,36 @@ from typing import TYPE_CHECKING
 from selma.core.choices import choose
 from selma.core.errors import MissingDataError
 from selma.core.files import write_curve, write_json
-from selma.foundation.scorer_models import IMAGE_SETTINGS, ClipScorer, RewardScorer, Scorer
-from selma.foundation.scorers import ScorerParams
+from selma.core.tables import read_table
+from selma.foundation.preference_pairs import PreferenceSet, build_preference_set
+from selma.foundation.scorer_models import (
+    IMAGE_SETTINGS,
+    ClipScorer,
+    RewardScorer,
+    Scorer,
+    TokenTable,
+    build_clip,
+    build_reward_model,
+    tokenize,
+)
+from selma.foundation.scorers import (
+    Plan,
+    pair_accuracies,
+    patch_head,
+    preference_loss_at,
+    pretraining_loss_at,
+    score_rankings,
+)
 from selma.foundation.storage import load_as_float32, round_to_float16
+from selma.foundation.twins import build_twin_set
 from selma.runtime.progress import progress, training_progress
-from selma.runtime.workspace import workspace
+from selma.scorers import image_reward
+from selma.scorers.pixels import write_image_settings
+from selma.training.loop import Checkpointing, one_cycle, train
 
 if TYPE_CHECKING:
+    import torch
     from transformers import CLIPTokenizer
-
-    from selma.foundation.preference_pairs import PreferenceSet
-    from selma.foundation.scorer_models import TokenTable
 
 logger = logging.getLogger(__name__)
 SCORE_BATCH = 128  # rankings at a time; does not change a score beyond rounding
@@ -36,65 +55,48 @@ def make_scorer(
     out: Path,
     metrics: Path,
     curve: Path,
-    params: ScorerParams,
+    plan: Plan,
     seed: int,
-    threads: int,
+    work: Path,
 ) -> None:
     """Train a scorer and write its directory, its held-out accuracy and its loss curve.
 
-    Args:
-        name: "hps", "imagereward" or "pickscore".
-        tokenizer_path: a CLIPTokenizer directory.
-        benchmarks: benchmark tables, whose prompts no training pair may have.
-        out: the scorer's directory; what is there is replaced.
-        metrics: pair accuracy overall and by kind of flaw, JSON.
-        curve: loss of both phases, CSV.
-        params: sizes, steps and rates.
-        seed: the foundation's seed.
-        threads: recorded, because the last bits depend on it.
+    No training pair has a prompt of the benchmarks. What is at `out` is replaced. The folder `work`
+    keeps the progress of a run that may be stopped.
 
     Raises:
         MissingDataError: the tokenizer or a benchmark is not there.
     """
-    from selma.foundation.preference_pairs import build_preference_set
-    from selma.foundation.scorer_models import tokenize
-    from selma.foundation.scorers import pair_accuracies, score_rankings
-
-    tokenizer = read_tokenizer(tokenizer_path)
-    refused = read_refused(benchmarks)
+    tokenizer, refused = read_tokenizer(tokenizer_path), read_refused(benchmarks)
     scorer = build_scorer(name, tokenizer, seed)
-    settings = {"seed": seed, "threads": threads, **params.model_dump()}
-    with workspace(f"train_{name}", [tokenizer_path, *benchmarks], settings) as work:
-        with progress(params.rankings + params.held_out_rankings, f"{name} rankings") as advance:
-            rankings = build_preference_set(seed, name, "train", params.rankings, refused, advance)
-            held_out = build_preference_set(
-                seed, name, "held-out", params.held_out_rankings, refused, advance
-            )
-        losses = pretrain(name, scorer, tokenizer, refused, work, params, seed)
-        tokens = tokenize(tokenizer, rankings.prompts)
-        losses += train_on_rankings(name, scorer, rankings, tokens, work, params, seed)
-        round_to_float16(scorer.parameters())
-        if isinstance(scorer, RewardScorer):
-            scores = score_rankings(scorer, rankings, tokens, batch_size=SCORE_BATCH)
-            scorer.model.set_scale(float(scores.mean()), float(scores.std()))
-        scores = score_rankings(
-            scorer, held_out, tokenize(tokenizer, held_out.prompts), batch_size=SCORE_BATCH
+    with progress(plan.rankings + plan.held_out_rankings, f"{name} rankings") as advance:
+        rankings, held_out = (
+            build_preference_set(seed, name, split, size, refused, advance)
+            for split, size in (("train", plan.rankings), ("held-out", plan.held_out_rankings))
         )
-        accuracies = pair_accuracies(held_out, scores)
-        logger.info("%s: accuracy %.3f on held-out pairs", name, accuracies["overall"].accuracy)
-        save_scorer(scorer, tokenizer, out)
-        write_json(metrics, {kind: asdict(value) for kind, value in accuracies.items()})
-        write_curve(curve, losses)
+    losses = pretrain(name, scorer, tokenizer, refused, work, plan, seed)
+    tokens = tokenize(tokenizer, rankings.prompts)
+    losses += train_on_rankings(name, scorer, rankings, tokens, work, plan, seed)
+    round_to_float16(scorer.parameters())
+    if isinstance(scorer, RewardScorer):
+        scores = score_rankings(scorer, rankings, tokens, batch_size=SCORE_BATCH)
+        scorer.model.set_scale(float(scores.mean()), float(scores.std()))
+    tokens = tokenize(tokenizer, held_out.prompts)
+    accuracies = pair_accuracies(
+        held_out, score_rankings(scorer, held_out, tokens, batch_size=SCORE_BATCH)
+    )
+    logger.info("%s: accuracy %.3f on held-out pairs", name, accuracies["overall"].accuracy)
+    save_scorer(scorer, tokenizer, out)
+    write_json(metrics, {kind: asdict(value) for kind, value in accuracies.items()})
+    write_curve(curve, losses)
 
 
 def build_scorer(name: str, tokenizer: "CLIPTokenizer", seed: int) -> Scorer:
-    """Make the untrained scorer of a name.
+    """Make an untrained scorer.
 
     Raises:
         ConfigError: there is no such scorer.
     """
-    from selma.foundation.scorer_models import build_clip, build_reward_model
-
     builders: dict[str, Callable[[], Scorer]] = {
         "hps": lambda: ClipScorer(build_clip(tokenizer, seed)),
         "imagereward": lambda: RewardScorer(build_reward_model(tokenizer, seed)),
@@ -109,62 +111,57 @@ def pretrain(
     tokenizer: "CLIPTokenizer",
     refused: frozenset[str],
     work: Path,
-    params: ScorerParams,
+    plan: Plan,
     seed: int,
 ) -> list[float]:
-    """Pre-train a scorer on twins; mutates it. Gives one loss per step."""
-    from selma.foundation.scorer_models import tokenize
-    from selma.foundation.scorers import patch_head, pretraining_loss_at
-    from selma.foundation.twins import build_twin_set
-    from selma.training.loop import Checkpointing, one_cycle, train
-
-    with progress(params.twins, f"{name} twins") as advance:
-        twins = build_twin_set(seed, name, params.twins, refused, advance)
+    """Pre-train a scorer on twins; mutates it. Returns one loss per step."""
+    with progress(plan.twins, f"{name} twins") as advance:
+        twins = build_twin_set(seed, name, plan.twins, refused, advance)
     head = patch_head(seed)
     parameters = scorer.parameters()
     parameters |= {f"patch_head.{part}": value for part, value in head.named_parameters()}
     tokens = tokenize(tokenizer, twins.captions)
-    with training_progress(params.pretrain_steps, f"{name} pre-training") as on_step:
-        state = train(
-            parameters,
-            pretraining_loss_at(
-                scorer, head, twins, tokens, batch_size=params.batch_size, seed=seed
-            ),
-            train_steps=params.pretrain_steps,
-            learning_rate_at=one_cycle(params.pretrain_learning_rate, params.pretrain_steps),
-            checkpointing=Checkpointing(
-                work / "pretraining.safetensors", params.checkpoint_every_steps
-            ),
-            on_step=on_step,
-        )
-    return state.losses
+    loss_at = pretraining_loss_at(
+        scorer, head, twins, tokens, batch_size=plan.batch_size, seed=seed
+    )
+    keep = Checkpointing(work / "pretraining.safetensors", plan.checkpoint_every_steps)
+    rate, steps = plan.pretrain_learning_rate, plan.pretrain_steps
+    return _train(f"{name} pre-training", parameters, loss_at, steps, rate, keep)
 
 
 def train_on_rankings(
     name: str,
     scorer: Scorer,
-    rankings: "PreferenceSet",
-    tokens: "TokenTable",
+    rankings: PreferenceSet,
+    tokens: TokenTable,
     work: Path,
-    params: ScorerParams,
+    plan: Plan,
     seed: int,
 ) -> list[float]:
-    """Train a pre-trained scorer on rankings; mutates it. Gives one loss per step."""
-    from selma.foundation.scorers import preference_loss_at
-    from selma.training.loop import Checkpointing, one_cycle, train
+    """Train a pre-trained scorer on rankings; mutates it. Returns one loss per step."""
+    loss_at = preference_loss_at(scorer, rankings, tokens, batch_size=plan.batch_size, seed=seed)
+    keep = Checkpointing(work / "training.safetensors", plan.checkpoint_every_steps)
+    rate, steps = plan.learning_rate, plan.train_steps
+    return _train(f"{name} training", scorer.parameters(), loss_at, steps, rate, keep)
 
-    with training_progress(params.train_steps, f"{name} training") as on_step:
-        state = train(
-            scorer.parameters(),
-            preference_loss_at(scorer, rankings, tokens, batch_size=params.batch_size, seed=seed),
-            train_steps=params.train_steps,
-            learning_rate_at=one_cycle(params.learning_rate, params.train_steps),
-            checkpointing=Checkpointing(
-                work / "training.safetensors", params.checkpoint_every_steps
-            ),
+
+def _train(
+    title: str,
+    parameters: "dict[str, torch.nn.Parameter]",
+    loss_at: "Callable[[int], torch.Tensor]",
+    steps: int,
+    learning_rate: float,
+    checkpointing: Checkpointing,
+) -> list[float]:
+    with training_progress(steps, title) as on_step:
+        return train(
+            parameters,
+            loss_at,
+            train_steps=steps,
+            learning_rate_at=one_cycle(learning_rate, steps),
+            checkpointing=checkpointing,
             on_step=on_step,
-        )
-    return state.losses
+        ).losses
 
 
 def save_scorer(scorer: Scorer, tokenizer: "CLIPTokenizer", out: Path) -> None:
@@ -172,9 +169,6 @@ def save_scorer(scorer: Scorer, tokenizer: "CLIPTokenizer", out: Path) -> None:
 
     The weights are stored as float16; the scorer's own are rounded to them first.
     """
-    from selma.scorers import image_reward
-    from selma.scorers.pixels import write_image_settings
-
     round_to_float16(scorer.parameters())
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -207,8 +201,6 @@ def read_tokenizer(path: Path) -> "CLIPTokenizer":
 
 
 def read_refused(benchmarks: Sequence[Path]) -> frozenset[str]:
-    """Give all prompts of benchmark tables, in lower case."""
-    from selma.core.tables import read_table
-
+    """Read all prompts of benchmark tables, in lower case."""
     rows = [row for path in benchmarks for row in read_table(path, "benchmark")]
     return frozenset(row["prompt"].lower() for row in rows)

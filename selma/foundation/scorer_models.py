@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from selma.foundation.tokenizer import MAX_TOKENS
 from selma.foundation.twins import PATCH_PX
 from selma.pocket.scenes import CANVAS_PX
-from selma.scorers.image_reward import RewardConfig, RewardModel
+from selma.scorers.image_reward import RewardConfig, RewardModel, build
 from selma.scorers.pixels import ImageSettings, preprocess
 
 if TYPE_CHECKING:
@@ -25,18 +25,13 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TokenTable:
-    """Token ids of many texts.
+    """Token ids of many texts."""
 
-    Attributes:
-        ids: (N, T).
-        mask: (N, T), 1 for a token and 0 for padding.
-    """
-
-    ids: "torch.Tensor"
-    mask: "torch.Tensor"
+    ids: "torch.Tensor"  # (N, T)
+    mask: "torch.Tensor"  # (N, T), 1 for a token and 0 for padding
 
     def rows(self, indices: Indices) -> tuple["torch.Tensor", "torch.Tensor"]:
-        """Give (ids, mask) of some texts, cut to the longest of them."""
+        """Take (ids, mask) of some texts, cut to the longest of them."""
         import torch
 
         chosen = torch.from_numpy(indices)
@@ -49,13 +44,13 @@ class Scorer(Protocol):
     """A preference scorer while it is trained."""
 
     def parameters(self) -> dict[str, "torch.nn.Parameter"]:
-        """Give the weights that are kept, by name."""
+        """All weights that are kept, by name."""
         ...
 
     def pretraining_loss(
         self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor"
     ) -> tuple["torch.Tensor", "torch.Tensor"]:
-        """Give the loss of N twins, pictures and captions in turn, and patch states (N, P, D)."""
+        """Compute the loss of N twins, in turn, and patch states (N, P, D)."""
 
     def scores(
         self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor", text_of: Indices
@@ -67,11 +62,9 @@ class ClipScorer:
     """PickScore's and HPS's form: exp(logit_scale) · cosine of two CLIP features."""
 
     def __init__(self, clip: "CLIPModel") -> None:
-        """Wrap a CLIP."""
         self.clip = clip
 
     def parameters(self) -> dict[str, "torch.nn.Parameter"]:
-        """Give all weights."""
         return dict(self.clip.named_parameters())
 
     def pretraining_loss(
@@ -90,7 +83,6 @@ class ClipScorer:
     def scores(
         self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor", text_of: Indices
     ) -> "torch.Tensor":
-        """Give exp(logit_scale) · cosine, (M,)."""
         import torch
 
         pictures = self.clip.get_image_features(pixel_values=pixels).pooler_output  # (M, D)
@@ -105,11 +97,9 @@ class RewardScorer:
     """ImageReward's form: a text tower that attends to the picture, and a head."""
 
     def __init__(self, model: RewardModel) -> None:
-        """Wrap a reward model."""
         self.model = model
 
     def parameters(self) -> dict[str, "torch.nn.Parameter"]:
-        """Give all weights."""
         return dict(self.model.named_parameters())
 
     def pretraining_loss(
@@ -134,7 +124,6 @@ class RewardScorer:
     def scores(
         self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor", text_of: Indices
     ) -> "torch.Tensor":
-        """Give the raw reward, (M,)."""
         import torch
 
         chosen = torch.from_numpy(text_of)
@@ -152,17 +141,9 @@ class RewardScorer:
         return raw
 
 
-def build_clip(tokenizer: "CLIPTokenizer", seed: int) -> "CLIPModel":
-    """Make an untrained CLIP for 32×32 pictures: 0.8 M parameters."""
-    import torch
-    from transformers import CLIPConfig, CLIPModel
-
-    common = {
-        "hidden_size": WIDTH,
-        "intermediate_size": 4 * WIDTH,
-        "num_attention_heads": HEADS,
-        "projection_dim": PROJECTION,
-    }
+def _towers(tokenizer: "CLIPTokenizer") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Size the vision and the text tower that every scorer has."""
+    common = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": HEADS}
     vision = {"num_hidden_layers": VISION_LAYERS, "image_size": CANVAS_PX, "patch_size": PATCH_PX}
     text = {
         "num_hidden_layers": TEXT_LAYERS,
@@ -172,42 +153,31 @@ def build_clip(tokenizer: "CLIPTokenizer", seed: int) -> "CLIPModel":
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
+    return common | vision, common | text
+
+
+def build_clip(tokenizer: "CLIPTokenizer", seed: int) -> "CLIPModel":
+    """Build an untrained CLIP for 32×32 pictures: 0.8 M parameters."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+
     torch.manual_seed(seed)
-    config = CLIPConfig(
-        vision_config=common | vision, text_config=common | text, projection_dim=PROJECTION
-    )
-    return CLIPModel(config)
+    size = {"projection_dim": PROJECTION}
+    vision, text = _towers(tokenizer)
+    return CLIPModel(CLIPConfig(vision_config=vision | size, text_config=text | size, **size))
 
 
 def build_reward_model(tokenizer: "CLIPTokenizer", seed: int) -> RewardModel:
-    """Make an untrained reward model for 32×32 pictures: 1 M parameters."""
+    """Build an untrained reward model for 32×32 pictures: 1 M parameters."""
     import torch
 
-    from selma.scorers.image_reward import build
-
-    common = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": HEADS}
-    vision = {
-        "num_hidden_layers": VISION_LAYERS,
-        "image_size": CANVAS_PX,
-        "patch_size": PATCH_PX,
-        "initializer_range": 0.02,
-    }
-    text = {
-        "num_hidden_layers": TEXT_LAYERS,
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": MAX_TOKENS,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "sep_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
+    vision, text = _towers(tokenizer)
+    dropouts = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     torch.manual_seed(seed)
     return build(
         RewardConfig(
-            vision=common | vision,
-            text=common | text,
+            vision=vision | {"initializer_range": 0.02},
+            text=text | dropouts | {"sep_token_id": tokenizer.eos_token_id},
             head_sizes=HEAD_SIZES,
             head_dropouts=(0.0,) * len(HEAD_SIZES),
             text_max_tokens=MAX_TOKENS,

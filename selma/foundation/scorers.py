@@ -22,12 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.seeds import derive_seed
-from selma.foundation.params import Rate
 from selma.foundation.preference_pairs import PreferenceSet
 from selma.foundation.scorer_models import WIDTH, Indices, Scorer, TokenTable, to_pixels
 from selma.foundation.twins import TwinSet
 from selma.pocket.scenes import SHAPES
-from selma.runtime.params import Positive, Section
 
 if TYPE_CHECKING:
     import torch
@@ -35,32 +33,29 @@ if TYPE_CHECKING:
 PATCH_WEIGHT = 1.0  # of the patches' loss in pre-training
 
 
-class ScorerParams(Section):
-    """A scorer's section in foundation/params.yaml: how it is trained and on how much.
+@dataclass(frozen=True)
+class Plan:
+    """How much a scorer is trained on, and how.
 
     A step of pre-training sees `batch_size` pairs of twins, one of training as many rankings.
     """
 
-    twins: Positive
-    rankings: Positive
-    held_out_rankings: Positive
-    pretrain_steps: Positive
-    pretrain_learning_rate: Rate
-    train_steps: Positive
-    learning_rate: Rate
-    batch_size: Positive
-    checkpoint_every_steps: Positive
+    twins: int
+    rankings: int
+    held_out_rankings: int
+    pretrain_steps: int
+    pretrain_learning_rate: float
+    train_steps: int
+    learning_rate: float
+    batch_size: int
+    checkpoint_every_steps: int
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The share of pairs in which the better picture has the higher score; a tie counts as wrong.
+    """Share of `n` pairs whose better picture scores higher, with Wilson's 95 % interval.
 
-    Attributes:
-        n: number of pairs.
-        accuracy: the share.
-        low: lower end of Wilson's 95 % interval.
-        high: its upper end.
+    A tie counts as wrong.
     """
 
     n: int
@@ -92,7 +87,7 @@ def pretraining_loss_at(
     batch_size: int,
     seed: int,
 ) -> Callable[[int], "torch.Tensor"]:
-    """Give the pre-training loss of each step, over `batch_size` pairs of twins."""
+    """Make the pre-training loss of each step, over `batch_size` pairs of twins."""
     import torch
 
     def loss_at(step: int) -> "torch.Tensor":
@@ -110,7 +105,7 @@ def pretraining_loss_at(
 def preference_loss_at(
     scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable, *, batch_size: int, seed: int
 ) -> Callable[[int], "torch.Tensor"]:
-    """Give the preference loss of each step, over all pairs of `batch_size` rankings.
+    """Make the preference loss of each step, over all pairs of `batch_size` rankings.
 
     It is the cross-entropy of the annotators' choice (a tie counts half for each) with the softmax
     over the two pictures' scores: PickScore's and HPS v2's loss up to a constant, and for choices
@@ -134,13 +129,13 @@ def preference_loss_at(
 
 
 def pictures_of(rankings: PreferenceSet, chosen: Indices) -> tuple[Indices, Indices]:
-    """Give the pictures of some rankings, (M,), and which of the rankings each is of, (M,)."""
+    """Find the pictures of some rankings, (M,), and which ranking each is of, (M,)."""
     spans = [np.arange(rankings.starts[r], rankings.starts[r + 1]) for r in chosen]
     return np.concatenate(spans), np.repeat(np.arange(len(spans)), [len(span) for span in spans])
 
 
 def pairs_of(text_of: Indices) -> tuple[Indices, Indices]:
-    """Give all pairs of places with the same text, the truly better picture first."""
+    """Pair all places with the same text, the truly better picture first."""
     first, second = np.nonzero(np.triu(text_of[:, None] == text_of[None, :], k=1))
     return first, second
 
@@ -162,15 +157,10 @@ def score_rankings(
 
 
 def pair_accuracies(rankings: PreferenceSet, scores: NDArray[np.float64]) -> dict[str, Accuracy]:
-    """Compare scores with the truth, not with the annotators.
+    """Compare the scores (P,) of held-out pictures with the truth, not with the annotators.
 
-    Args:
-        rankings: held out.
-        scores: (P,) one per picture.
-
-    Returns:
-        "overall" over all pairs of each ranking; for each kind of flaw, over the neighbours in
-        rankings of which the worse has that flaw more.
+    "overall" is over all pairs of each ranking; a kind of flaw over the neighbours in rankings of
+    which the worse has that flaw more.
     """
     right: dict[str, list[bool]] = {"overall": []}
     for start, end in itertools.pairwise(rankings.starts.tolist()):
@@ -183,7 +173,7 @@ def pair_accuracies(rankings: PreferenceSet, scores: NDArray[np.float64]) -> dic
 
 
 def wilson(hits: int, n: int) -> Accuracy:
-    """Give a share with Wilson's 95 % interval, E. B. Wilson, 1927."""
+    """Compute a share with Wilson's 95 % interval, E. B. Wilson, 1927."""
     z = 1.959964
     share, denominator = hits / n, 1 + z * z / n
     middle = (share + z * z / (2 * n)) / denominator

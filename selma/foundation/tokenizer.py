@@ -28,7 +28,7 @@ behind front"""
 
 
 def corpus(seed: int, per_skill: int = 4000) -> list[str]:
-    """Give the texts the vocabulary is learnt from."""
+    """Write the texts the vocabulary is learnt from."""
     texts = [ENGLISH] * 20
     for skill, draw in DRAW.items():
         rng = random.Random(derive_seed(seed, "tokenizer", skill))
@@ -40,10 +40,6 @@ def learn_merges(texts: list[str], number: int) -> list[tuple[str, str]]:
     """Learn byte-pair merges over whole words; ties go to the pair that sorts first.
 
     (The `tokenizers` trainer breaks ties in hash order, so its files differ from run to run.)
-
-    Args:
-        texts: already pre-tokenised words are joined by blanks.
-        number: how many merges at most.
     """
     words = Counter(word for text in texts for word in text.split())
     spelt = {word: (*word[:-1], word[-1] + "</w>") for word in words}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.seeds import derive_seed
-from selma.foundation.defects import DEGRADED, object_shares, paint
+from selma.foundation.defects import DEGRADED, paint
 from selma.foundation.flaws import Draft, add_flaw
 from selma.foundation.preference_pairs import (
     FACT_DRAWS,
@@ -17,6 +17,7 @@ from selma.foundation.preference_pairs import (
     draw_prompt,
     draw_scenes,
 )
+from selma.pocket.render import object_shares
 from selma.pocket.scenes import CANVAS_PX, SHAPES, Scene
 from selma.pocket.skills import is_held_out, write_prompt
 
@@ -25,17 +26,11 @@ PATCH_PX, PATCH_COVERED = 4, 0.15  # a patch shows an object that covers this sh
 
 @dataclass(frozen=True)
 class TwinSet:
-    """2N captioned pictures; 2k and 2k + 1 differ in one fact.
+    """2N captioned pictures; 2k and 2k + 1 differ in one fact."""
 
-    Attributes:
-        captions: 2N.
-        pictures: (2N, CANVAS_PX, CANVAS_PX, 3).
-        patch_shapes: (2N, 8, 8) which shape a patch shows: its place in ``SHAPES`` plus 1; 0: none.
-    """
-
-    captions: tuple[str, ...]
-    pictures: NDArray[np.uint8]
-    patch_shapes: NDArray[np.uint8]
+    captions: tuple[str, ...]  # 2N
+    pictures: NDArray[np.uint8]  # (2N, CANVAS_PX, CANVAS_PX, 3)
+    patch_shapes: NDArray[np.uint8]  # (2N, 8, 8) place in ``SHAPES`` plus 1; 0: the patch has none
 
 
 def build_twin_set(
@@ -58,7 +53,7 @@ def build_twin_set(
 
 
 def patch_shapes(scene: Scene) -> NDArray[np.uint8]:
-    """Tell which shape each patch of a scene shows, as in ``TwinSet.patch_shapes``, (8, 8)."""
+    """Label each patch of a scene by its shape, as in ``TwinSet.patch_shapes``, (8, 8)."""
     side = CANVAS_PX // PATCH_PX
     shares = np.stack(object_shares(scene)).reshape(-1, side, PATCH_PX, side, PATCH_PX)
     covered = shares.mean(axis=(2, 4))  # (objects, 8, 8)
@@ -77,7 +72,7 @@ def _twins(rng: random.Random, refused: frozenset[str]) -> Iterator[tuple[str, D
             first = add_flaw(first, kind, rng, severity=MILD_SEVERITY) or first
         fact = rng.choice(FACT_DRAWS)
         second = add_flaw(first, fact, rng, severity=MILD_SEVERITY)
-        # A spatial caption names two groups and a link, so it cannot tell of more or fewer.
+        # A spatial caption names two groups and a link: no more and no fewer.
         style = "paragraph" if skill == "spatial" and fact in ("extra", "missing") else skill
         if second is None:
             continue

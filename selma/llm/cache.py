@@ -10,24 +10,16 @@ from selma.llm.generators import TextGenerator
 
 
 class CachedGenerator:
-    """A generator that keeps its replies in a file of JSON lines.
-
-    A line is on the disk before the reply is used. A last line that a killed process left
-    unfinished is cut off when the file is opened.
-    """
+    """A generator that keeps its replies as JSON lines, each on the disk before it is used."""
 
     def __init__(self, generator: TextGenerator, path: Path, identity: dict[str, object]) -> None:
         """Open the file, which one process at a time writes, or start it.
 
         `identity` is all that decides a reply beside request and seed: backend, model, revision,
-        temperature.
-
-        Raises:
-            RecordError: a line of the file is not a reply.
+        temperature. RecordError if a line is not a reply; a last line that a killed process left
+        unfinished is cut off.
         """
-        self._generator = generator
-        self._path = path
-        self._identity = identity
+        self._generator, self._path, self._identity = generator, path, identity
         self._replies = _read(path)
 
     def generate(self, request: str, *, seed: int) -> str:

@@ -28,24 +28,21 @@ class OpenAIGenerator:
     """Asks a server; the key is ``OPENAI_API_KEY``, another address ``OPENAI_BASE_URL``.
 
     Waits and asks again, with growing pauses or as the server's Retry-After says, when the server
-    is busy (408, 409, 429, 5xx), does not answer in time or cannot be reached.
-
-    Raises:
-        ConfigError: there is no key in the environment.
-        MissingDependencyError: the package openai is not installed.
+    is busy (408, 409, 429, 5xx), does not answer in time or cannot be reached. ConfigError if there
+    is no key; MissingDependencyError if the package openai is not installed.
     """
 
     model: str  # the server's name for it; choose a dated one, so that it stays the same
     _: KW_ONLY
     temperature: float  # 0 to 2
-    reply_tokens_max: int  # a longer reply loses its last, unfinished line
-    token_budget: int  # stop before a request once this many tokens were paid for
-    timeout_s: float  # of one answer
-    retries: int  # after the first try
+    # Limits that do not change what is written, only when a broken run stops.
+    reply_tokens_max: int = 4096  # a longer reply loses its last, unfinished line
+    token_budget: int = 5_000_000  # stop before a request once this many tokens were paid for
+    timeout_s: float = 120.0  # of one answer
+    retries: int = 6  # after the first try
     tokens_used: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        """Make the client; sends nothing yet."""
         try:
             from openai import OpenAI
         except ImportError as error:
@@ -56,15 +53,14 @@ class OpenAIGenerator:
         if not self._key:
             raise ConfigError(
                 "OPENAI_API_KEY is not set; export your key (any word for a server without keys), "
-                "or set prompts.backend to pocket"
+                "or choose another prompts.backend"
             )
         self._client = OpenAI(api_key=self._key, timeout=self.timeout_s, max_retries=self.retries)
 
     def generate(self, request: str, *, seed: int) -> str:
         """Ask the server; an empty answer comes back as an empty text.
 
-        Raises:
-            BackendError: the server refused, failed every try or the token budget is spent.
+        BackendError if the server refused, failed every try or the token budget is spent.
         """
         from openai import OpenAIError
 

@@ -16,23 +16,14 @@ _EMPHASIS = ("**", "__", "*", "_", "`")
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a reply.
+    """A line of a reply."""
 
-    Attributes:
-        text: what it says, without its bullet and number.
-        number: None if it has none.
-        marked: it has a bullet or a number.
-        bar: its number is set off by "|".
-        indent: white space before it, in columns.
-        after_blank: it begins the reply or follows a blank line.
-    """
-
-    text: str
+    text: str  # without its bullet and number
     number: int | None
-    marked: bool
-    bar: bool
-    indent: int
-    after_blank: bool
+    marked: bool  # has a bullet or a number
+    bar: bool  # its number is set off by "|"
+    indent: int  # white space before it, in columns
+    after_blank: bool  # begins the reply or follows a blank line
 
 
 def read_lines(reply: str) -> Iterator[Line]:
@@ -51,14 +42,9 @@ def read_lines(reply: str) -> Iterator[Line]:
         after_blank = not raw.strip()
 
 
-def without_bullet(text: str) -> str:
-    """Take off a bullet before a text."""
-    bullet = _BULLET.fullmatch(text)
-    return bullet["text"] if bullet else text
-
-
 def _line(text: str, indent: int, after_blank: bool) -> Line:
-    inner = without_bullet(text)
+    bullet = _BULLET.fullmatch(text)
+    inner = bullet["text"] if bullet else text
     numbered = _NUMBER.fullmatch(_without_emphasis(inner))
     if numbered:
         bar = "|" in numbered["separator"]

@@ -15,10 +15,11 @@ from selma.pictures.checks import PictureSet
 from selma.pictures.png import picture_of
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 
 
 def ask(
-    benchmark: Sequence[Row],
+    benchmark: Rows,
     pictures: PictureSet,
     *,
     kind: str,
@@ -26,7 +27,7 @@ def ask(
     revision: str,
     normalise: str,
     batch_size: int,
-    log: Callable[[Mapping[str, Any]], Path],
+    log: Path,
     replies: Path,
     advance: Callable[[int], None],
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -34,22 +35,12 @@ def ask(
 
     Each picture is decoded once and all its questions are asked together.
 
-    Args:
-        benchmark: rows of a benchmark table.
-        pictures: of its items, as `read_samples` found them fit.
-        kind: a key of `JUDGES`.
-        settings: of the judge's model, and how it is asked.
-        revision: of a judge whose weights do not tell it.
-        normalise: a key of `NORMALISERS`, from what the judge says to what counts as its answer;
-            both are kept.
-        batch_size: pictures at a time.
-        log: from what the answers are about to the file that keeps them while the judge works;
-            the answers of an earlier run are taken from it.
-        replies: where a judge that is paid for keeps each reply.
-        advance: called with the number of pictures after each batch.
+    The kind is a key of `JUDGES`, `normalise` one of `NORMALISERS`; `revision` is that of a judge
+    whose weights do not tell it. `log` keeps the answers while the judge works, and those of an
+    interrupted run are taken up; in `replies` a judge that is paid for keeps each reply.
+    `advance` is called with the number of pictures of a batch.
 
-    Returns:
-        Rows of an answers table, and what they are about.
+    Returns rows of an answers table, and what they are about.
 
     Raises:
         ConfigError: there is no such judge, template or normaliser.
@@ -58,12 +49,9 @@ def ask(
     """
     normal = choose("answer normaliser", normalise, NORMALISERS)
     judge = load_judge(kind, settings, replies)
-    about = {
-        **describe_judge(judge.about, settings),
-        "benchmark_sha256": content_hash(benchmark, "benchmark"),
-        "normalise": normalise,
-    }
-    kept = AnswerLog(log(about), about)
+    made_by = {"benchmark_sha256": content_hash(benchmark, "benchmark"), "normalise": normalise}
+    about = describe_judge(judge.about, settings) | made_by
+    kept = AnswerLog(log, about)
     questions = {row["item_id"]: row["questions"] for row in benchmark}
     asked = [row for row in pictures.rows if questions[row["item_id"]]]
     named = {"judge": judge_title(kind, about), "revision": about.get("revision") or revision}
@@ -71,13 +59,11 @@ def ask(
     for start in range(0, len(asked), batch_size):
         batch = asked[start : start + batch_size]
         for row, answers in zip(batch, _answers(judge, batch, questions, kept), strict=True):
+            picture = {key: row[key] for key in ("item_id", "sample", "sha256")} | named
             rows += [
                 {
-                    "item_id": row["item_id"],
-                    "sample": row["sample"],
+                    **picture,
                     "question_id": question["question_id"],
-                    **named,
-                    "sha256": row["sha256"],
                     "raw_answer": raw,
                     "answer": normal(raw),
                 }
@@ -89,21 +75,16 @@ def ask(
 
 
 def _answers(
-    judge: Judge,
-    batch: Sequence[Row],
-    questions: Mapping[str, Sequence[Row]],
-    kept: AnswerLog,
+    judge: Judge, batch: Rows, questions: Mapping[str, Rows], kept: AnswerLog
 ) -> list[list[str]]:
     """Answer each picture's questions: from the log, or by the judge, and then keep them."""
     found = [kept.get(_key(row)) for row in batch]
     new = [row for row, answers in zip(batch, found, strict=True) if answers is None]
-    if not new:
-        return [answers or [] for answers in found]
     asked = [
         [Question(q["question"], tuple(q["choices"])) for q in questions[row["item_id"]]]
         for row in new
     ]
-    said = judge([picture_of(row) for row in new], asked)
+    said = judge([picture_of(row) for row in new], asked) if new else []
     if [len(answers) for answers in said] != [len(texts) for texts in asked]:
         got, want = sum(map(len, said)), sum(map(len, asked))
         raise BackendError(f"the judge gave {got} answers to {want} questions")

@@ -3,41 +3,30 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from selma.comparing.breakdown import (
-    Cell,
-    prompt_cells,
-    prompt_scores,
-    question_cells,
-    sample_deviation,
-)
+from selma.comparing import breakdown
+from selma.comparing.breakdown import Cell, prompt_cells, question_cells
 from selma.comparing.categories import question_scores
 from selma.comparing.statistics import Bootstrap
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 Tables = dict[str, Sequence[Cell]]
 PERCENT = 100.0
 
 
 def answer_details(
-    metric: str,
-    rows: Sequence[Row],
-    answers: Sequence[Row],
-    benchmark: Sequence[Row],
-    how: Bootstrap,
+    metric: str, rows: Rows, answers: Rows, benchmark: Rows, how: Bootstrap
 ) -> tuple[Tables, dict[str, Any]]:
     """Cut a score of answers into tables, and add the metric's own further numbers."""
     if metric == "dsg":
-        return dsg_tables(rows, benchmark, how), dsg_numbers(rows, answers)
-    return tifa_tables(rows, how), tifa_numbers(rows)
+        return _dsg_tables(rows, benchmark, how), _dsg_numbers(rows, answers)
+    return _tifa_details(rows, how)
 
 
-def dsg_tables(rows: Sequence[Row], benchmark: Sequence[Row], how: Bootstrap) -> Tables:
+def _dsg_tables(rows: Rows, benchmark: Rows, how: Bootstrap) -> Tables:
     """Cut into DSG's prompt groups and broad types, SELMA's Table 7, and the prompts' sources.
 
     A benchmark whose item ids are not DSG-1k's is cut by its questions' own categories.
-
-    Raises:
-        RecordError: a tuple of DSG-1k has no broad type.
     """
     from selma.benchmarks.dsg1k import GROUPS, SKILL_NAMES, broad_type, group_of
 
@@ -61,34 +50,27 @@ def dsg_tables(rows: Sequence[Row], benchmark: Sequence[Row], how: Bootstrap) ->
     }
 
 
-def tifa_tables(rows: Sequence[Row], how: Bootstrap) -> Tables:
-    """Cut into the prompts' sources, and into TIFA's element types where the questions have one."""
+def _tifa_details(rows: Rows, how: Bootstrap) -> tuple[Tables, dict[str, Any]]:
+    """Cut into sources, and TIFA's element types if there are; name numbers as its authors do."""
     from selma.benchmarks.tifa import ELEMENT_TYPES
 
     tables: Tables = {"source": prompt_cells(rows, lambda row: row["source"], PERCENT, how)}
     cells = question_cells(rows, lambda _item, _id, category: category or None, PERCENT, how)
     if cells:
         tables["element type"] = _in_order(cells, list(ELEMENT_TYPES))
-    return tables
-
-
-def tifa_numbers(rows: Sequence[Row]) -> dict[str, Any]:
-    """The numbers under the names, and in the unit, of the package of TIFA's authors."""
     points: dict[str, list[float]] = {}
     for row in rows:
         for _, category, point in question_scores(row):
             points.setdefault(category, []).append(point)
-    scores = prompt_scores(rows).values()
-    return {
+    scores = breakdown.prompt_scores(rows).values()
+    return tables, {
         "tifa_average": sum(scores) / len(scores),
-        "tifa_stdev": sample_deviation(rows),
-        "accuracy_by_type": {
-            name: sum(found) / len(found) for name, found in points.items() if name
-        },
+        "tifa_stdev": breakdown.sample_deviation(rows),
+        "accuracy_by_type": {name: sum(p) / len(p) for name, p in points.items() if name},
     }
 
 
-def dsg_numbers(rows: Sequence[Row], answers: Sequence[Row]) -> dict[str, Any]:
+def _dsg_numbers(rows: Rows, answers: Rows) -> dict[str, Any]:
     """The mean over the questions that have an answer, and how many answers just miss "yes"."""
     points = sum(point for row in rows for _, _, point in question_scores(row))
     asked = {(row["item_id"], row["sample"]) for row in rows}
@@ -101,13 +83,11 @@ def dsg_numbers(rows: Sequence[Row], answers: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def always_yes(benchmark: Sequence[Row], answers: Sequence[Row]) -> list[dict[str, Any]]:
-    """DSG's control: a judge that says yes to everything."""
+def _always_yes(benchmark: Rows, answers: Rows) -> list[dict[str, Any]]:
     return [{**answer, "answer": "yes"} for answer in answers]
 
 
-def first_choice(benchmark: Sequence[Row], answers: Sequence[Row]) -> list[dict[str, Any]]:
-    """TIFA's control: a judge that takes the first choice."""
+def _first_choice(benchmark: Rows, answers: Rows) -> list[dict[str, Any]]:
     choices = {
         (row["item_id"], question["question_id"]): question["choices"]
         for row in benchmark
@@ -116,13 +96,14 @@ def first_choice(benchmark: Sequence[Row], answers: Sequence[Row]) -> list[dict[
     return [{**a, "answer": choices[a["item_id"], a["question_id"]][0]} for a in answers]
 
 
-CONTROLS: dict[str, tuple[str, Callable[[Sequence[Row], Sequence[Row]], list[dict[str, Any]]]]] = {
-    "dsg": ("always yes", always_yes),
-    "tifa": ("first choice", first_choice),
+# What a judge that does not look would score: a name, and its answers to a benchmark's questions.
+CONTROLS: dict[str, tuple[str, Callable[[Rows, Rows], list[dict[str, Any]]]]] = {
+    "dsg": ("always yes", _always_yes),
+    "tifa": ("first choice", _first_choice),
 }
 
 
-def hps_numbers(rows: Sequence[Row], partial: bool) -> dict[str, Any]:
+def hps_numbers(rows: Rows, partial: bool) -> dict[str, Any]:
     """Aggregate as the HPS benchmark prints it, if the pictures are those of its four styles.
 
     It knows one picture a prompt; of several, their mean counts.
@@ -134,7 +115,7 @@ def hps_numbers(rows: Sequence[Row], partial: bool) -> dict[str, Any]:
     if {row["source"] for row in rows} != set(STYLES):
         return {}
     scores = {style: np.full(PICTURES_PER_STYLE, np.nan) for style in STYLES}
-    for item_id, score in prompt_scores(rows).items():
+    for item_id, score in breakdown.prompt_scores(rows).items():
         style, _, index = item_id.rpartition("/")
         scores[style][int(index)] = score
     found = benchmark_score(scores, partial=partial)

@@ -1,4 +1,4 @@
-"""What is measured: a benchmark and the pictures of it, from wherever they lie."""
+"""A benchmark, from wherever it lies."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,6 @@ from typing import Any
 
 from selma.core.errors import ConfigError
 from selma.core.tables import read_table
-from selma.pictures.checks import PictureSet, check_table
-from selma.pictures.folder import read_pictures
 
 Row = Mapping[str, Any]
 
@@ -49,26 +47,3 @@ def benchmark_aliases(path: Path) -> dict[str, str]:
         return {}
     entries = json.loads(path.read_text(encoding="utf-8"))
     return {entry["id"]: entry["item_id"] for entry in entries if "item_id" in entry}
-
-
-def read_samples(
-    path: Path, benchmark: Sequence[Row], *, only_asked: bool, allow_partial: bool
-) -> PictureSet:
-    """Read a samples table, or a folder of pictures, of a benchmark, and look at each picture.
-
-    Args:
-        path: a .parquet table or a folder.
-        benchmark: rows of the benchmark table.
-        only_asked: items without questions need no picture.
-        allow_partial: leave out what is wrong, instead of refusing.
-
-    Raises:
-        MissingDataError: pictures are missing.
-        RecordError: pictures are doubled, alike, black, unreadable or of no item.
-    """
-    if path.suffix == ".parquet":
-        samples = read_table(path, "samples")
-        return check_table(
-            str(path), samples, benchmark, only_asked=only_asked, allow_partial=allow_partial
-        )
-    return read_pictures(path, benchmark, only_asked=only_asked, allow_partial=allow_partial)

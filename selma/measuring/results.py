@@ -5,44 +5,30 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from selma.comparing.breakdown import (
-    Cell,
-    overall,
-    power_note,
-    prompt_scores,
-    sample_deviation,
-    weighted_mean,
-)
+from selma.comparing import breakdown
 from selma.comparing.statistics import Bootstrap
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A score before it is put in words.
+    """A scores table, its cuts by title, and as controls scores of spoilt answers by name."""
 
-    Attributes:
-        rows: of a scores table.
-        about: what they are about.
-        tables: title → cells.
-        controls: name → rows of the same pictures or answers, spoilt on purpose.
-        extra: further numbers of this metric.
-    """
-
-    rows: Sequence[Row]
+    rows: Rows
     about: Mapping[str, Any]
-    tables: Mapping[str, Sequence[Cell]]
-    controls: Mapping[str, Sequence[Row]]
+    tables: Mapping[str, Sequence[breakdown.Cell]]
+    controls: Mapping[str, Rows]
     extra: Mapping[str, Any]
 
 
 def result_of(scored: Scored, how: Bootstrap) -> dict[str, Any]:
     """Bring a score into JSON's types, no number rounded; intervals are over prompts."""
     factor = float(scored.about["factor"])
-    whole = overall(scored.rows, factor, how)
-    deviation = sample_deviation(scored.rows)
-    note = power_note(scored.rows, factor, how)
+    whole = breakdown.overall(scored.rows, factor, how)
+    deviation = breakdown.sample_deviation(scored.rows)
+    note = breakdown.power_note(scored.rows, factor, how)
     unit = scored.about["unit"]
     return {
         **scored.about,
@@ -56,12 +42,13 @@ def result_of(scored: Scored, how: Bootstrap) -> dict[str, Any]:
         "n_prompts": whole.n_prompts,
         "n_questions": whole.n_questions,
         "power": None if note is None else {**asdict(note), "sentence": note.sentence(unit)},
-        "tables": {
-            title: [asdict(cell) for cell in cells] for title, cells in scored.tables.items()
+        "tables": {title: [*map(asdict, cells)] for title, cells in scored.tables.items()},
+        "controls": {
+            name: factor * breakdown.weighted_mean(rows) for name, rows in scored.controls.items()
         },
-        "controls": {name: factor * weighted_mean(rows) for name, rows in scored.controls.items()},
         **scored.extra,
         "prompts": {
-            item_id: factor * value for item_id, value in prompt_scores(scored.rows).items()
+            item_id: factor * value
+            for item_id, value in breakdown.prompt_scores(scored.rows).items()
         },
     }

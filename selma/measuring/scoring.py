@@ -1,30 +1,12 @@
-"""The act of scoring: answers or pictures become scores that say what they are."""
+"""The act of scoring answers: they become scores that say what they are."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selma.core.choices import choose
-from selma.core.errors import ConfigError, MissingDataError, RecordError
-from selma.core.seeds import derive_seed
-from selma.core.tables import content_hash
+from selma.core.errors import ConfigError
+from selma.measuring.naming import Row, Scores, describe_measure
 from selma.metrics.dsg import score_dsg
 from selma.metrics.tifa import load_mapping, score_tifa
-from selma.pictures.checks import PictureSet
-from selma.scorers.clip_models import Scorer
-from selma.scorers.clipscore import CLIPSCORES
-from selma.scorers.hps import HPS_VERSIONS
-from selma.scorers.preference import SCORERS, score_samples
-
-Row = Mapping[str, Any]
-Scores = tuple[list[dict[str, Any]], dict[str, Any]]  # rows of a scores table, what it is about
-TITLES = {"dsg": "DSG", "tifa": "TIFA", "pickscore": "PickScore", "hps": "HPS"} | {
-    "imagereward": "ImageReward",
-    "clipscore": "CLIPScore",
-    "vqascore": "VQAScore",
-}
-VERSIONS = {"pickscore": "arXiv 2305.01569", "imagereward": "arXiv 2304.05977"}
 
 
 def score_answers(
@@ -40,27 +22,21 @@ def score_answers(
     no_answer_max: float,
     allow_partial: bool = False,
 ) -> Scores:
-    """Score a judge's answers by DSG or TIFA; no model runs, but for TIFA's mapping sbert.
+    """Score one judge's answers by DSG or TIFA; no model runs, but for TIFA's mapping sbert.
 
-    Args:
-        kind: "dsg" or "tifa".
-        benchmark: rows of a benchmark table.
-        answers: rows of an answers table, of one judge.
-        judge_about: what that table says of its judge; None if it says nothing.
-        settings: DSG's policy and mean; TIFA's mapping and sbert_path.
-        measure: name of the row of params, or the metric.
-        title: as people read it.
-        benchmark_name: kept with the scores.
-        no_answer_max: share of replies that may be no answer.
-        allow_partial: leave out pictures that lack an answer, instead of refusing.
+    The settings are DSG's policy and mean, or TIFA's mapping and sbert_path; `judge_about` is what
+    the answers table says of its judge, None if it says nothing. `measure` is the name of the row
+    of params, or the metric; `title` its name for people. `no_answer_max` is the share of replies
+    that may be no answer; `allow_partial` leaves out pictures that lack one, instead of refusing.
 
     Raises:
         ConfigError: there is no such kind, policy, mean or mapping.
         MissingDataError: an answer is missing.
         RecordError: an answer belongs to no question, or too many replies are no answer.
     """
-    common: dict[str, Any] = {"judge_about": judge_about, "allow_partial": allow_partial}
-    common["no_answer_max"] = no_answer_max
+    common: dict[str, Any] = {
+        "judge_about": judge_about, "allow_partial": allow_partial, "no_answer_max": no_answer_max
+    }  # fmt: skip
     if kind == "dsg":
         rows, about = score_dsg(benchmark, answers, **settings, **common)
     elif kind == "tifa":
@@ -68,213 +44,4 @@ def score_answers(
         rows, about = score_tifa(benchmark, answers, mapping=mapping, **common)
     else:
         raise ConfigError(f"unknown kind of measure {kind!r}; choose one of: dsg, tifa")
-    return rows, about | _name(measure, title, benchmark_name, benchmark)
-
-
-def check_version(kind: str, version: str | None, antialias: bool | None) -> None:
-    """Check that a preference scorer's version and antialias are such as it has.
-
-    Raises:
-        ConfigError: they are not.
-    """
-    if kind in VERSIONS and version is not None:
-        raise ConfigError(f"version: {kind} has one version, expected null, got {version!r}")
-    if kind not in VERSIONS:
-        known = {"hps": {*HPS_VERSIONS, "pocket"}, "clipscore": set(CLIPSCORES)}[kind]
-        choose(f"version of {kind}", str(version), dict.fromkeys(known))
-    if antialias is not None and kind != "hps":
-        raise ConfigError(f"antialias: is an option of hps, not of {kind}; expected null")
-
-
-def load_scorer(
-    kind: str, directory: Path, *, version: str | None, antialias: bool | None, device: str
-) -> Scorer:
-    """Load a preference scorer.
-
-    Args:
-        kind: a key of `SCORERS`.
-        directory: its folder.
-        version: of HPS, or the variant of CLIPScore; None for those that have one version.
-        antialias: HPS's, of the tensor's resize; None takes what the folder says.
-        device: "cpu" or "cuda".
-
-    Raises:
-        ConfigError: an option is wrong, missing or not the scorer's.
-        MissingDataError: a file is not there.
-        RecordError: the files do not fit each other, or are of another scorer.
-    """
-    load = choose("preference scorer", kind, SCORERS)
-    check_version(kind, version, antialias)
-    options = {"antialias": antialias} if kind == "hps" else {}
-    return load(directory, version or VERSIONS[kind], device=device, **options)
-
-
-def score_pictures(
-    benchmark: Sequence[Row],
-    pictures: PictureSet,
-    scorer: Scorer,
-    *,
-    kind: str,
-    judge: str,
-    measure: str,
-    title: str,
-    benchmark_name: str,
-    batch_size: int,
-    advance: Callable[[int], None],
-    shuffle_seed: int | None = None,
-) -> Scores:
-    """Score each picture of a benchmark against its prompt.
-
-    Args:
-        benchmark: rows of a benchmark table.
-        pictures: of its items, as `read_samples` found them fit.
-        scorer: the preference model.
-        kind: a key of `SCORERS`.
-        judge: names the scorer's weights.
-        measure: name of the row of params, or the metric.
-        title: as people read it.
-        benchmark_name: kept with the scores.
-        batch_size: pictures at a time.
-        advance: called with the number of pictures after each batch.
-        shuffle_seed: not None scores each picture against another item's prompt, as a control.
-
-    Raises:
-        MissingDataError: there is no picture to score.
-        RecordError: a score is not finite.
-    """
-    rows = scored_rows(benchmark, pictures, shuffle_seed)
-    sources = {row["item_id"]: row["source"] for row in benchmark}
-    scores, about = score_samples(
-        rows,
-        scorer,
-        metric=kind,
-        judge=judge,
-        sources=sources,
-        batch_size=batch_size,
-        advance=advance,
-    )
-    prompts = "own" if shuffle_seed is None else f"another item's, seed {shuffle_seed}"
-    named = _name(measure, title, benchmark_name, benchmark)
-    return scores, about | picture_coverage(pictures, scores) | named | {"prompts": prompts}
-
-
-def scored_rows(
-    benchmark: Sequence[Row], pictures: PictureSet, shuffle_seed: int | None
-) -> Sequence[Row]:
-    """The pictures with the prompts they are scored against.
-
-    Raises:
-        MissingDataError: there is none.
-    """
-    if not pictures.rows:
-        raise MissingDataError("no picture of the benchmark can be scored")
-    if shuffle_seed is None:
-        return pictures.rows
-    others = shuffled_prompts({row["item_id"]: row["prompt"] for row in benchmark}, shuffle_seed)
-    return [{**row, "prompt": others[row["item_id"]]} for row in pictures.rows]
-
-
-def picture_coverage(pictures: PictureSet, scores: Sequence[Row]) -> dict[str, Any]:
-    """What share of the benchmark's pictures was scored, and what was left out."""
-    return {
-        "coverage": len(scores) / pictures.n_wanted,
-        "left_out": pictures.findings.problems(),
-        "n_items": len({row["item_id"] for row in scores}),
-        "n_pictures": len(scores),
-        "n_wanted": pictures.n_wanted,
-    }
-
-
-def _name(
-    measure: str, title: str, benchmark_name: str, benchmark: Sequence[Row]
-) -> dict[str, Any]:
-    sha256 = content_hash(benchmark, "benchmark")
-    named = {"measure": measure, "title": title}
-    return {**named, "benchmark": benchmark_name, "benchmark_sha256": sha256}
-
-
-def score_by_probability(
-    benchmark: Sequence[Row],
-    pictures: PictureSet,
-    *,
-    settings: Any,
-    variant: str,
-    benchmark_name: str,
-    advance: Callable[[int], None],
-) -> Scores:
-    """Score pictures by VQAScore: a chat model's probability of "Yes".
-
-    Args:
-        benchmark: rows of a benchmark table.
-        pictures: of its items.
-        settings: `JudgeSettings` of the chat model.
-        variant: a key of `vqascore.VARIANTS`.
-        benchmark_name: kept with the scores.
-        advance: called with the number of pictures after each batch.
-    """
-    from selma.judges.chat.vqascore import load_vqascore
-    from selma.judges.loading import describe_judge
-    from selma.pictures.png import picture_of
-
-    scorer = load_vqascore(settings, variant)
-    sources = {row["item_id"]: row["source"] for row in benchmark}
-    samples, size = scored_rows(benchmark, pictures, None), settings.questions_per_batch
-    rows: list[dict[str, Any]] = []
-    for start in range(0, len(samples), size):
-        batch = samples[start : start + size]
-        scores = scorer([picture_of(row) for row in batch], [row["prompt"] for row in batch])
-        rows += [
-            {
-                **{key: row[key] for key in ("item_id", "sample")},
-                "source": sources[row["item_id"]],
-                "score": score,
-                "weight": 1.0,
-                "details": "{}",
-            }
-            for row, score in zip(batch, scores, strict=True)
-        ]
-        advance(len(batch))
-    described = describe_judge(scorer.about, settings)
-    about = {
-        "factor": 1.0,
-        "judge": described["path"],
-        "judge_settings": described,
-        "libraries": described.pop("libraries", {}),
-        "metric": "vqascore",
-        "policy": variant,
-        "preprocessing": json.dumps(described.pop("preprocessing")),
-        "revision": described["revision"],
-        "unit": "probability",
-        "version": "arXiv 2404.01291",
-    }
-    named = _name("vqascore", TITLES["vqascore"], benchmark_name, benchmark)
-    return rows, about | picture_coverage(pictures, rows) | named
-
-
-def shuffled_prompts(prompts: Mapping[str, str], seed: int) -> dict[str, str]:
-    """The prompt of another item for each, as a control: such scores should be clearly lower.
-
-    The different prompts stand on a circle, in an order that seed and prompt alone decide, and each
-    is replaced by the next one. So no item keeps its prompt, also if two items share one, and what
-    replaces a prompt changes only if a prompt is put between the two.
-
-    Args:
-        prompts: item id → its prompt.
-        seed: of the order.
-
-    Returns:
-        Item id → another item's prompt.
-
-    Raises:
-        RecordError: all prompts are the same.
-    """
-    circle = sorted(
-        set(prompts.values()), key=lambda text: (derive_seed(seed, "shuffle", text), text)
-    )
-    if len(circle) < 2:
-        raise RecordError(
-            f"shuffled prompts: {len(prompts)} items have {len(circle)} different prompts; "
-            "expected at least 2"
-        )
-    following = dict(zip(circle, [*circle[1:], circle[0]], strict=True))
-    return {item_id: following[prompt] for item_id, prompt in prompts.items()}
+    return rows, about | describe_measure(measure, title, benchmark_name, benchmark)

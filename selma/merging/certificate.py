@@ -29,28 +29,20 @@ def adapter_product(left: Adapter, right: Adapter) -> float:
     return sum(inner_product(left[layer], right[layer]) for layer in sorted(left))
 
 
-def adapter_norm(adapter: Adapter) -> float:
-    """Compute the Frobenius norm over all layers; rounding may put a square of zero below zero."""
-    return math.sqrt(max(0.0, adapter_product(adapter, adapter)))
+def _norm(adapter: Adapter) -> float:
+    return math.sqrt(max(0.0, adapter_product(adapter, adapter)))  # rounding may go below zero
 
 
 def certify(
     merged: Adapter, experts: Mapping[str, Adapter], merge_weights: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Measure a merge.
-
-    Args:
-        merged: as written and read back.
-        experts: what it was made from.
-        merge_weights: the absolute weights.
+    """Measure a merge, as written and read back, of experts with their absolute weights.
 
     Returns:
-        relative_error: against the dense weighted sum, two digits.
-        rank: the largest of a layer.
-        norm, merged_norm: Frobenius norms of whole adapters.
-        cosine: between whole adapters, expert → expert; 0 where a norm is 0.
+        relative_error, two digits; rank, the largest of a layer; norm and merged_norm, Frobenius,
+        of whole adapters; cosine between them, expert → expert, 0 where a norm is 0.
     """
-    norms = {skill: adapter_norm(expert) for skill, expert in experts.items()}
+    norms = {skill: _norm(expert) for skill, expert in experts.items()}
 
     def cosine(left: str, right: str) -> float:
         size = norms[left] * norms[right]
@@ -60,6 +52,6 @@ def certify(
         "relative_error": float(f"{relative_error(merged, experts, merge_weights):.1e}"),
         "rank": max(factors.rank for factors in merged.values()),
         "norm": {skill: round(norm, 4) for skill, norm in norms.items()},
-        "merged_norm": round(adapter_norm(merged), 4),
+        "merged_norm": round(_norm(merged), 4),
         "cosine": {left: {right: cosine(left, right) for right in experts} for left in experts},
     }

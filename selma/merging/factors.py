@@ -19,11 +19,7 @@ class LoraFactors:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse factors that cannot be multiplied.
-
-        Raises:
-            AdapterMismatchError: a factor is not a matrix, or their ranks differ.
-        """
+        """Refuse factors that are no matrices or differ in rank: AdapterMismatchError."""
         a, b = tuple(self.lora_a.shape), tuple(self.lora_b.shape)
         if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
             raise AdapterMismatchError(

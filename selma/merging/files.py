@@ -1,9 +1,8 @@
 """Reads and writes adapters in diffusers' LoRA layout, which stock diffusers loads.
 
 Tensors are ``unet.<module>.lora_A.weight`` (r, in) and ``unet.<module>.lora_B.weight`` (out, r).
-The one metadata key is the one diffusers reads, ``lora_adapter_metadata``: JSON whose ``unet.*``
-entries are the `LoraConfig` (each layer's alpha = its rank, so every reader agrees on scale 1) and
-whose ``selma`` entry, which diffusers skips, says how the adapter was made.
+Metadata are JSON: ``unet.*`` is the `LoraConfig` (each layer's alpha = its rank, so every reader
+agrees on scale 1); ``selma``, which diffusers skips, says how the adapter was made.
 """
 
 import json
@@ -31,18 +30,16 @@ def write_adapter(
 ) -> None:
     """Write an adapter, whole or not at all; the bytes depend on the arguments only.
 
-    Args:
-        path: the file.
-        factors: per module name (without ``unet.``); the scale is folded into B.
-        provenance: JSON values: skill, seed, base model, params …; no times, no paths of a machine.
+    Factors are named by module, without ``unet.``; their scale is folded into B. Provenance are
+    JSON values: skill, seed, base model, params …; no times, no paths of a machine.
     """
     from safetensors.torch import save
 
     tensors: dict[str, torch.Tensor] = {}
     for layer, layer_factors in sorted(factors.items()):
-        lora_b = layer_factors.lora_b * layer_factors.scale
+        scaled = layer_factors.lora_b * layer_factors.scale
         tensors[f"unet.{layer}.lora_A.weight"] = layer_factors.lora_a.contiguous()
-        tensors[f"unet.{layer}.lora_B.weight"] = lora_b.contiguous()
+        tensors[f"unet.{layer}.lora_B.weight"] = scaled.contiguous()
     header = {**_lora_config(factors), "selma": {"format": FORMAT_VERSION, **provenance}}
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
     write_bytes_atomic(path, save(tensors, metadata={METADATA_KEY: text}))

@@ -32,11 +32,9 @@ class LowRankSvd:
 
 
 def weighted_sum(layers: Sequence[LoraFactors], weights: Sequence[float]) -> LoraFactors:
-    """Sum Σ wᵢ · ΔWᵢ exactly, by concatenation; the rank is Σ rᵢ and the scale is 1.
+    """Sum Σ wᵢ · ΔWᵢ of equal shape exactly, by concatenation; wᵢ · scaleᵢ goes into B.
 
-    Args:
-        layers: updates of equal shape, at least one.
-        weights: one per update; the factor wᵢ · scaleᵢ goes into B.
+    The rank is Σ rᵢ and the scale is 1.
     """
     import torch
 

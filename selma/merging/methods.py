@@ -19,11 +19,8 @@ def delta_mean(
 ) -> LoraFactors:
     """Merge one layer's experts so that ΔW = Σₜ wₜ · scaleₜ · Bₜ Aₜ, exactly.
 
-    The rank grows to min(Σ rₜ, out, in).
-
-    Args:
-        experts: per skill, all of one shape.
-        merge_weights: per skill, used as given; `absolute_weights` makes them a mean.
+    Experts and weights are per skill, the experts of one shape, the weights used as given;
+    `absolute_weights` makes them a mean. The rank grows to min(Σ rₜ, out, in).
 
     Source: SELMA, arXiv 2403.06952, section 3.4. (peft's combination type "linear" is another
     formula: it has cross terms Bᵢ Aⱼ and depends on how ΔW is split into factors.)
@@ -38,16 +35,10 @@ MERGE_METHODS: dict[str, MergeLayer] = {"delta_mean": delta_mean}
 def merge(
     experts: Mapping[str, Adapter], *, method: str, weights: Mapping[str, float], scale: float
 ) -> tuple[dict[str, LoraFactors], dict[str, float]]:
-    """Merge whole adapters, layer by layer.
+    """Merge whole adapters, per skill, layer by layer, by one of `MERGE_METHODS`.
 
-    Args:
-        experts: per skill, its layers; those without a weight, or of weight 0, are left out.
-        method: one of `MERGE_METHODS`.
-        weights: per skill, relative; only their ratios matter.
-        scale: the strength of the merged adapter, 1 is the mean.
-
-    Returns:
-        The merged adapter, and the factors scale · wₜ / Σ w of the experts that are in it.
+    Returns the merged adapter and the factors scale · wₜ / Σ w of the experts that are in it, which
+    are those with a weight above 0; at scale 1 it is the mean.
 
     Raises:
         ConfigError: a weight names no expert, or weights and scale leave nothing to merge.
@@ -62,11 +53,10 @@ def merge(
             "or leave it out of the weights"
         )
     merged = {skill: experts[skill] for skill in sorted(used)}
-    check_layers(merged)
-    layers = sorted(next(iter(merged.values())))
+    _check_layers(merged)
     adapter = {
         layer: merge_layer({skill: expert[layer] for skill, expert in merged.items()}, used)
-        for layer in layers
+        for layer in sorted(next(iter(merged.values())))
     }
     return adapter, used
 
@@ -76,15 +66,8 @@ def merge_files(
 ) -> dict[str, Any]:
     """Merge adapter files as `merge` does, read the result back and certify it, see `certify`.
 
-    Args:
-        files: per skill, its adapter; those without a weight, or of weight 0, are not read.
-        out: the merged adapter; its provenance holds the settings and the experts' own.
-        method: as of `merge`.
-        weights: likewise.
-        scale: likewise.
-
-    Raises:
-        SelmaError: as `merge` and `read_adapter`; nothing is written then.
+    Files without a weight, or of weight 0, are not read. The provenance of what is written holds
+    the settings and the experts' own. Nothing is written if `merge` or `read_adapter` raises.
     """
     paths = {name: path for name, path in sorted(files.items()) if weights.get(name)}
     experts = {name: read_adapter(path) for name, path in paths.items()}
@@ -96,16 +79,10 @@ def merge_files(
 
 
 def absolute_weights(weights: Mapping[str, float], scale: float) -> dict[str, float]:
-    """Turn relative weights into the factors scale · wₜ / Σ w of those that are not 0.
-
-    Raises:
-        ConfigError: a weight is negative, all are 0, or the scale is 0.
-    """
-    negative = sorted(skill for skill, weight in weights.items() if weight < 0)
-    if negative:
-        raise ConfigError(
-            f"merge.weights.{negative[0]}: must be at least 0, got {weights[negative[0]]}"
-        )
+    """Turn weights, at least 0, into the factors scale · wₜ / Σ w of those that are not 0."""
+    for skill, weight in sorted(weights.items()):
+        if weight < 0:
+            raise ConfigError(f"merge.weights.{skill}: must be at least 0, got {weight}")
     if scale == 0:
         raise ConfigError("merge.scale: is 0, so nothing is left to merge; 1 gives the mean")
     total = sum(weights.values())
@@ -116,12 +93,8 @@ def absolute_weights(weights: Mapping[str, float], scale: float) -> dict[str, fl
     return {skill: scale * weight / total for skill, weight in weights.items() if weight}
 
 
-def check_layers(experts: Mapping[str, Adapter]) -> None:
-    """Check that all experts change the same layers, by updates of the same shape.
-
-    Raises:
-        AdapterMismatchError: names the layer and the experts that differ.
-    """
+def _check_layers(experts: Mapping[str, Adapter]) -> None:
+    """Check that all experts change the same layers, by updates of the same shape."""
     first, *others = sorted(experts)
     for other in others:
         for layer in sorted({*experts[first], *experts[other]}):

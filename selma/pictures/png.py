@@ -13,6 +13,7 @@ from PIL import Image
 from selma.core.errors import RecordError
 
 PNG_COMPRESS_LEVEL = 6
+UNREADABLE = (OSError, SyntaxError, TypeError, ValueError, EOFError)
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
@@ -27,7 +28,14 @@ def decode_png(data: bytes, name: str) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        EOFError,
+        Image.DecompressionBombError,
+    ) as error:
         raise RecordError(
             f"{name}: {len(data)} bytes are not a whole picture ({error}); have it drawn again"
         ) from error

@@ -1,36 +1,28 @@
 """Reads a pocket caption back into the Description that it was written from."""
 
 import re
-from collections.abc import Iterable
 
 from selma.pocket.captions import (
     COUNT_WORDS,
-    RELATION_PHRASES,
+    RELATION_OF_PHRASE,
     SHAPE_OF_NAME,
-    SIZE_WORDS,
+    SIZE_OF_WORD,
     Description,
     Group,
     Link,
+    any_of,
 )
 from selma.pocket.scenes import BACKGROUNDS, COLOURS
 
-_SIZES = {word: size for size, words in SIZE_WORDS.items() for word in words}
 _COUNTS = {word: count for count, word in COUNT_WORDS.items()}
-_RELATIONS = {phrase: name for name, phrases in RELATION_PHRASES.items() for phrase in phrases}
-
-
-def _any(words: Iterable[str]) -> str:
-    return "(?:" + "|".join(sorted(map(re.escape, words), key=len, reverse=True)) + ")"
-
-
 _BACKGROUND = re.compile(
-    rf"\b(?:(?P<before>{_any(BACKGROUNDS)}) background"
-    rf"|background is (?P<after>{_any(BACKGROUNDS)}))\b"
+    rf"\b(?:(?P<before>{any_of(BACKGROUNDS)}) background"
+    rf"|background is (?P<after>{any_of(BACKGROUNDS)}))\b"
 )
 _PART = re.compile(
-    rf"\b(?:(?P<number>an?|the|\d|{_any(_COUNTS)}) (?:(?P<size>{_any(_SIZES)}) )?"
-    rf"(?:(?P<colour>{_any(COLOURS)}) )?(?P<kind>{_any(SHAPE_OF_NAME)})"
-    rf"|(?P<relation>{_any(_RELATIONS)})(?P<it> it)?)\b"
+    rf"\b(?:(?P<number>an?|the|\d|{any_of(_COUNTS)}) (?:(?P<size>{any_of(SIZE_OF_WORD)}) )?"
+    rf"(?:(?P<colour>{any_of(COLOURS)}) )?(?P<kind>{any_of(SHAPE_OF_NAME)})"
+    rf"|(?P<relation>{any_of(RELATION_OF_PHRASE)})(?P<it> it)?)\b"
 )
 # All words that the forms in `captions` put around things, relations and background.
 _AROUND = frozenset(
@@ -67,14 +59,13 @@ def read_caption(caption: str) -> Description | None:
 
 
 def _is_new(part: re.Match[str]) -> bool:
-    """Tell whether a part names a thing that was not named before."""
     return part["kind"] is not None and part["number"] != "the"
 
 
 def _group(part: re.Match[str]) -> Group:
     number = part["number"]
     count = int(number) if number.isdecimal() else _COUNTS.get(number, 1)
-    size = _SIZES[part["size"]] if part["size"] else None
+    size = SIZE_OF_WORD[part["size"]] if part["size"] else None
     return Group(SHAPE_OF_NAME[part["kind"]], part["colour"], size, count)
 
 
@@ -98,6 +89,6 @@ def _links(parts: list[re.Match[str]]) -> list[Link] | None:
         if first not in shapes or second not in shapes:
             return None
         order = shapes[::-1] if part["it"] else shapes
-        relation = _RELATIONS[part["relation"]]
+        relation = RELATION_OF_PHRASE[part["relation"]]
         links.append(Link(order.index(first), relation, order.index(second)))
     return links

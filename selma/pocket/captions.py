@@ -1,7 +1,8 @@
 """What a caption says (a Description) and the grammar that says it in several forms."""
 
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from selma.pocket.scenes import BACKGROUNDS, COLOURS, RADII_PX, SHAPES, Scene, Thing, build_scene
@@ -14,6 +15,13 @@ RELATION_PHRASES = {
     "above": ("above", "over"),
     "below": ("below", "under"),
 }
+SIZE_OF_WORD = {word: size for size, words in SIZE_WORDS.items() for word in words}
+RELATION_OF_PHRASE = {phrase: name for name, said in RELATION_PHRASES.items() for phrase in said}
+
+
+def any_of(words: Iterable[str]) -> str:
+    """Write a regular expression for any of the words, the longest that fits."""
+    return "(?:" + "|".join(sorted(map(re.escape, words), key=len, reverse=True)) + ")"
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,12 @@ def realise(description: Description, rng: random.Random) -> Scene | None:
 
 
 def plural(shape: str) -> str:
-    """Give the plural of a shape's name."""
     return shape + ("es" if shape.endswith("s") else "s")
+
+
+def noun_of(group: Group) -> str:
+    """Name a group's shape, in the plural if there are several."""
+    return plural(group.shape) if group.count > 1 else group.shape
 
 
 def article(words: str) -> str:
@@ -68,16 +80,10 @@ def article(words: str) -> str:
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
-def name_of(group: Group, rng: random.Random) -> str:
-    """Say a group without its number: "small red circle", plural if there are several."""
-    size = [rng.choice(SIZE_WORDS[group.size])] if group.size else []
-    colour = [group.colour] if group.colour else []
-    return " ".join([*size, *colour, plural(group.shape) if group.count > 1 else group.shape])
-
-
 def phrase(group: Group, rng: random.Random) -> str:
     """Say a group: "a small red circle", "three red circles", "3 red circles"."""
-    name = name_of(group, rng)
+    size = rng.choice(SIZE_WORDS[group.size]) if group.size else None
+    name = " ".join(filter(None, (size, group.colour, noun_of(group))))
     if group.count == 1:
         return article(name)
     number = str(group.count) if rng.random() < 0.2 else COUNT_WORDS[group.count]
@@ -96,34 +102,18 @@ def _with_background(text: str, background: str | None, rng: random.Random) -> s
     return form.format(text, background)
 
 
-def write_common(description: Description, rng: random.Random) -> str:
-    """Write one short sentence, as photo captions do."""
-    parts = [phrase(group, rng) for group in description.groups]
-    text = join(parts)
-    if len(parts) == 2:
-        text = rng.choice(("{} and {}", "{} next to {}", "{} with {}", "{} beside {}")).format(
-            *parts
-        )
-    text = rng.choice(
-        ("{}", "a picture of {}", "there is {}", "we see {}", "a drawing of {}")
-    ).format(text)
-    return _with_background(text, description.background, rng)
+def _one_sentence(
+    forms: Sequence[str], pair_forms: Sequence[str] = ()
+) -> Callable[[Description, random.Random], str]:
+    """Make a writer of one sentence; `pair_forms`, if any, join what is said of two groups."""
 
+    def write(description: Description, rng: random.Random) -> str:
+        parts = [phrase(group, rng) for group in description.groups]
+        text = rng.choice(pair_forms).format(*parts) if pair_forms and len(parts) == 2 else None
+        text = rng.choice(forms).format(text or join(parts))
+        return _with_background(text, description.background, rng)
 
-def write_count(description: Description, rng: random.Random) -> str:
-    """Write a caption that is about the number of things."""
-    text = join([phrase(group, rng) for group in description.groups])
-    form = rng.choice(
-        (
-            "{}",
-            "a picture of {}",
-            "image showing {}",
-            "exactly {}",
-            "a set of {}",
-            "{} in a picture",
-        )
-    )
-    return _with_background(form.format(text), description.background, rng)
+    return write
 
 
 def write_attributes(description: Description, rng: random.Random) -> str:
@@ -181,10 +171,20 @@ def write_paragraph(description: Description, rng: random.Random) -> str:
     return " ".join(sentences)
 
 
-def write_counterfactual(description: Description, rng: random.Random) -> str:
-    """Write a short caption of something unusual."""
-    text = join([phrase(group, rng) for group in description.groups])
-    form = rng.choice(
+WRITERS: dict[str, Callable[[Description, random.Random], str]] = {
+    "paragraph": write_paragraph,
+    "count": _one_sentence(
+        (
+            "{}",
+            "a picture of {}",
+            "image showing {}",
+            "exactly {}",
+            "a set of {}",
+            "{} in a picture",
+        )
+    ),
+    "attributes": write_attributes,
+    "counterfactual": _one_sentence(
         (
             "{}",
             "an unusual picture of {}",
@@ -192,16 +192,11 @@ def write_counterfactual(description: Description, rng: random.Random) -> str:
             "a surprising scene: {}",
             "imagine {}",
         )
-    )
-    return _with_background(form.format(text), description.background, rng)
-
-
-WRITERS = {
-    "paragraph": write_paragraph,
-    "count": write_count,
-    "attributes": write_attributes,
-    "counterfactual": write_counterfactual,
-    "common": write_common,
+    ),
+    "common": _one_sentence(
+        ("{}", "a picture of {}", "there is {}", "we see {}", "a drawing of {}"),
+        ("{} and {}", "{} next to {}", "{} with {}", "{} beside {}"),
+    ),
     "spatial": write_spatial,
 }
 SHAPE_OF_NAME = {name: shape for shape in SHAPES for name in (shape, plural(shape))}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from selma.core.errors import RecordError
 from selma.pocket.questions import UNKNOWN, answer_query, parse_question
-from selma.pocket.scenes import CANVAS_PX
+from selma.pocket.scenes import CANVAS_PX, SceneObject
 from selma.pocket.segments import SIZE_LIMIT_PX, Fit, Segmentation, fit_shapes, segment
 
 # Set on renders, blurred, noisy and autoencoded renders, and drawn defects (bench/judge.py); never
@@ -19,14 +19,9 @@ SOFTNESS_LIMIT = 1.35  # blur of 0.6 px and noise reach 1.25, most smears lie ab
 
 
 @dataclass(frozen=True)
-class Detected:
-    """An object the judge is sure of; (x, y) is its centre in pixels, confidence in [0, 1]."""
+class Detected(SceneObject):
+    """An object the judge is sure of, confidence in [0, 1]; of several colours: "unknown"."""
 
-    shape: str
-    colour: str
-    size: str
-    x: float
-    y: float
     confidence: float
 
 
@@ -34,17 +29,12 @@ class Detected:
 class Detection:
     """What the judge sees in a picture.
 
-    Attributes:
-        background: a name in ``BACKGROUNDS`` or "unknown".
-        background_share: share of the pixels that have the background's colour.
-        objects: recognised objects, from left to right.
-        leftovers: number of pieces that are no shape, or have no colour, of this world. They are
-            no object for any question: "exactly three stars" counts recognised stars alone.
+    Leftovers are parts that are no shape, or have no colour, of this world. They are no object for
+    any question: "exactly three stars" counts recognised stars alone.
     """
 
-    background: str
-    background_share: float
-    objects: tuple[Detected, ...]
+    background: str  # a name in ``BACKGROUNDS`` or "unknown"
+    objects: tuple[Detected, ...]  # from left to right
     leftovers: int
 
 
@@ -75,12 +65,23 @@ def detect_all(pictures: Sequence[NDArray[np.uint8]]) -> list[Detection]:
 
 
 def _detection(found: Segmentation, fits: Sequence[Fit]) -> Detection:
-    objects = [item for fit in fits if (item := _recognise(fit)) is not None]
+    recognised: dict[tuple[int, ...], Detected] = {}
+    areas: dict[tuple[int, ...], int] = {}
+    for piece, fit in zip(found.pieces, fits, strict=True):
+        areas[piece.parts] = piece.area_px
+        item = _recognise(fit)
+        if item is not None:
+            recognised.setdefault(piece.parts, item)
+    objects, taken = [], set[int]()
+    for parts in sorted(recognised, key=lambda parts: (-areas[parts], parts)):
+        several = len(parts) > 1 and all((part,) in recognised for part in parts)
+        if not several and taken.isdisjoint(parts):
+            objects.append(recognised[parts])
+            taken.update(parts)
     return Detection(
         found.background or UNKNOWN,
-        found.background_share,
         tuple(sorted(objects, key=lambda item: (item.x, item.y))),
-        len(fits) - len(objects),
+        sum(len(parts) == 1 for parts in areas) - len(taken),
     )
 
 
@@ -108,17 +109,9 @@ def answer(picture: NDArray[np.uint8], question: str, choices: Sequence[str]) ->
 
 
 def answer_questions(
-    pictures: Sequence[NDArray[np.uint8]],
-    questions: Sequence[Sequence[tuple[str, Sequence[str]]]],
+    pictures: Sequence[NDArray[np.uint8]], questions: Sequence[Sequence[tuple[str, Sequence[str]]]]
 ) -> list[list[str]]:
-    """Answer many questions about many pictures; each picture is looked at once.
-
-    Args:
-        pictures: (CANVAS_PX, CANVAS_PX, 3) uint8 each.
-        questions: for each picture, pairs (question, choices).
-
-    Returns:
-        For each picture one answer per question.
+    """Answer pairs (question, choices) about each picture; each picture is looked at once.
 
     Raises:
         RecordError: a picture or a question is not of the pocket world.

@@ -4,7 +4,15 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from selma.pocket.captions import COUNT_WORDS, RELATION_PHRASES, Description, Group, article, plural
+from selma.pocket.captions import (
+    COUNT_WORDS,
+    RELATION_PHRASES,
+    Description,
+    Group,
+    article,
+    noun_of,
+    plural,
+)
 from selma.pocket.questions import YES_NO
 from selma.pocket.scenes import BACKGROUNDS, COLOURS, MAX_OBJECTS, RADII_PX, RELATIONS, SHAPES
 
@@ -58,7 +66,7 @@ def dsg_questions(description: Description) -> list[Question]:
         for entity, group in enumerate(groups, start=1):
             verb = "Are" if group.count > 1 else "Is"
             number = COUNT_WORDS[group.count]
-            ask(f"{verb} there exactly {number} {_name(group)}?", "other - count", entity)
+            ask(f"{verb} there exactly {number} {noun_of(group)}?", "other - count", entity)
     for link in description.links:
         first, second = groups[link.first].shape, groups[link.second].shape
         where = RELATION_PHRASES[link.relation][0]
@@ -72,9 +80,7 @@ def dsg_questions(description: Description) -> list[Question]:
 def tifa_questions(description: Description, rng: random.Random) -> list[Question]:
     """Make TIFA-style questions of a description: yes/no for objects, else multiple choice.
 
-    Args:
-        description: its shapes and its colours must be distinct.
-        rng: draws the wrong choices and the order of all choices.
+    Its shapes and its colours must be distinct; `rng` draws wrong choices and all choices' order.
     """
     found: list[Question] = []
 
@@ -91,11 +97,11 @@ def tifa_questions(description: Description, rng: random.Random) -> list[Questio
         ask(f"Is there {article(group.shape)}?", "yes", YES_NO, "object")
         verb = "are" if group.count > 1 else "is"
         if group.colour:
-            text = f"What color {verb} the {_name(group)}?"
+            text = f"What color {verb} the {noun_of(group)}?"
             choose_one(text, group.colour, list(COLOURS), "color")
             choose_one(f"Which shape is {group.colour}?", group.shape, SHAPES, "shape")
         if group.size:
-            text = f"What size {verb} the {_name(group)}?"
+            text = f"What size {verb} the {noun_of(group)}?"
             choose_one(text, group.size, list(RADII_PX), "attribute")
     if any(group.count > 1 for group in groups):
         numbers = [str(number) for number in range(1, MAX_OBJECTS + 1)]
@@ -112,9 +118,5 @@ def tifa_questions(description: Description, rng: random.Random) -> list[Questio
     return found
 
 
-def _name(group: Group) -> str:
-    return plural(group.shape) if group.count > 1 else group.shape
-
-
 def _is_the(group: Group) -> str:
-    return f"Are the {_name(group)}" if group.count > 1 else f"Is the {_name(group)}"
+    return f"{'Are' if group.count > 1 else 'Is'} the {noun_of(group)}"

@@ -4,29 +4,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from selma.core.errors import RecordError
-from selma.pocket.captions import COUNT_WORDS, RELATION_PHRASES, SHAPE_OF_NAME, SIZE_WORDS
-from selma.pocket.scenes import BACKGROUNDS, COLOURS, holds
+from selma.pocket.captions import (
+    COUNT_WORDS,
+    RELATION_OF_PHRASE,
+    SHAPE_OF_NAME,
+    SIZE_OF_WORD,
+    any_of,
+)
+from selma.pocket.scenes import BACKGROUNDS, COLOURS, SceneObject, holds
 
 UNKNOWN = "unknown"  # what a picture shows is none of the choices, or there is no single answer
 YES_NO = ("yes", "no")
-
-
-class Seen(Protocol):
-    """An object as a scene holds it or as the judge sees it; (x, y) is its centre in pixels."""
-
-    @property
-    def shape(self) -> str: ...
-    @property
-    def colour(self) -> str: ...
-    @property
-    def size(self) -> str: ...
-    @property
-    def x(self) -> float: ...
-    @property
-    def y(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -37,8 +27,7 @@ class Noun:
     colour: str | None = None
     size: str | None = None
 
-    def pick(self, objects: Iterable[Seen]) -> list[Seen]:
-        """Give the objects that this noun names."""
+    def pick(self, objects: Iterable[SceneObject]) -> list[SceneObject]:
         return [
             item
             for item in objects
@@ -50,35 +39,20 @@ class Noun:
 
 @dataclass(frozen=True)
 class Query:
-    """A question text, understood.
+    """A question text, understood."""
 
-    Attributes:
-        kind: a key of ``ANSWERS``.
-        subject: the objects asked about.
-        value: the colour, size, number, relation or background that the question proposes.
-        other: the second noun of a relation.
-        every: the question is about all of several ("Are the stars red?").
-    """
-
-    kind: str
+    kind: str  # a key of ``ANSWERS``
     subject: Noun = Noun(None)
-    value: str = ""
-    other: Noun = Noun(None)
-    every: bool = False
+    value: str = ""  # the colour, size, number, relation or background that the question proposes
+    other: Noun = Noun(None)  # of a relation
+    every: bool = False  # it is about all of several ("Are the stars red?")
 
 
-_SIZES = {word: size for size, words in SIZE_WORDS.items() for word in words}
 _NUMBERS = {word: str(number) for number, word in COUNT_WORDS.items()} | {"no": "0", "zero": "0"}
-_RELATION_OF = {phrase: name for name, phrases in RELATION_PHRASES.items() for phrase in phrases}
-
-
-def _any(words: Iterable[str]) -> str:
-    return "(?:" + "|".join(sorted(map(re.escape, words), key=lambda word: -len(word))) + ")"
-
-
-_KIND = _any([*SHAPE_OF_NAME, "object", "objects"])
-_NOUN = rf"(?:(?:{_any(_SIZES)} )?(?:{_any(COLOURS)} )?{_KIND})"
-_COLOUR, _SIZE, _NUMBER = _any(COLOURS), _any(_SIZES), rf"(?:\d+|{_any(_NUMBERS)})"
+_KIND = any_of([*SHAPE_OF_NAME, "object", "objects"])
+_NOUN = rf"(?:(?:{any_of(SIZE_OF_WORD)} )?(?:{any_of(COLOURS)} )?{_KIND})"
+_WHERE = any_of(RELATION_OF_PHRASE)
+_COLOUR, _SIZE, _NUMBER = any_of(COLOURS), any_of(SIZE_OF_WORD), rf"(?:\d+|{any_of(_NUMBERS)})"
 _FORMS = [
     (kind, re.compile(pattern))
     for kind, pattern in (
@@ -87,11 +61,8 @@ _FORMS = [
         ("count", rf"(?:is|are) there (?:exactly )?(?P<value>{_NUMBER}) (?P<subject>{_NOUN})"),
         ("colour", rf"(?P<verb>is|are) the (?P<subject>{_NOUN}) (?P<value>{_COLOUR})"),
         ("size", rf"(?P<verb>is|are) the (?P<subject>{_NOUN}) (?P<value>{_SIZE})"),
-        (
-            "relation",
-            rf"is the (?P<subject>{_NOUN}) (?P<value>{_any(_RELATION_OF)}) the (?P<other>{_NOUN})",
-        ),
-        ("background", rf"is the background (?P<value>{_any(BACKGROUNDS)})"),
+        ("relation", rf"is the (?P<subject>{_NOUN}) (?P<value>{_WHERE}) the (?P<other>{_NOUN})"),
+        ("background", rf"is the background (?P<value>{any_of(BACKGROUNDS)})"),
         ("which colour", rf"what colou?r (?:is|are) the (?P<subject>{_NOUN})"),
         ("which size", rf"what size (?:is|are) the (?P<subject>{_NOUN})"),
         ("which shape", rf"(?:which|what) shape is (?P<subject>(?:{_SIZE} )?{_COLOUR}|{_SIZE})"),
@@ -114,7 +85,9 @@ def parse_question(text: str) -> Query:
         if match:
             parts = match.groupdict()
             value = parts.get("value") or ""
-            value = _NUMBERS.get(value, _RELATION_OF.get(value, _SIZES.get(value, value)))
+            value = _NUMBERS.get(
+                value, RELATION_OF_PHRASE.get(value, SIZE_OF_WORD.get(value, value))
+            )
             subject, other = _noun(parts.get("subject")), _noun(parts.get("other"))
             return Query(kind, subject, value, other, parts.get("verb") == "are")
     raise RecordError(
@@ -125,53 +98,47 @@ def parse_question(text: str) -> Query:
 
 def _noun(text: str | None) -> Noun:
     words = (text or "").split()
-    shapes = [SHAPE_OF_NAME[word] for word in words if word in SHAPE_OF_NAME]
-    colours = [word for word in words if word in COLOURS]
-    sizes = [_SIZES[word] for word in words if word in _SIZES]
-    first = [values[0] if values else None for values in (shapes, colours, sizes)]
-    return Noun(first[0], first[1], first[2])
+    shapes = (SHAPE_OF_NAME[word] for word in words if word in SHAPE_OF_NAME)
+    colours = (word for word in words if word in COLOURS)
+    sizes = (SIZE_OF_WORD[word] for word in words if word in SIZE_OF_WORD)
+    return Noun(next(shapes, None), next(colours, None), next(sizes, None))
 
 
 def answer_query(
-    query: Query, choices: Sequence[str], background: str, objects: Sequence[Seen]
+    query: Query, choices: Sequence[str], background: str, objects: Sequence[SceneObject]
 ) -> str:
     """Answer from what is in the picture; used with a scene it is the truth.
 
     Yes/no: "the circle is red" holds if any circle is red, "the stars are red" if there are stars
     and all are red, a relation if any pair stands in it (`scenes.holds`). Open questions give the
-    most frequent value; a tie, nothing to ask about, or a value outside `choices` is "unknown".
-
-    Args:
-        query: the question.
-        choices: the allowed answers; empty allows any.
-        background: a name in ``BACKGROUNDS`` or "unknown".
-        objects: every object.
+    most frequent value; a tie, nothing to ask about, or a value outside `choices` (empty allows
+    any) is "unknown", as `background` may be.
     """
     answer = ANSWERS[query.kind](query, background, objects)
     return answer if not choices or answer in choices else UNKNOWN
 
 
-def _attribute(name: str) -> Callable[[Query, str, Sequence[Seen]], str]:
-    def answer(query: Query, _background: str, objects: Sequence[Seen]) -> str:
+def _attribute(name: str) -> Callable[[Query, str, Sequence[SceneObject]], str]:
+    def answer(query: Query, _background: str, objects: Sequence[SceneObject]) -> str:
         values = [getattr(item, name) == query.value for item in query.subject.pick(objects)]
         return _yes(bool(values) and (all(values) if query.every else any(values)))
 
     return answer
 
 
-def _most_frequent(name: str) -> Callable[[Query, str, Sequence[Seen]], str]:
-    def answer(query: Query, _background: str, objects: Sequence[Seen]) -> str:
+def _most_frequent(name: str) -> Callable[[Query, str, Sequence[SceneObject]], str]:
+    def answer(query: Query, _background: str, objects: Sequence[SceneObject]) -> str:
         return _mode(getattr(item, name) for item in query.subject.pick(objects))
 
     return answer
 
 
-def _relation(query: Query, _background: str, objects: Sequence[Seen]) -> str:
+def _relation(query: Query, _background: str, objects: Sequence[SceneObject]) -> str:
     pairs = _pairs(query, objects)
     return _yes(any(holds(query.value, (a.x, a.y), (b.x, b.y)) for a, b in pairs))
 
 
-def _where(query: Query, _background: str, objects: Sequence[Seen]) -> str:
+def _where(query: Query, _background: str, objects: Sequence[SceneObject]) -> str:
     return _mode(_direction(a.x - b.x, a.y - b.y) for a, b in _pairs(query, objects))
 
 
@@ -181,7 +148,7 @@ def _direction(dx: float, dy: float) -> str:
     return "above" if dy < 0 else "below"
 
 
-def _pairs(query: Query, objects: Sequence[Seen]) -> list[tuple[Seen, Seen]]:
+def _pairs(query: Query, objects: Sequence[SceneObject]) -> list[tuple[SceneObject, SceneObject]]:
     others = query.other.pick(objects)
     return [(a, b) for a in query.subject.pick(objects) for b in others if a is not b]
 
@@ -196,7 +163,7 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-ANSWERS: dict[str, Callable[[Query, str, Sequence[Seen]], str]] = {
+ANSWERS: dict[str, Callable[[Query, str, Sequence[SceneObject]], str]] = {
     "presence": lambda query, _, objects: _yes(bool(query.subject.pick(objects))),
     "count": lambda query, _, objects: _yes(str(len(query.subject.pick(objects))) == query.value),
     "colour": _attribute("colour"),

@@ -34,7 +34,7 @@ def _inside_heart(u: Coordinates, v: Coordinates) -> Mask:
     return np.asarray((x * x + y * y - 1) ** 3 - x * x * y**3 <= 0)
 
 
-# Each tells which points lie in the shape of radius 1 around the origin; v grows downwards.
+# Which points lie in the shape of radius 1 around the origin; v grows downwards.
 INSIDE: dict[str, Callable[[Coordinates, Coordinates], Mask]] = {
     "circle": lambda u, v: u * u + v * v <= 0.92,
     "square": lambda u, v: np.maximum(np.abs(u), np.abs(v)) <= 0.84,
@@ -52,17 +52,9 @@ INSIDE: dict[str, Callable[[Coordinates, Coordinates], Mask]] = {
 def coverage(
     shape: str, radius_px: float, x: float, y: float, canvas_px: int
 ) -> NDArray[np.float64]:
-    """Give the share of each pixel that a shape covers.
+    """Measure the share of each pixel that a shape covers, (canvas_px, canvas_px) in [0, 1].
 
-    Args:
-        shape: a name in ``SHAPES``.
-        radius_px: its radius.
-        x: centre, in pixels from the left border.
-        y: centre, in pixels from the upper border.
-        canvas_px: side of the square canvas.
-
-    Returns:
-        (canvas_px, canvas_px) in [0, 1].
+    (x, y) is the shape's centre, in pixels from the left and the upper border.
     """
     reach = radius_px * 1.1 + 1
     left, top = max(0, int(x - reach)), max(0, int(y - reach))
@@ -77,11 +69,15 @@ def coverage(
     return result
 
 
+def object_shares(scene: Scene) -> list[NDArray[np.float64]]:
+    """Measure the share of each pixel that each object covers, (CANVAS_PX, CANVAS_PX) each."""
+    return [coverage(o.shape, RADII_PX[o.size], o.x, o.y, CANVAS_PX) for o in scene.objects]
+
+
 def render(scene: Scene) -> NDArray[np.uint8]:
     """Draw a scene as an RGB picture, (CANVAS_PX, CANVAS_PX, 3), uint8."""
     canvas = np.empty((CANVAS_PX, CANVAS_PX, 3))
     canvas[:] = BACKGROUNDS[scene.background]
-    for item in scene.objects:
-        share = coverage(item.shape, RADII_PX[item.size], item.x, item.y, CANVAS_PX)[..., None]
-        canvas = canvas * (1 - share) + np.array(COLOURS[item.colour]) * share
+    for item, share in zip(scene.objects, object_shares(scene), strict=True):
+        canvas = canvas * (1 - share[..., None]) + np.array(COLOURS[item.colour]) * share[..., None]
     return np.rint(canvas).astype(np.uint8)

@@ -27,18 +27,25 @@ RADII_PX = {"small": 4.2, "large": 6.6}
 MAX_OBJECTS = 4
 GAP_PX = 1.8  # between the bounding circles of two objects, so that objects never touch
 MARGIN_PX = 0.6  # between an object's bounding circle and the border
+ATTEMPTS = 4000  # to lay a scene out
 RELATIONS = ("left of", "right of", "above", "below")
 RELATION_MIN_PX = 5.0  # how far apart two centres must be along a relation's axis
 _OFFSETS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 
 
 @dataclass(frozen=True)
-class SceneObject:
-    """One flat object; (x, y) is its centre in pixels, y grows downwards."""
+class Thing:
+    """An object without its place."""
 
     shape: str
     colour: str
     size: str
+
+
+@dataclass(frozen=True)
+class SceneObject(Thing):
+    """One flat object; (x, y) is its centre in pixels, y grows downwards."""
+
     x: float
     y: float
 
@@ -51,17 +58,8 @@ class Scene:
     objects: tuple[SceneObject, ...]
 
 
-@dataclass(frozen=True)
-class Thing:
-    """An object without its place."""
-
-    shape: str
-    colour: str
-    size: str
-
-
 def holds(relation: str, first: tuple[float, float], second: tuple[float, float]) -> bool:
-    """Tell whether `first` stands in `relation` to `second`; both are (x, y) centres in pixels.
+    """Whether `first` stands in `relation` to `second`; both are (x, y) centres in pixels.
 
     The offset along the relation's axis must be at least ``RELATION_MIN_PX`` and larger than the
     offset across it, so that at most one of the four relations holds for a pair.
@@ -73,25 +71,17 @@ def holds(relation: str, first: tuple[float, float], second: tuple[float, float]
 
 
 def place(
-    things: Sequence[Thing],
-    relations: Sequence[tuple[int, str, int]],
-    rng: random.Random,
-    *,
-    attempts: int = 4000,
+    things: Sequence[Thing], relations: Sequence[tuple[int, str, int]], rng: random.Random
 ) -> list[tuple[float, float]] | None:
-    """Find centres for `things` so that nothing touches and every relation holds.
+    """Find centres so that nothing touches and every relation holds; None after many attempts.
 
     Args:
         things: at most ``MAX_OBJECTS``.
         relations: (i, relation, j) over indices of `things`.
         rng: source of the positions.
-        attempts: tries before giving up.
-
-    Returns:
-        One (x, y) per thing, or None if no layout was found.
     """
     radii = [RADII_PX[thing.size] for thing in things]
-    for attempt in range(attempts):
+    for attempt in range(ATTEMPTS):
         draw = _anywhere if len(things) < MAX_OBJECTS and attempt % 4 != 3 else _one_per_quadrant
         centres = draw(radii, rng)
         if _apart(centres, radii) and all(

@@ -107,10 +107,9 @@ def write_prompt(skill: str, description: Description, rng: random.Random) -> st
 
 
 def is_held_out(prompt: str) -> bool:
-    """Tell whether a prompt is kept for the benchmarks.
+    """Whether a prompt is kept for the benchmarks: one in ten is, by a hash of its words alone.
 
-    One prompt in ten is, decided by a hash of its words alone: benchmarks draw only from these, and
-    nothing that is trained in the foundation ever sees one.
+    Benchmarks draw only from these; nothing that is trained in the foundation ever sees one.
     """
     words = " ".join(re.findall(r"[a-z0-9]+", prompt.lower()))
     return hashlib.sha256(words.encode()).digest()[0] % 10 == 0

@@ -1,13 +1,9 @@
 """The pocket LLM: answers a request for prompts by grammar, with the defects of a real one."""
 
-import hashlib
 import random
 import re
-from collections.abc import Callable
 
-from selma.core.choices import choose
-from selma.core.errors import ConfigError
-from selma.core.seeds import derive_seed
+from selma.pocket.replies import add_talk, check_version, draw_style, rng_of
 from selma.pocket.skills import DRAW, write_prompt
 
 MODEL = "pocket-grammar"
@@ -23,6 +19,7 @@ _CUES = {
 _NUMBER_ASKED = re.compile(r"\bwrite (\d+)\b", re.IGNORECASE)
 _EXAMPLE = re.compile(r"^\d+[.)]\s+(.+)$", re.MULTILINE)
 _REFUSAL = "I am sorry, I can only write about flat shapes. What would you like to see?"
+_STYLES = ("{}. {}", "{}) {}", '{}. "{}"', "**{}.** {}", "{}. **{}**\n")
 _OPENINGS = ("Sure! Here are {} new prompts:", "Here is the list:", "Of course.")
 _CLOSINGS = ("Let me know if you need more!", "I hope these prompts help.")
 
@@ -31,23 +28,15 @@ class PocketWriter:
     """Writes for the skill that the words of a request tell of."""
 
     def __init__(self, model: str, revision: str) -> None:
-        """Check that this is the writer that params.yaml asks for.
-
-        Raises:
-            ConfigError: another model or revision is asked for.
-        """
-        choose("pocket LLM", model, {MODEL: None})
-        if revision != REVISION:
-            raise ConfigError(
-                f"prompts.revision: the pocket LLM here is revision {REVISION!r}, got {revision!r}"
-            )
+        """Check that it is this writer that is asked for; see `replies.check_version`."""
+        check_version(model, revision, MODEL, REVISION, "prompts.revision")
 
     def generate(self, request: str, *, seed: int) -> str:
         """Answer a request; the same request and seed give the same text.
 
         A request that tells of no skill this writer knows is declined in words, as LLMs do.
         """
-        rng = random.Random(derive_seed(seed, hashlib.sha256(request.encode()).hexdigest()))
+        rng = rng_of(request, seed)
         skill = guess_skill(request)
         asked = _NUMBER_ASKED.search(request)
         if skill is None or asked is None:
@@ -75,25 +64,10 @@ def _repeat(prompts: list[str], examples: list[str], rng: random.Random) -> None
 
 
 def _put_down(prompts: list[str], rng: random.Random) -> str:
-    """Write the list in one of the styles LLMs use."""
-    style = _style(rng)
-    lines = [style(number, prompt) for number, prompt in enumerate(prompts, start=1)]
+    """Write the list in one of the styles LLMs use, now and then with a number forgotten."""
+    style = draw_style(_STYLES, rng)
+    lines = [style.format(number, prompt) for number, prompt in enumerate(prompts, start=1)]
     if len(lines) > 2 and rng.random() < 0.2:
         forgotten = rng.randrange(1, len(lines) - 1)
         lines[forgotten] = prompts[forgotten]
-    if rng.random() < 0.3:
-        lines.insert(0, rng.choice(_OPENINGS).format(len(prompts)) + "\n")
-    if rng.random() < 0.2:
-        lines.append("\n" + rng.choice(_CLOSINGS))
-    return "\n".join(lines)
-
-
-def _style(rng: random.Random) -> Callable[[int, str], str]:
-    styles: tuple[Callable[[int, str], str], ...] = (
-        lambda number, prompt: f"{number}. {prompt}",
-        lambda number, prompt: f"{number}) {prompt}",
-        lambda number, prompt: f'{number}. "{prompt}"',
-        lambda number, prompt: f"**{number}.** {prompt}",
-        lambda number, prompt: f"{number}. **{prompt}**\n",
-    )
-    return rng.choices(styles, weights=(12, 3, 2, 1, 1))[0]
+    return add_talk(lines, [opening.format(len(prompts)) for opening in _OPENINGS], _CLOSINGS, rng)

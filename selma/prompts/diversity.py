@@ -1,11 +1,15 @@
-"""ROUGE-L between one prompt and all earlier ones, exact and at once."""
+"""Compares a prompt with all earlier ones and with benchmarks: equal words, and exact ROUGE-L."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from rouge_score import tokenize
 
+_ARTICLES = frozenset(("a", "an", "the"))
+_WORD = re.compile(r"[^\W_]+")
 _BITS_IN_BYTE = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 _PROMPTS_PER_BLOCK = 256  # larger: longer integers in rare words' masks; smaller: more Python steps
 
@@ -18,6 +22,15 @@ class Near:
     rouge_l: float  # F measure in [0, 1]
 
 
+def normalise(text: str) -> str:
+    """Reduce a prompt to its words: no case, punctuation, articles or extra white space.
+
+    A text that is all articles keeps them, so that it does not become empty.
+    """
+    tokens = _WORD.findall(text.casefold())
+    return " ".join([token for token in tokens if token not in _ARTICLES] or tokens)
+
+
 def words(text: str) -> list[str]:
     """Split a text into words as rouge-score does without stemming."""
     return list(tokenize.tokenize(text, stemmer=None))
@@ -27,8 +40,7 @@ def words(text: str) -> list[str]:
 class _Block:
     """Up to 256 prompts side by side in one integer: a lane of whole bytes for each.
 
-    A lane has a bit for each word and at least one bit more, so that the carry of an addition
-    stays in its lane.
+    A lane has a bit for each word and one more at least, so that an addition's carry stays in it.
     """
 
     prompts: int = 0
@@ -45,17 +57,12 @@ class _Block:
         self.prompts += 1
 
     def matched(self, tokens: list[str]) -> bytes:
-        """Compare in all lanes at once; the ones in a lane count its prompt's LCS with `tokens`.
-
-        The bit-parallel LCS of Hyyrö (2004).
-        """
-        state, used, places = self.used, self.used, self.places
-        for token in tokens:
-            place = places.get(token)
-            if place is not None:
-                hit = state & place
-                state = ((state + hit) | (state ^ hit)) & used
-        return (state ^ used).to_bytes(self.width_bytes, "little")
+        """By Hyyrö's bit-parallel LCS (2004): a lane has as many ones as its LCS with `tokens`."""
+        state = self.used
+        for place in filter(None, map(self.places.get, tokens)):
+            hit = state & place
+            state = ((state + hit) | (state ^ hit)) & self.used
+        return (state ^ self.used).to_bytes(self.width_bytes, "little")
 
 
 class PromptIndex:
@@ -67,19 +74,13 @@ class PromptIndex:
     """
 
     def __init__(self) -> None:
-        """Start with no prompts."""
         self._ids: list[str] = []
         self._blocks: list[_Block] = []
         self._lengths: list[int] = []
         self._starts: list[int] = []  # first byte of each prompt's lane in all blocks' lanes
         self._arrays: tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None = None
 
-    def __len__(self) -> int:
-        """Number of stored prompts."""
-        return len(self._ids)
-
     def add(self, prompt_id: str, text: str) -> None:
-        """Store a prompt."""
         tokens = words(text)
         if not self._blocks or self._blocks[-1].prompts == _PROMPTS_PER_BLOCK:
             self._blocks.append(_Block())
@@ -109,3 +110,23 @@ class PromptIndex:
             return Near(None, 0.0)
         best = int(scores.argmax())
         return Near(self._ids[best], float(scores[best]))
+
+
+class BenchmarkGate(PromptIndex):
+    """Knows the benchmark prompts, by item id, and keeps them out of the training data.
+
+    A prompt is refused if it equals a benchmark prompt after `normalise`. Likeness alone is
+    measured and recorded but does not refuse: two prompts that mean different pictures ("three red
+    stars", "two red stars") are near each other by nature.
+    """
+
+    def __init__(self, benchmark_prompts: Mapping[str, str]) -> None:
+        super().__init__()
+        self._known: dict[str, str] = {}
+        for item_id, prompt in sorted(benchmark_prompts.items()):
+            self.add(item_id, prompt)
+            self._known.setdefault(normalise(prompt), item_id)
+
+    def leaked(self, prompt: str) -> str | None:
+        """Find the id of the benchmark prompt that this prompt equals, if there is one."""
+        return self._known.get(normalise(prompt))

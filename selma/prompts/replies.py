@@ -37,18 +37,11 @@ class Parsed:
 
 
 def parse_reply(reply: str, expected: int) -> Parsed:
-    """Read the prompts of a reply.
+    """Read the prompts of a reply to a request for `expected` prompts; ReplyError if it has none.
 
     Understood are the lists of `selma.llm.replies`; quotes and bold around a prompt or as its
     heading; items wrapped over lines. A line without a number counts as an item only where the
     numbering leaves a gap for it. Talk around the list is no prompt.
-
-    Args:
-        reply: raw text.
-        expected: how many prompts were asked for.
-
-    Raises:
-        ReplyError: there is no prompt in it; keeps the raw reply.
     """
     items = _items(reply)
     prompts: dict[str, str] = {}
@@ -69,7 +62,6 @@ def parse_reply(reply: str, expected: int) -> Parsed:
 
 
 def _items(reply: str) -> list[Line]:
-    """Split into items; continuation lines are joined to theirs."""
     items: list[Line] = []
     for line in read_lines(reply):
         if items and _continues(items[-1], line):
@@ -120,11 +112,9 @@ def _places(items: Sequence[Line], expected: int) -> list[str]:
 def _clean(text: str) -> str:
     """Take off what is not the prompt: heading, quotes, emphasis, extra white space."""
     text = _HEADING.sub("", " ".join(text.split()), count=1)
-    while True:
-        inner = _unwrap(text)
-        if inner == text:
-            return text
+    while (inner := _unwrap(text)) != text:
         text = inner
+    return text
 
 
 def _unwrap(text: str) -> str:

@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from selma.core.errors import ConfigError, MissingDataError
-from selma.runtime.params import Section, Slug, read_yaml, validate
+from selma.runtime.params import Section, Slug
+from selma.runtime.yaml_files import read_yaml, validate
 
 EXAMPLES = 3
 
@@ -39,9 +40,7 @@ class SkillSpec(Section):
 def read_skill(path: Path) -> SkillSpec:
     """Read a skill's file (YAML 1.2); its name must be the skill's.
 
-    Raises:
-        MissingDataError: there is no such file.
-        ConfigError: names the file and all its problems.
+    MissingDataError if there is no such file; ConfigError names all its problems.
     """
     if not path.exists():
         raise MissingDataError(f"{path}: no such file; write it or drop the skill in params.yaml")

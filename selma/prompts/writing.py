@@ -1,28 +1,25 @@
 """The self-instruct loop: ask for prompts, keep the new ones, until there are enough."""
 
 import logging
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from selma.core.errors import ReplyError, SelmaError
 from selma.core.seeds import derive_seed
 from selma.llm.generators import TextGenerator
-from selma.prompts.diversity import PromptIndex
-from selma.prompts.leaks import BenchmarkGate, normalise
+from selma.prompts.diversity import BenchmarkGate, PromptIndex, normalise
 from selma.prompts.replies import Parsed, parse_reply
-from selma.prompts.requests import build_request, pick_examples
 from selma.prompts.skills import SkillSpec
 
 logger = logging.getLogger(__name__)
+REQUEST_VERSION = 1  # raise it when a request's text changes: replies, and so prompts, change too
 
 
 @dataclass
 class Counts:
-    """What became of everything the LLM sent.
-
-    lines = kept + duplicate + near + leaked + rejected + surplus.
-    """
+    """What became of all lines: kept + duplicate + near + leaked + rejected + surplus."""
 
     requests: int = 0
     unreadable: int = 0  # replies without any prompt; their lines are not counted
@@ -60,9 +57,6 @@ class _Notebook:
         for number, prompt in enumerate(self.spec.seed_prompts):
             self.index.add(f"{self.spec.skill}_seed_{number}", prompt)
             self.known.add(normalise(prompt))
-
-    def prompts(self) -> list[str]:
-        return [*self.spec.seed_prompts, *(row["prompt"] for row in self.rows)]
 
     def full(self) -> bool:
         return len(self.rows) == self.per_skill
@@ -120,26 +114,13 @@ def write_prompts(
     benchmark_prompts: Mapping[str, str],
     on_kept: Callable[[int], None],
 ) -> Written:
-    """Have prompts for one skill written until `per_skill` are kept.
+    """Have prompts for one skill written, `per_request` at once, until `per_skill` are kept.
 
-    Each request shows examples drawn from the seed prompts and the prompts kept so far. Seed
-    prompts count for diversity but are no training prompts.
-
-    Args:
-        spec: instructions and seed prompts.
-        generator: answers the requests.
-        per_skill: prompts to keep.
-        per_request: prompts asked for at once.
-        examples_per_request: examples shown.
-        rouge_l_max: a prompt with a higher ROUGE-L F to any earlier one is discarded.
-        max_requests: when to give up.
-        seed: root seed; each request's seed follows from it, the skill and the request's number.
-        benchmark_prompts: by item id; none of them is kept.
-        on_kept: called after each reply with the number of prompts kept from it.
-
-    Raises:
-        SelmaError: not enough prompts after `max_requests`.
-        BackendError: the generator failed.
+    Each request shows examples drawn from the seed prompts and the prompts kept so far; its seed
+    follows from the root `seed`, the skill and the request's number. A prompt with a ROUGE-L F
+    above `rouge_l_max` to any earlier one or to a seed prompt is not kept, nor is one of
+    `benchmark_prompts` (by item id). `on_kept` is called after each reply with the number of
+    prompts kept from it. SelmaError if `max_requests` were not enough.
 
     Source: Self-Instruct (arXiv 2212.10560), as used by SELMA (arXiv 2403.06952), section 3.1.
     """
@@ -149,7 +130,9 @@ def write_prompts(
         if request_id == max_requests:
             raise SelmaError(_gave_up(book, max_requests))
         request_seed = derive_seed(seed, "prompts", spec.skill, request_id)
-        examples = pick_examples(book.prompts(), examples_per_request, request_seed)
+        prompts = [*spec.seed_prompts, *(row["prompt"] for row in book.rows)]
+        number = min(examples_per_request, len(prompts))
+        examples = random.Random(request_seed).sample(prompts, number)
         request = build_request(spec.instructions, examples, per_request)
         reply = generator.generate(request, seed=request_seed)
         book.counts.requests += 1
@@ -163,6 +146,18 @@ def write_prompts(
     counts = book.counts
     logger.info("kept %d of %d lines, %d requests", counts.kept, counts.lines, counts.requests)
     return Written(book.rows, counts)
+
+
+def build_request(instructions: str, examples: Sequence[str], number: int) -> str:
+    """Ask for `number` new prompts like the examples, as a numbered list."""
+    listed = "\n".join(f"{place}. {prompt}" for place, prompt in enumerate(examples, start=1))
+    return (
+        f"{instructions.strip()}\n\n"
+        f"Examples:\n{listed}\n\n"
+        f"Write {number} new prompts as a numbered list, one prompt on each line. "
+        "Each must differ from the examples and from each other. "
+        "Write nothing but the list.\n"
+    )
 
 
 def _gave_up(book: _Notebook, max_requests: int) -> str:

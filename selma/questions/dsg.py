@@ -34,28 +34,17 @@ _YES = re.compile(
 
 
 def dsg_questions(interview: Interview) -> Questions:
-    """Ask for the question graph of one prompt.
+    """Ask for the question graph of one prompt; ReplyError if a step had no usable reply.
 
-    Returns:
-        Questions of a benchmark row; "yes" is always right. The category is the detailed type, but
-        "-" for whatever is global, as in DSG-1k; the element is the tuple. Repeated tuples are
-        dropped.
-
-    Raises:
-        ReplyError: a step had no usable reply in all its tries.
-        BackendError: the generator failed.
+    "yes" is always right. The category is the detailed type, but "-" for whatever is global, as in
+    DSG-1k; the element is the tuple. Repeated tuples are dropped.
     """
     prompt, ask = interview.prompt, interview.ask
     tuples, repeated = ask("tuples", partial(tuples_request, prompt), parse_tuples)
-    parents = ask(
-        "dependencies",
-        partial(dependencies_request, prompt, tuples),
-        partial(parse_dependencies, count=len(tuples)),
-    )
-    texts = ask(
-        "questions", partial(questions_request, prompt, tuples),
-        partial(parse_questions, tuples=tuples),
-    )  # fmt: skip
+    request, parse = dependencies_request, partial(parse_dependencies, count=len(tuples))
+    parents = ask("dependencies", partial(request, prompt, tuples), parse)
+    read = partial(parse_questions, tuples=tuples)
+    texts = ask("questions", partial(questions_request, prompt, tuples), read)
     rows = [
         _question(number, text, texts[number], parents[number])
         for number, text in enumerate(tuples, start=1)
@@ -64,13 +53,10 @@ def dsg_questions(interview: Interview) -> Questions:
 
 
 def parse_tuples(reply: str) -> tuple[list[str], int]:
-    """Read a reply's tuples, whatever their numbers; their order decides their ids.
+    """Read a reply's tuples, each once, and the number of repeats; their order decides their ids.
 
-    Returns:
-        The tuples, as "attribute - color (cube, purple)", each once, and the number of repeats.
-
-    Raises:
-        ReplyError: there is none, or a numbered line is none; keeps the raw reply.
+    A tuple is written as in DSG-1k, "attribute - color (cube, purple)". ReplyError if there is
+    none, or a numbered line is none.
     """
     found: list[str] = []
     lines = joined_lines(reply)
@@ -91,18 +77,16 @@ def parse_tuples(reply: str) -> tuple[list[str], int]:
 def parse_dependencies(reply: str, count: int) -> dict[int, tuple[int, ...]]:
     """Read which ids each of the ids 1 to `count` needs, in the order of the reply; () is none.
 
-    A 0 beside other ids, repeats and remarks in brackets mean nothing and are left out.
-
-    Raises:
-        ReplyError: an id is missing or does not exist, one needs itself, or some need each other in
-            a circle; keeps the raw reply.
+    A 0 beside other ids, repeats and remarks in brackets mean nothing and are left out. ReplyError
+    if an id is missing or does not exist, needs itself, or some need each other in a circle.
     """
     cells = numbered_texts(reply, count)
-    parents = {number: _parents(number, cells[number], count, reply) for number in cells}
-    circle = _circle(parents)
-    if circle:
-        ids = ", ".join(map(str, circle))
-        raise ReplyError(f"the ids {ids} need each other in a circle", reply)
+    parents = {number: _parents(number, cell, count, reply) for number, cell in cells.items()}
+    try:
+        TopologicalSorter(parents).prepare()
+    except CycleError as error:
+        ids = ", ".join(map(str, sorted(set(error.args[1]))))
+        raise ReplyError(f"the ids {ids} need each other in a circle", reply) from error
     return parents
 
 
@@ -110,11 +94,8 @@ def parse_questions(reply: str, tuples: Sequence[str]) -> dict[int, str]:
     """Read one yes/no question for each tuple, by id.
 
     Left out are the tuple, where it is repeated before the question, and a "yes" after it. Where no
-    line has a number, as many questions as there are tuples are taken in their order.
-
-    Raises:
-        ReplyError: an id is missing or does not exist, or a text is no yes/no question; keeps the
-            raw reply.
+    line has a number, as many questions as there are tuples are taken in their order. ReplyError if
+    an id is missing or does not exist, or a text is no yes/no question.
     """
     lines = joined_lines(reply)
     asked = [line.text for line in lines if line.text.endswith("?")]
@@ -151,15 +132,6 @@ def _parents(number: int, cell: str, count: int, reply: str) -> tuple[int, ...]:
     if any(needed > count for needed in ids):
         raise ReplyError(f"id {number} needs id {max(ids)}, ids are 1 to {count}", reply)
     return ids
-
-
-def _circle(parents: Mapping[int, Sequence[int]]) -> list[int]:
-    """Find a circle of ids that need each other; empty if there is none."""
-    try:
-        TopologicalSorter(parents).prepare()
-    except CycleError as error:
-        return sorted(set(error.args[1]))
-    return []
 
 
 def _yes_no_question(number: int, text: str, tuple_text: str, reply: str) -> str:

@@ -27,7 +27,6 @@ class Method:
     source: str
 
     def request_versions(self) -> dict[str, int]:
-        """The version of each request's text."""
         return {step: REQUEST_VERSIONS[step] for step in self.steps}
 
 
@@ -76,21 +75,12 @@ def write_questions(
     seed: int,
     advance: Callable[[int], None],
 ) -> Written:
-    """Have an LLM write the questions of each prompt.
+    """Have an LLM write the questions of each prompt by a method of `METHODS`.
 
-    What is asked about a prompt depends on its text and the seed, not on the other prompts.
-
-    Args:
-        method: a key of `METHODS`.
-        prompts: what to ask about.
-        generator: answers the requests.
-        retries: how often a step whose reply cannot be used is asked for again.
-        seed: root seed.
-        advance: called with the number of prompts done since the last call.
-
-    Raises:
-        ConfigError: there is no such method.
-        BackendError: the generator failed.
+    What is asked about a prompt depends on its text and the root `seed`, not on the other prompts.
+    A step whose reply cannot be used is asked for again `retries` times. `advance` is called with
+    the number of prompts done since the last call. ConfigError if there is no such method;
+    BackendError if the generator failed.
     """
     chosen = choose("question method", method, METHODS)
     rows: list[dict[str, Any]] = []

@@ -40,16 +40,10 @@ class Interview:
     bad_replies: list[BadReply] = field(default_factory=list)
 
     def ask(self, step: str, build_request: Callable[[str], str], parse: Callable[[str], T]) -> T:
-        """Ask until a reply can be read, with another seed each time.
+        """Ask for a step until `parse` can read a reply, with another seed each time.
 
-        Args:
-            step: names the request.
-            build_request: makes the text from why the last reply was refused, "" at first.
-            parse: reads a reply or raises ReplyError.
-
-        Raises:
-            ReplyError: no reply could be read; it is the last one's.
-            BackendError: the generator failed.
+        `build_request` makes the text from why the last reply was refused, "" at first. ReplyError,
+        the last one's, if no reply could be read; BackendError if the generator failed.
         """
         refused = ""
         for attempt in range(self.retries + 1):

@@ -25,10 +25,8 @@ def read_prompts(path: Path) -> list[Prompt]:
     prompt's number, the source is the file's name. ``.jsonl``: one object a line with ``item_id``,
     ``prompt`` and ``source``. ``.parquet``: a prompts table; the source is the skill.
 
-    Raises:
-        ConfigError: another ending.
-        MissingDataError: there is no such file.
-        RecordError: a prompt is empty or not text, an item id occurs twice, or there is no prompt.
+    ConfigError for another ending, MissingDataError if there is no such file, RecordError if a
+    prompt is empty or not text, an item id occurs twice, or there is no prompt.
     """
     read = choose("prompts file", path.suffix, READERS)
     if not path.is_file():
@@ -46,8 +44,8 @@ def read_prompts(path: Path) -> list[Prompt]:
 
 
 def _read_text(path: Path) -> Iterator[tuple[str, Prompt]]:
-    lines = [line.strip() for line in _text_of(path).splitlines()]
-    for number, line in enumerate(filter(None, lines), start=1):
+    lines = filter(None, map(str.strip, _text_of(path).splitlines()))
+    for number, line in enumerate(lines, start=1):
         yield str(path), Prompt(f"{path.stem}_{number:04d}", line, path.stem)
 
 

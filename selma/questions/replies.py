@@ -32,12 +32,8 @@ def joined_lines(reply: str) -> list[Line]:
 def numbered_texts(reply: str, count: int) -> dict[int, str]:
     """Read a reply that has a line for each of the ids 1 to `count`.
 
-    Where any line sets its number off with "|", the lines that do not are talk. An id may come
-    twice with the same words.
-
-    Raises:
-        ReplyError: an id is missing, does not exist, or comes twice with different words; keeps the
-            raw reply.
+    Where any line sets its number off with "|", the lines that do not are talk. ReplyError if an id
+    is missing, does not exist, or comes twice with different words.
     """
     lines = [line for line in joined_lines(reply) if line.number is not None]
     if any(line.bar for line in lines):
@@ -56,14 +52,10 @@ def numbered_texts(reply: str, count: int) -> dict[int, str]:
 
 
 def labelled_records(reply: str, names: Sequence[str]) -> list[dict[str, str]]:
-    """Read records of lines such as ``Question: …``; a new one begins where the first name comes.
+    """Read records of lines such as ``Question: …``; `names`, in lower case, has the fields.
 
-    A record may lack names. The lines under a name without text are joined with ", ", as a list of
-    choices is. Other lines are talk.
-
-    Args:
-        reply: raw text.
-        names: in lower case; the first begins a record.
+    A new record begins where the first name comes; it may lack names. The lines under a name
+    without text are joined with ", ", as a list of choices is. Other lines are talk.
     """
     records: list[dict[str, str]] = []
     waiting = ""

@@ -6,6 +6,7 @@ and asks for all in one reply, not for elements first.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from selma.core.errors import ReplyError
@@ -29,9 +30,7 @@ _YES_NO = ("yes", "no")
 
 def tifa_questions(interview: Interview) -> Questions:
     """Ask for the questions of one caption; else as `dsg_questions` and `parse_choices`."""
-    return interview.ask(
-        "choices", lambda refused: choices_request(interview.prompt, refused), parse_choices
-    )
+    return interview.ask("choices", partial(choices_request, interview.prompt), parse_choices)
 
 
 def parse_choices(reply: str) -> Questions:
@@ -40,10 +39,8 @@ def parse_choices(reply: str) -> Questions:
     Choices are split at ", ", as in TIFA's file, so none can hold that. Differences in case between
     the answer and its choice are the choice's; "Yes" and "No" become lower case, for models answer
     so. An unsound question lacks a field, has an element type that is not TIFA's, fewer than two
-    choices, an answer that is not among them, or the text of an earlier question.
-
-    Raises:
-        ReplyError: nothing is left; keeps the raw reply.
+    choices, an answer that is not among them, or the text of an earlier question. ReplyError if
+    nothing is left.
     """
     kept: list[dict[str, Any]] = []
     dropped: Counter[str] = Counter()

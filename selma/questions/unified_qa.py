@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selma.core.errors import MissingDataError, RecordError
+from selma.core.errors import MissingDataError, RecordError, one_line
 
 logger = logging.getLogger(__name__)
 F1_ABOVE = 0.6
@@ -30,12 +30,8 @@ AnswerText = Callable[[str], str]  # the model's input → its answer
 def load_unified_qa(directory: Path) -> AnswerText:
     """Load a text-to-text model that answers questions, in float32; it decodes greedily.
 
-    Args:
-        directory: a folder in transformers' layout with safetensors weights.
-
-    Raises:
-        MissingDataError: there is no model in the folder.
-        RecordError: the files do not fit each other.
+    `directory` is in transformers' layout with safetensors weights: MissingDataError if there is no
+    model in it, RecordError if its files do not fit each other.
     """
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
@@ -44,16 +40,12 @@ def load_unified_qa(directory: Path) -> AnswerText:
         raise MissingDataError(f"{directory}/config.json: not found; expected a model's folder")
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
         model, report = AutoModelForSeq2SeqLM.from_pretrained(
-            directory,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
+            directory, local_files_only=True, **options
         )
     except (OSError, ValueError, RuntimeError) as error:
-        problem = " ".join(str(error).split())[:300]
-        raise RecordError(f"{directory}: not a text-to-text model: {problem}") from error
+        raise RecordError(f"{directory}: not a text-to-text model: {one_line(error)}") from error
     wrong = {name: sorted(keys) for name, keys in report.items() if keys}
     if wrong:
         raise RecordError(f"{directory}: weights and config.json do not fit: {wrong}")
@@ -62,13 +54,9 @@ def load_unified_qa(directory: Path) -> AnswerText:
     def answer(text: str) -> str:
         inputs = tokenizer(text, return_tensors="pt")
         with torch.inference_mode():
-            ids = model.generate(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                max_new_tokens=_MAX_NEW_TOKENS,
-                do_sample=False,
-                num_beams=1,
-            )
+            options = {"max_new_tokens": _MAX_NEW_TOKENS, "do_sample": False, "num_beams": 1}
+            asked = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+            ids = model.generate(**asked, **options)
         return str(tokenizer.decode(ids[0], skip_special_tokens=True))
 
     return answer
@@ -77,19 +65,11 @@ def load_unified_qa(directory: Path) -> AnswerText:
 def filter_questions(
     caption: str, questions: Sequence[Mapping[str, Any]], answer: AnswerText
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Keep the questions whose key the model finds.
+    """Keep a row's questions whose key the model finds, numbered from 1, and count the dropped.
 
     It must choose the key, letter by letter, among the choices; and unless the key is yes or no,
     its answer without choices must share words with the key (`token_f1` above 0.6). A question
     asked before is dropped.
-
-    Args:
-        caption: what the model reads.
-        questions: of a benchmark row.
-        answer: the model.
-
-    Returns:
-        The questions kept, numbered from 1, and how many were dropped for what.
     """
     kept: list[dict[str, Any]] = []
     dropped = {"repeated question": 0, "another choice": 0, "another free answer": 0}

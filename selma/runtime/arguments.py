@@ -9,30 +9,21 @@ from selma.runtime.params import PARAMS_PATH, Threads, load_section
 
 
 def stage_arguments(argv: Sequence[str] | None, doc: str | None, **options: Any) -> Any:
-    """Parse a stage's arguments.
+    """Parse a stage's required arguments and `--params`; `doc` says what the stage does.
 
-    Args:
-        argv: None for the process's own.
-        doc: what the stage does.
-        options: required arguments, name → type of the value; a type in a list takes several
-            values. `--params` is always there.
+    `options` has the type of each value by name; a type in a list takes several values.
     """
     parser = argparse.ArgumentParser(description=doc)
     for name, kind in options.items():
-        several: dict[str, Any] = {"nargs": "+"} if isinstance(kind, list) else {}
-        value_type = kind[0] if isinstance(kind, list) else kind
         flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=value_type, required=True, **several)
+        value_type, number = (kind[0], "+") if isinstance(kind, list) else (kind, None)
+        parser.add_argument(flag, type=value_type, required=True, nargs=number)
     parser.add_argument("--params", type=Path, default=PARAMS_PATH)
     return parser.parse_args(argv)
 
 
 def prepare_machine(params: Path) -> dict[str, int | bool]:
-    """Pin instruction set and threads as params.yaml says, before torch is loaded.
-
-    Returns:
-        What decides the last bits of a sum: `threads` and `same_bytes`.
-    """
+    """Pin instruction set and threads as params.yaml says, before torch is loaded; return both."""
     from selma.core.devices import set_threads
 
     threads = load_section("threads", Threads, params)

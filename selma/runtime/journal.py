@@ -21,10 +21,8 @@ def stage_name() -> str:
 
 def experiment() -> dict[str, str | None]:
     """Which DVC experiment is running, and on which commit; None for a plain `dvc repro`."""
-    return {
-        "experiment": os.environ.get("DVC_EXP_NAME"),
-        "baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
-    }
+    variables = {"experiment": "DVC_EXP_NAME", "baseline": "DVC_EXP_BASELINE_REV"}
+    return {key: os.environ.get(name) for key, name in variables.items()}
 
 
 def journal(event: Mapping[str, Any]) -> None:

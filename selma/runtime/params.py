@@ -1,16 +1,17 @@
 """params.yaml, read as DVC reads it and checked whole: no defaults, no unknown keys.
 
-What a run can have several of are *rows*: a dictionary by name. A stage reads its own row or
-section and nothing else, so that a change elsewhere neither stops nor re-runs it.
+What a run can have several of are *rows*, by name. A stage reads its own row or section alone, so
+that a change elsewhere neither stops nor re-runs it.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from selma.core.errors import ConfigError, MissingDataError
+from selma.core.errors import ConfigError
+from selma.runtime.yaml_files import read_yaml, validate
 
 PARAMS_PATH = Path("params.yaml")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
@@ -33,8 +34,6 @@ class Section(BaseModel):
 
 
 class PromptsParams(Section):
-    """How the LLM writes prompts."""
-
     backend: Literal["pocket", "openai"]
     model: str
     revision: str
@@ -54,8 +53,6 @@ class BackboneParams(Section):
 
 
 class ImagesParams(Section):
-    """How pictures are drawn."""
-
     per_prompt: Annotated[int, Field(ge=1, le=10_000)]
     guidance_scale: Annotated[float, Field(ge=1, le=100)]
     inference_steps: Annotated[int, Field(ge=1, le=1000)]
@@ -63,14 +60,12 @@ class ImagesParams(Section):
 
 
 class LoraParams(Section):
-    """How one LoRA adapter is trained."""
-
     rank: Annotated[int, Field(ge=1, le=4096)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
+    learning_rate: Annotated[float, Field(gt=0, le=100)]
+    weight_decay: Annotated[float, Field(ge=0, le=1000)]
     train_steps: Count
     batch_size: Batch
-    max_gradient_norm: Annotated[float, Field(gt=0)]
+    max_gradient_norm: Annotated[float, Field(gt=0, le=1e9)]
     checkpoint_every_steps: Count
 
 
@@ -101,8 +96,8 @@ class MergeParams(Section):
     """How experts become one adapter; a skill without a weight takes no part."""
 
     method: str
-    scale: float
-    weights: Annotated[dict[Name, Annotated[float, Field(ge=0)]], Field(min_length=1)]
+    scale: Annotated[float, Field(ge=-1000, le=1000)]
+    weights: Annotated[dict[Name, Annotated[float, Field(ge=0, le=1e9)]], Field(min_length=1)]
 
 
 class MixtureParams(Section):
@@ -149,34 +144,31 @@ class AnswersParams(Section):
     template: str
 
 
-class DsgParams(Section):
-    """Answers scored by DSG."""
-
-    kind: Literal["dsg"]
+class _MeasureParams(Section):
     title: str
     answers: Name
     path: Place
-    policy: str
-    mean: str
     no_answer_max: Share
 
 
-class TifaParams(Section):
+class DsgParams(_MeasureParams):
+    kind: Literal["dsg"]
+    policy: str
+    mean: str
+
+
+class TifaParams(_MeasureParams):
     """Answers scored by TIFA; `path` is the sentence encoder's folder for the mapping sbert."""
 
     kind: Literal["tifa"]
-    title: str
-    answers: Name
-    path: Place
     mapping: str
-    no_answer_max: Share
 
 
 class PreferenceParams(Section):
     """A preference model's scores of a benchmark's pictures.
 
-    `version` names the version of HPS or the variant of CLIPScore; null for the others, which have
-    one. `antialias` is HPS's, of the tensor's resize; null: what the model's folder says.
+    `version` is HPS's, or CLIPScore's variant; null for the others. `antialias` is HPS's, of the
+    tensor's resize; null: what the model's folder says.
     """
 
     kind: str
@@ -206,17 +198,15 @@ class ReportParams(Section):
 
 
 MeasureParams: Any = Annotated[DsgParams | TifaParams, Field(discriminator="kind")]
-Nothing = Annotated[dict[Name, Any], Field(max_length=0)]
+Nothing = Annotated[dict[Name, Any], Field(max_length=0)]  # no stage reads it yet
 
 
 class Params(Section):
-    """The whole of params.yaml."""
-
     seed: Seed
     threads: Threads
     same_bytes: bool
-    hub: Nothing  # no stage reads it yet
-    routers: Nothing  # no stage reads it yet
+    hub: Nothing
+    routers: Nothing
     backbone: BackboneParams
     prompts: PromptsParams
     images: ImagesParams
@@ -235,28 +225,6 @@ class Params(Section):
     report: ReportParams
 
 
-def read_yaml(path: Path) -> Any:
-    """Read a YAML 1.2 file with the parser that DVC uses.
-
-    Raises:
-        MissingDataError: there is no such file.
-        ConfigError: it is not YAML; the message names the line.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise MissingDataError(f"{path}: no such file") from error
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise ConfigError(f"{path}: not a text file ({error})") from error
-    try:
-        return YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-
-
 def load_params(path: Path = PARAMS_PATH) -> Params:
     """Read and check a whole params file, also that every name in it stands for a row.
 
@@ -265,8 +233,7 @@ def load_params(path: Path = PARAMS_PATH) -> Params:
         MissingDataError: there is no such file.
     """
     params = validate(Params, read_yaml(path), str(path))
-    unknown = "; ".join(_unknown_names(params))
-    if unknown:
+    if unknown := "; ".join(_unknown_names(params)):
         raise ConfigError(f"{path}: {unknown}")
     return params
 
@@ -288,14 +255,14 @@ def _unknown_names(params: Params) -> Iterator[str]:
         yield from missing(f"measures.{name}.answers", [measure.answers], "answers")
     for name, preference in params.preferences.items():
         yield from missing(f"preferences.{name}.benchmark", [preference.benchmark], "benchmarks")
-    compare = params.compare
-    for key, names in (("subject", [compare.subject]), ("reference", [compare.reference]),
-                       ("against", compare.against)):  # fmt: skip
-        yield from missing(f"compare.{key}", names, "models")
-    if params.report.measure not in params.preferences:
-        yield from missing("report.measure", [params.report.measure], "measures")
-    for name in sorted(set(params.measures) & set(params.preferences)):
-        yield f"{name!r} is a row of measures and of preferences; rename one"
+    yield from missing("compare.subject", [params.compare.subject], "models")
+    yield from missing("compare.reference", [params.compare.reference], "models")
+    yield from missing("compare.against", params.compare.against, "models")
+    shown = {params.report.measure} - set(params.preferences)
+    yield from missing("report.measure", shown, "measures")
+    for one, other in (("measures", "preferences"), ("skills", "mixtures")):
+        for name in sorted(set(getattr(params, one)) & set(getattr(params, other))):
+            yield f"{name!r} is a row of {one} and of {other}; rename one"
 
 
 S = TypeVar("S")
@@ -303,20 +270,12 @@ Kind = type[S]
 
 
 def load_section(name: str, model: Kind[S], path: Path = PARAMS_PATH) -> S:
-    """Read and check one section, or one of the values at the top of the file.
-
-    Raises:
-        ConfigError: lists every problem of the section.
-    """
+    """Read and check one section, or one of the values at the top of the file; else ConfigError."""
     return validate(model, _section(name, path), str(path), name)
 
 
 def load_rows(name: str, model: Kind[S], path: Path = PARAMS_PATH) -> dict[str, S]:
-    """Read and check all rows of a section, in their order.
-
-    Raises:
-        ConfigError: lists every problem of the section.
-    """
+    """Read and check all rows of a section, in their order; raises as `load_section`."""
     return validate(dict[str, model], _section(name, path), str(path), name)  # type: ignore[valid-type]
 
 
@@ -328,7 +287,7 @@ def load_row(section: str, name: str, model: Kind[S], path: Path = PARAMS_PATH) 
     """
     rows = _section(section, path)
     if not isinstance(rows, Mapping) or name not in rows:
-        known = ", ".join(rows) if isinstance(rows, Mapping) else "none"
+        known = ", ".join(rows) if isinstance(rows, Mapping) else ""
         raise ConfigError(f"{path}: {section} has no row {name!r}; there are: {known or 'none'}")
     return validate(model, rows[name], str(path), f"{section}.{name}")
 
@@ -344,7 +303,7 @@ def load_skill_section(name: str, model: Kind[S], skill: str, path: Path = PARAM
 
 
 def load_mixture(name: str, path: Path = PARAMS_PATH) -> LoraParams:
-    """Read how a mixture is trained: as an expert, for the sum of its experts' steps.
+    """Read how a mixture is trained: as an expert, for its experts' steps together.
 
     Raises:
         ConfigError: the row or the section `lora` is wrong.
@@ -358,7 +317,9 @@ def load_mixture(name: str, path: Path = PARAMS_PATH) -> LoraParams:
 def _laid_over(name: str, model: Kind[S], overrides: Any, path: Path) -> S:
     if isinstance(overrides, BaseModel):
         overrides = overrides.model_dump(exclude_unset=True)
-    return validate(model, {**_section(name, path), **overrides}, str(path), name)
+    section = _section(name, path)
+    whole = {**section, **overrides} if isinstance(section, Mapping) else section
+    return validate(model, whole, str(path), name)
 
 
 def _section(name: str, path: Path) -> Any:
@@ -366,36 +327,11 @@ def _section(name: str, path: Path) -> Any:
     if not isinstance(whole, Mapping):
         raise ConfigError(f"{path}: must be a mapping of sections, got {type(whole).__name__}")
     if name not in whole:
-        raise ConfigError(f"{path}: the section {name} is missing; `selma preset pocket` shows all")
+        raise ConfigError(f"{path}: the section {name} is missing; a file of presets/ has all")
     return whole[name]
 
 
-def validate(model: Kind[S], value: object, where: str, prefix: str = "") -> S:
-    """Check a value against a model and list all problems in one line."""
-    try:
-        return TypeAdapter(model).validate_python(value, strict=True)
-    except ValidationError as error:
-        problems = "; ".join(_problem(detail, prefix) for detail in error.errors())
-        raise ConfigError(f"{where}: {problems}") from error
-
-
-def _problem(detail: Any, prefix: str) -> str:
-    place = [part for part in (*prefix.split("."), *map(str, detail["loc"])) if part]
-    if place[:1] == ["measures"] and place[2:3] in (["dsg"], ["tifa"]):
-        del place[2]  # pydantic's name of the union's branch
-    key = ".".join(place) or "the file"
-    if detail["type"] == "extra_forbidden":
-        return f"{key} is not a known key (value {detail['input']!r}); remove or correct it"
-    if detail["type"] == "missing":
-        return f"{key} is missing"
-    message = detail["msg"][0].lower() + detail["msg"][1:]
-    return f"{key}: {message}, got {detail['input']!r}"
-
-
 ROWS: dict[str, Any] = {
-    "answers": AnswersParams,
-    "judges": JudgeParams,
-    "mixtures": MixtureParams,
-    "models": ModelParams,
-    "preferences": PreferenceParams,
-}
+    "answers": AnswersParams, "judges": JudgeParams, "mixtures": MixtureParams,
+    "models": ModelParams, "preferences": PreferenceParams,
+}  # fmt: skip

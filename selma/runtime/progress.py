@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from selma.runtime.journal import stage_name
 
@@ -14,31 +15,18 @@ _SECONDS_BETWEEN_LINES = 60.0  # where stderr is a file, a bar is a new line eac
 
 @contextlib.contextmanager
 def progress(total: int, what: str) -> Iterator[Callable[[int], None]]:
-    """Show a bar while items are worked off, then log "160 pictures in 12 s".
+    """Show a bar while `total` items are worked off, then log "160 pictures in 12 s".
 
-    Args:
-        total: how many items there are.
-        what: the items, in the plural, e.g. "pictures".
-
-    Yields:
-        ``advance(number)``.
+    `what` is the items' plural. Yields ``advance(number)``.
     """
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     started, pause = time.monotonic(), 1.0 if sys.stderr.isatty() else _SECONDS_BETWEEN_LINES
     label = f"{stage_name()}: {what}".removeprefix(": ")
-    with (
-        tqdm(
-            total=total, desc=label, mininterval=pause, delay=pause, leave=False, dynamic_ncols=True
-        ) as bar,
-        logging_redirect_tqdm(),
-    ):
-
-        def advance(number: int) -> None:
-            bar.update(number)
-
-        yield advance
+    looks: dict[str, Any] = {"mininterval": pause, "delay": pause, "dynamic_ncols": True}
+    with tqdm(total=total, desc=label, leave=False, **looks) as bar, logging_redirect_tqdm():
+        yield bar.update
     logger.info("%d %s in %s", bar.n, what, duration(time.monotonic() - started))
 
 

@@ -28,8 +28,7 @@ _WHAT_TO_DO = {
 
 
 class _Interrupted(BaseException):
-    def __init__(self, signal_number: int) -> None:
-        self.signal_number = signal_number
+    """Raised with the signal's number."""
 
 
 class _LogLine(logging.Formatter):
@@ -62,7 +61,7 @@ def run_stage(stage: str, main: Callable[[], None]) -> NoReturn:
         main()
         status, code = "finished", 0
     except _Interrupted as interruption:
-        status, code = "interrupted", _say_interrupted(interruption.signal_number)
+        status, code = "interrupted", _say_interrupted(interruption.args[0])
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 2
     except Exception as error:

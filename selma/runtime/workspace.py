@@ -21,30 +21,19 @@ logger = logging.getLogger(__name__)
 _CODE = Path(__file__).parent.parent
 # Packages whose change cannot change a stage's bytes: words, forms and frames.
 _NOT_DECIDING = ("checking", "commands", "report", "runtime", "studies", "tracking")
-_DECIDING_PACKAGES = (
-    "torch",
-    "diffusers",
-    "transformers",
-    "peft",
-    "pyarrow",
-    "pillow",
-    "safetensors",
-)
+_LIBRARIES = ("torch", "diffusers", "transformers", "peft", "pyarrow", "pillow", "safetensors")
 
 
 def fingerprint(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]) -> str:
     """Hash what decides a stage's bytes: inputs, settings, our code and the libraries' versions."""
     digest = hashlib.sha256(json.dumps([stage, settings], sort_keys=True, default=str).encode())
-    digest.update(" ".join(version(package) for package in _DECIDING_PACKAGES).encode())
-    for path in [*itertools.chain.from_iterable(map(_files, inputs)), *_deciding_code()]:
+    digest.update(" ".join(version(package) for package in _LIBRARIES).encode())
+    code = sorted(file for file in _CODE.rglob("*") if file.suffix in (".py", ".txt"))
+    code = [file for file in code if file.relative_to(_CODE).parts[0] not in _NOT_DECIDING]
+    for path in [*itertools.chain.from_iterable(map(_files, inputs)), *code]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
-
-
-def _deciding_code() -> list[Path]:
-    files = sorted(_CODE.rglob("*.py"))
-    return [file for file in files if file.relative_to(_CODE).parts[0] not in _NOT_DECIDING]
 
 
 def _files(path: Path) -> list[Path]:
@@ -57,16 +46,10 @@ def _files(path: Path) -> list[Path]:
 def workspace(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]) -> Iterator[Path]:
     """Keep a folder for a stage's progress that outlives the process until the stage succeeds.
 
-    The folder is found again by everything that decides the result, so a restart takes up only
-    what the same run left. One process at a time holds it. ``SELMA_FRESH=1`` empties it first.
-
-    Args:
-        stage: the stage's name with its item, e.g. "lora-count".
-        inputs: files and folders the stage reads.
-        settings: params and seeds.
-
-    Raises:
-        MissingDataError: an input is not there.
+    The folder is found again by everything that decides the result, files and folders that are read
+    as well as params and seeds, so a restart takes up only what the same run left. One process at a
+    time holds it. ``SELMA_FRESH=1`` empties it first. `stage` is the stage's name with its item,
+    e.g. "lora-count". MissingDataError if an input is not there.
     """
     mark = fingerprint(stage, inputs, settings)
     journal({"event": "params", "fingerprint": mark, "values": dict(settings)})

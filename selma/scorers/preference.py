@@ -1,6 +1,6 @@
 """Preference scorers: how much people would like a picture for its prompt, higher is better.
 
-Each is a folder of safetensors weights, configs and tokenizer, all in float32: the pocket models,
+Each is a folder of safetensors weights, configs and tokenizer, all in float32: small CLIPs,
 PickScore (arXiv 2305.01569) as published, and what `selma convert` makes of HPS v2 (arXiv
 2306.09341) and ImageReward (arXiv 2304.05977).
 """
@@ -76,7 +76,7 @@ def load_pickscore(directory: Path, version: str, *, device: str = "cpu") -> Sco
 def load_hps(
     directory: Path, version: str, *, device: str = "cpu", antialias: bool | None = None
 ) -> Scorer:
-    """Load a CLIP that scores 100 · cosine, made by `selma convert hps`, or the pocket world's.
+    """Load a CLIP that scores 100 · cosine: of `selma convert hps`, or of no published version.
 
     `antialias` is of the resize of a tensor, whose default in torchvision changed to true in 0.17
     and moves scores; None takes what the folder says. Pillow always does it. Raises ConfigError if

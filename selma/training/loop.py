@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,11 +52,7 @@ class TrainingState:
                 raise OSError(f"the checkpoint cannot be written ({error})") from error
 
     def load(self, path: Path) -> None:
-        """Take up the state that `save` wrote.
-
-        Raises:
-            RecordError: the file is damaged or belongs to other parameters.
-        """
+        """Take up what `save` wrote; RecordError if it is damaged or of other parameters."""
         import torch
         from safetensors import SafetensorError, safe_open
 
@@ -111,9 +107,8 @@ def train(
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
     on_state: Callable[[TrainingState], None] | None = None,
-    describe_step: Callable[[int], str] | None = None,
 ) -> TrainingState:
-    """Minimise a loss with AdamW; mutates `parameters`.
+    """Minimise a loss with AdamW; mutates `parameters`, and returns the final state.
 
     A run that was killed and is started again ends in the same bytes: the state on disk is complete
     and `loss_at` draws all its randomness from the step's number.
@@ -130,10 +125,6 @@ def train(
         checkpointing: where to keep the state; an existing one is taken up.
         on_step: called after each step with the number of steps done and the loss.
         on_state: called after each step with the whole state, to look at, not to change.
-        describe_step: names what a step trains on, for the message of a training that fails.
-
-    Returns:
-        The final state, with one loss per step.
 
     Raises:
         RecordError: the checkpoint cannot be read.
@@ -158,15 +149,16 @@ def train(
         value = float(loss.detach())
         for what, number in (("loss", value), ("norm of the gradient", float(norm))):
             if not math.isfinite(number):
-                raise _diverged(f"the {what} is {number}", state, describe_step)
+                raise _diverged(f"the {what} is {number}", state)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         if average_decay is not None:
             _average(state, min(average_decay, (1 + state.step) / (10 + state.step)))
         done = state.step + 1
         keep = checkpointing is not None and done % checkpointing.every_steps == 0
-        if (keep or done == train_steps) and not _all_finite(parameters.values()):
-            raise _diverged("the weights after it are not finite", state, describe_step)
+        look = keep or done == train_steps
+        if look and not all(bool(p.isfinite().all()) for p in parameters.values()):
+            raise _diverged("the weights after it are not finite", state)
         state.losses.append(value)
         state.step = done
         if checkpointing is not None and keep:
@@ -186,26 +178,17 @@ def _average(state: TrainingState, decay: float) -> None:
         torch._foreach_lerp_(averages, [p.detach() for p in state.parameters.values()], 1 - decay)
 
 
-def _all_finite(parameters: Iterable["torch.nn.Parameter"]) -> bool:
-    return all(bool(parameter.isfinite().all()) for parameter in parameters)
-
-
-def _diverged(
-    what: str, state: TrainingState, describe_step: Callable[[int], str] | None
-) -> SelmaError:
-    trained_on = f" ({describe_step(state.step)})" if describe_step else ""
+def _diverged(what: str, state: TrainingState) -> SelmaError:
     rate = state.optimiser.param_groups[0]["lr"]
     return SelmaError(
-        f"training step {state.step}{trained_on}: {what}; lower learning_rate (here {rate:g}) or, "
+        f"training step {state.step}: {what}; lower learning_rate (here {rate:g}) or, "
         "if it is another, set dtype to float32; the last good checkpoint is kept"
     )
 
 
-def one_cycle(
-    peak: float, train_steps: int, *, warmup_share: float = 0.05
-) -> Callable[[int], float]:
-    """Schedule the learning rate: linear warm-up to `peak`, then a cosine to zero."""
-    warmup = max(1, round(train_steps * warmup_share))
+def one_cycle(peak: float, train_steps: int) -> Callable[[int], float]:
+    """Schedule the learning rate: linear warm-up to `peak` in 5 %, then a cosine to zero."""
+    warmup = max(1, round(train_steps * 0.05))
 
     def learning_rate_at(step: int) -> float:
         if step < warmup:

@@ -1,6 +1,5 @@
 """Encodes pictures and prompts once; a training draws its latents from the moments."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selma.core.errors import RecordError
+from selma.diffusion.encoding import encode_pictures, encode_prompts
+from selma.pictures.png import decode_png
 
 if TYPE_CHECKING:
     import torch
-
-# Fixed, so that the encoded values do not depend on anything that a person may change.
-ENCODING_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -41,54 +39,16 @@ def decode_pictures(rows: Sequence[Mapping[str, Any]]) -> "torch.Tensor":
         RecordError: a picture is damaged or differs in size from the first.
     """
     import torch
-    from PIL import Image
 
     pictures: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
     for row in rows:
         where = f"picture {row['prompt_id']!r}, sample {row['sample']}"
-        try:
-            with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
-                pictures.append(np.asarray(picture.convert("RGB")))
-        except (OSError, SyntaxError, TypeError, ValueError) as error:
-            raise RecordError(f"{where}: not a readable image ({error}); draw it again") from error
+        pictures.append(decode_png(row["image"]["bytes"], where))
         if pictures[-1].shape != pictures[0].shape:
             got, want = pictures[-1].shape[1::-1], pictures[0].shape[1::-1]
             raise RecordError(f"{where}: is {got} pixels, expected {want} as the first picture")
     pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # (N, 3, H, W)
     return pixels.float() / 127.5 - 1.0
-
-
-def encode_pictures(vae: Any, pixels: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Encode pictures (N, 3, H, W) to their latents' means and deviations (N, C, H/f, W/f)."""
-    import torch
-
-    scale = float(vae.config.scaling_factor)
-    shift = float(vae.config.shift_factor or 0.0)
-    means, deviations = [], []
-    with torch.no_grad():
-        for batch in torch.split(pixels, ENCODING_BATCH_SIZE):
-            posterior = vae.encode(batch.to(vae.device, vae.dtype)).latent_dist
-            means.append((posterior.mean.float() - shift) * scale)
-            deviations.append(posterior.std.float() * scale)
-    return torch.cat(means), torch.cat(deviations)
-
-
-def encode_prompts(tokenizer: Any, text_encoder: Any, prompts: Sequence[str]) -> "torch.Tensor":
-    """Encode prompts to the states (P, tokens, width) that the U-Net attends to."""
-    import torch
-
-    states = []
-    with torch.no_grad():
-        for start in range(0, len(prompts), ENCODING_BATCH_SIZE):
-            tokens = tokenizer(
-                list(prompts[start : start + ENCODING_BATCH_SIZE]),
-                padding="max_length",
-                max_length=tokenizer.model_max_length,
-                truncation=True,
-                return_tensors="pt",
-            )
-            states.append(text_encoder(tokens.input_ids.to(text_encoder.device))[0].float())
-    return torch.cat(states)
 
 
 def encode_examples(
@@ -116,6 +76,6 @@ def encode_examples(
     return Examples(
         latent_means=means,
         latent_deviations=deviations,
-        text_states=encode_prompts(tokenizer, text_encoder, prompts),
+        text_states=encode_prompts(tokenizer, text_encoder, prompts).float(),
         text_index=torch.tensor([place[row["prompt"]] for row in rows], device=means.device),
     )

@@ -73,7 +73,7 @@ def test_updates_of_a_half_precision_model_are_rounded_once():
 
 
 def test_a_missing_directory_says_what_to_pull(tmp_path):
-    with pytest.raises(MissingDataError, match="nothing: no such directory; run `dvc pull`"):
+    with pytest.raises(MissingDataError, match="nothing: no such folder; run `dvc pull`"):
         load(tmp_path / "nothing")
 
 

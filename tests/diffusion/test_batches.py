@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from selma.core.tables import write_table
-from selma.diffusion.batches import batch_drawer, draw_resumably
+from selma.diffusion.drawing import batch_drawer, draw_resumably
 from selma.diffusion.requests import Request, make_requests, picture_row
 
 REQUESTS = make_requests({f"i{k}": f"cat {k}" for k in range(7)}, 1, 0, "samples", "x")

@@ -5,7 +5,7 @@ import torch
 from selma.foundation.autoencoder import build_autoencoder, train_autoencoder
 from selma.foundation.denoiser import (
     build_training_set,
-    load_or_build_training_set,
+    kept_training_set,
     save_pipeline,
     train_denoiser,
 )
@@ -95,20 +95,20 @@ def test_averaged_models_are_shown_as_often_as_asked(training_set, tokenizer):
 
 
 def test_a_training_set_is_taken_up_and_not_built_again(tmp_path, autoencoder, tokenizer):
-    def build(advance):
-        return load_or_build_training_set(
-            tmp_path,
+    built = []
+
+    def build():
+        return build_training_set(
             autoencoder,
             tokenizer,
             seed=0,
             pictures=4,
             noise=CaptionNoise(wrong=0.4, partial=0.15),
-            advance=advance,
+            advance=built.append,
         )
 
-    built = []
-    first = build(built.append)
-    second = build(built.append)
+    first = kept_training_set(tmp_path, build)
+    second = kept_training_set(tmp_path, build)
     assert built == [4]
     assert np.array_equal(first.latents, second.latents)
     assert np.array_equal(first.token_ids, second.token_ids)

@@ -18,7 +18,7 @@ from selma.foundation.scorer_files import (
 )
 from selma.foundation.scorer_models import RewardScorer, to_pixels, tokenize
 from selma.foundation.scorers import (
-    ScorerParams,
+    Plan,
     pair_accuracies,
     pairs_of,
     pictures_of,
@@ -28,7 +28,7 @@ from selma.foundation.scorers import (
 
 NAMES = ("hps", "imagereward", "pickscore")
 TEXTS = ["a red circle", "two blue stars on a white background", "a pink ring above a green heart"]
-PARAMS = ScorerParams(
+PLAN = Plan(
     twins=6,
     rankings=6,
     held_out_rankings=4,
@@ -59,8 +59,7 @@ def pictures():
     return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 
 
-def _make(name, tokenizer, folder, monkeypatch, params=PARAMS):
-    monkeypatch.setenv("DVC_ROOT", str(folder / "root"))
+def _make(name, tokenizer, folder, plan=PLAN):
     tokenizer.save_pretrained(folder / "tokenizer")
     make_scorer(
         name,
@@ -69,9 +68,9 @@ def _make(name, tokenizer, folder, monkeypatch, params=PARAMS):
         out=folder / name,
         metrics=folder / "metrics.json",
         curve=folder / "curve.csv",
-        params=params,
+        plan=plan,
         seed=1,
-        threads=1,
+        work=folder / "work",
     )
     return folder / name
 
@@ -81,9 +80,9 @@ def _bytes(folder: Path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_seed_gives_the_same_files(name, tokenizer, tmp_path, monkeypatch):
-    first = _make(name, tokenizer, tmp_path / "a", monkeypatch)
-    second = _make(name, tokenizer, tmp_path / "b", monkeypatch)
+def test_the_same_seed_gives_the_same_files(name, tokenizer, tmp_path):
+    first = _make(name, tokenizer, tmp_path / "a")
+    second = _make(name, tokenizer, tmp_path / "b")
     assert _bytes(first) == _bytes(second)
     assert (tmp_path / "a/curve.csv").read_text() == (tmp_path / "b/curve.csv").read_text()
     metrics = json.loads((tmp_path / "a/metrics.json").read_text())
@@ -121,8 +120,8 @@ def _train(name, tokenizer, work, stop_after=10**6):
     tokens = tokenize(tokenizer, rankings.prompts)
     scorer = build_scorer(name, tokenizer, 1)
     stopping = _Stopping(scorer, stop_after)
-    losses = pretrain(name, stopping, tokenizer, frozenset(), work, PARAMS, 1)
-    losses += train_on_rankings(name, stopping, rankings, tokens, work, PARAMS, 1)
+    losses = pretrain(name, stopping, tokenizer, frozenset(), work, PLAN, 1)
+    losses += train_on_rankings(name, stopping, rankings, tokens, work, PLAN, 1)
     return losses, {key: value.detach() for key, value in scorer.parameters().items()}
 
 

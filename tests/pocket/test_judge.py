@@ -169,6 +169,87 @@ def test_two_colours_that_touch_are_two_objects():
     assert [item.colour for item in detect(picture).objects] == ["red", "blue"]
 
 
+def _blend(cover, colours, *, share=0.5, width=0.5, angle=0.7, background="brown"):
+    """Paint a shape in two colours that meet at a border of `width` px; `share` has the second."""
+    along = (COLUMNS - MIDDLE) * math.cos(angle) + (ROWS - MIDDLE) * math.sin(angle)
+    places = np.linspace(-8, 8, 321)
+    parts = [(cover * (along > place)).sum() / cover.sum() for place in places]
+    border = places[np.argmin(np.abs(np.array(parts) - share))]
+    second = np.clip((along - border) / width + 0.5, 0, 1)[..., None]
+    first, other = (_paint(cover, colour, background).astype(float) for colour in colours)
+    return np.rint(first * (1 - second) + other * second).astype(np.uint8)
+
+
+@pytest.mark.parametrize("radius", RADII_PX.values())
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shape_half_in_one_colour_and_half_in_another_is_one_object_of_no_colour(shape, radius):
+    for angle in (0, math.pi / 2, 2.3):
+        seen = detect(_blend(_draw(shape, radius), ("yellow", "blue"), angle=angle))
+        assert [(item.shape, item.colour) for item in seen.objects] == [(shape, "unknown")]
+        assert seen.leftovers == 0
+
+
+@pytest.mark.parametrize("colours", [("green", "cyan"), ("purple", "blue"), ("red", "orange")])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shape_whose_colour_changes_softly_is_one_object(shape, colours):
+    seen = detect(_blend(_draw(shape), colours, width=6, background="black"))
+    assert [item.shape for item in seen.objects] == [shape]
+
+
+def test_a_soft_change_from_pink_to_orange_on_white_is_not_the_edge_of_something_red():
+    seen = detect(_blend(_draw("circle"), ("pink", "orange"), width=14, background="white"))
+    assert [item.shape for item in seen.objects] == ["circle"]
+
+
+def test_a_small_second_tone_leaves_an_object_its_colour():
+    for shape in ("circle", "ring", "square"):
+        seen = detect(_blend(_draw(shape), ("green", "blue"), share=0.16, background="white"))
+        assert [(item.shape, item.colour) for item in seen.objects] == [(shape, "green")]
+
+
+def test_a_tone_too_small_for_a_part_of_its_own_belongs_to_its_object():
+    seen = detect(_blend(_draw("cross", 4.2), ("green", "blue"), share=0.1, width=3))
+    assert [(item.shape, item.colour) for item in seen.objects] == [("cross", "green")]
+
+
+def test_halves_whose_border_fades_into_the_background_are_one_object():
+    seen = detect(_blend(_draw("ring"), ("green", "pink"), width=2, background="gray"))
+    assert [(item.shape, item.colour) for item in seen.objects] == [("ring", "unknown")]
+
+
+def test_a_two_tone_ring_is_counted():
+    pictures = [_paint(_draw("ring", 6.6, x, y), "green") for x, y in ((8, 8), (24, 8), (8, 24))]
+    cover = _draw("ring", 6.6, 24, 24)
+    second = np.clip(COLUMNS - 23.5, 0, 1)[..., None]
+    toned = _paint(cover, "green") * (1 - second) + _paint(cover, "cyan") * second
+    picture = np.min([*pictures, np.rint(toned).astype(np.uint8)], axis=0)  # darkest: white ground
+    for number, reply in (("three", "no"), ("four", "yes")):
+        assert answer(picture, f"Are there exactly {number} rings?", YES_NO) == reply
+    assert answer(picture, "Are the rings green?", YES_NO) == "no"
+
+
+def test_a_disc_within_a_ring_of_another_colour_are_two_objects():
+    ring, disc = _draw("ring"), _draw("circle", 3.7)[..., None]
+    picture = _paint(ring, "red") * (1 - disc) + np.array(COLOURS["blue"]) * disc
+    seen = detect(np.rint(picture).astype(np.uint8))
+    assert {(item.shape, item.colour) for item in seen.objects} == {
+        ("ring", "red"),
+        ("circle", "blue"),
+    }
+
+
+@pytest.mark.parametrize("background", ["black", "white"])
+def test_muddy_colours_side_by_side_are_no_object_either(background):
+    muddy = (150, 90, 80), (60, 110, 120)
+    assert not _seen(_blend(_draw("circle"), muddy, background=background))
+
+
+@pytest.mark.parametrize("shape", sorted({*SHAPES} - {"triangle"}))  # a piece of it may be one
+def test_a_half_erased_shape_in_two_colours_is_not_the_shape(shape):
+    half = _draw(shape) * np.clip(COLUMNS - MIDDLE + 0.5, 0, 1)
+    assert shape not in _seen(_blend(half, ("yellow", "blue")))
+
+
 def test_an_unrecognised_piece_is_left_over_and_not_counted():
     stars = [_draw("star", 4.2, x, 8) for x in (6, 16, 26)]
     smudge = np.clip(3.2 - np.hypot((ROWS - 24) * 1.6, (COLUMNS - 16) / 2.5), 0, 1)

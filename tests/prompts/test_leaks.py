@@ -2,7 +2,7 @@
 
 import pytest
 
-from selma.prompts.leaks import BenchmarkGate, normalise
+from selma.prompts.diversity import BenchmarkGate, normalise
 
 GATE = BenchmarkGate({"dsg/7": "A red circle, on the white background.", "dsg/8": "three stars"})
 

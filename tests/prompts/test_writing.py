@@ -10,7 +10,7 @@ from selma.core.errors import BackendError, SelmaError
 from selma.llm.cache import CachedGenerator
 from selma.pocket.skills import TRAINED_SKILLS
 from selma.pocket.writer import MODEL, REVISION, PocketWriter
-from selma.prompts.leaks import normalise
+from selma.prompts.diversity import normalise
 from selma.prompts.skills import SkillSpec, read_skill
 from selma.prompts.writing import Written, write_prompts
 

@@ -1,140 +1,304 @@
-import re
-from pathlib import Path
+"""params.yaml is the whole truth: no default, no unknown key, every problem at once."""
+
+import math
 
 import pytest
+from tiny_world import ROOT, shipped_params, tiny_params, write_params
 
 from selma.core.errors import ConfigError, MissingDataError
 from selma.runtime.params import (
+    CompareParams,
+    DsgParams,
+    ImagesParams,
     LoraParams,
+    MeasureParams,
+    ModelParams,
+    PromptsParams,
+    Seed,
+    Threads,
+    TifaParams,
     load_mixture,
     load_params,
+    load_row,
+    load_rows,
     load_section,
     load_skill_section,
-    load_value,
 )
-
-ROOT = Path(__file__).parents[2]
-COUNT = "count: {instructions: data/skills/count.yaml, prompts: {}, images: {}, lora: {}}"
 
 
 @pytest.fixture
-def params(tmp_path):
-    """The pocket preset with the numbers that these tests edit."""
-    path = tmp_path / "params.yaml"
-    text = re.sub(r"  rank: \d+", "  rank: 16", (ROOT / "presets/pocket.yaml").read_text())
-    path.write_text(re.sub(r"learning_rate: \S+", "learning_rate: 3.0e-4", text))
+def path(tmp_path):
+    return tmp_path / "params.yaml"
+
+
+def changed(path, **changes):
+    """The pocket preset with sections laid over it, written to the path."""
+    write_params(path.parent, tiny_params(**changes))
     return path
 
 
-def edit(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def problem(path):
+def problem(path, **changes):
     with pytest.raises(ConfigError) as caught:
-        load_params(path)
+        load_params(changed(path, **changes))
     message = str(caught.value)
     assert "\n" not in message
+    assert str(path) in message
     return message
 
 
-def test_the_shipped_params_are_valid():
-    assert load_params(ROOT / "params.yaml").lora.rank >= 1
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_presets_are_valid(preset):
+    assert load_params(preset).lora.rank >= 1
 
 
-def test_an_unknown_key_is_named_with_its_value(params):
-    edit(params, "  rank: 16", "  rank: 16\n  rnak: 8")
-    assert "lora.rnak is not a known key (value 8)" in problem(params)
+def test_an_unknown_key_is_named_with_its_value(path):
+    assert "lora.rnak is not a known key (value 8)" in problem(path, lora={"rnak": 8})
 
 
-def test_a_missing_key_is_named(params):
-    edit(params, "  rank: 16\n", "")
-    assert "lora.rank is missing" in problem(params)
+def test_a_missing_key_is_named(path):
+    params = shipped_params()
+    del params["lora"]["rank"]
+    write_params(path.parent, params)
+    with pytest.raises(ConfigError, match=r"lora\.rank is missing"):
+        load_params(path)
+
+
+def test_a_missing_section_is_named(path):
+    params = shipped_params()
+    del params["merges"]
+    write_params(path.parent, params)
+    with pytest.raises(ConfigError, match="merges is missing"):
+        load_params(path)
+    with pytest.raises(ConfigError, match="the section merges is missing"):
+        load_rows("merges", object, path)
 
 
 @pytest.mark.parametrize(
     ("value", "allowed"),
     [
-        ("0", "greater than or equal to 1"),
+        (0, "greater than or equal to 1"),
+        (4097, "less than or equal to 4096"),
         ("eight", "valid integer"),
-        ("true", "valid integer"),
-        ("'8'", "valid integer"),
-        ("8.5", "valid integer"),
-        ("null", "valid integer"),
+        (True, "valid integer"),
+        ("8", "valid integer"),
+        (8.5, "valid integer"),
+        (None, "valid integer"),
+        ([16], "valid integer"),
     ],
+    ids=str,
 )
-def test_a_wrong_rank_is_told_with_the_value_and_what_is_allowed(params, value, allowed):
-    edit(params, "  rank: 16", f"  rank: {value}")
-    message = problem(params)
-    assert "lora.rank" in message
+def test_a_wrong_rank_is_told_with_the_value_and_what_is_allowed(path, value, allowed):
+    message = problem(path, lora={"rank": value})
+    assert "lora.rank: input should be" in message
     assert allowed in message
-    assert "got" in message
+    assert f"got {value!r}" in message
 
 
-def test_all_problems_are_told_at_once(params):
-    edit(params, "  rank: 16", "  rank: 0")
-    edit(params, "rouge_l_max: 0.8", "rouge_l_max: 1.8")
-    message = problem(params)
+LIMITS = {  # key → largest and smallest value that are allowed, and one too much of each
+    "threads": (1, 1024, 0, 1025),
+    "seed": (0, 2**63 - 1, -1, 2**63),
+    "prompts.per_skill": (1, 10_000_000, 0, 10_000_001),
+    "prompts.per_request": (1, 1000, 0, 1001),
+    "prompts.examples_per_request": (1, 100, 0, 101),
+    "prompts.rouge_l_max": (0.01, 1.0, 0.0, 1.01),
+    "prompts.max_requests": (1, 10_000_000, 0, 10_000_001),
+    "prompts.temperature": (0.0, 2.0, -0.1, 2.1),
+    "images.per_prompt": (1, 10_000, 0, 10_001),
+    "images.guidance_scale": (1.0, 100.0, 0.9, 100.1),
+    "images.inference_steps": (1, 1000, 0, 1001),
+    "samples.batch_size": (1, 100_000, 0, 100_001),
+    "lora.rank": (1, 4096, 0, 4097),
+    "lora.learning_rate": (1e-9, 100.0, 0.0, 101.0),
+    "lora.weight_decay": (0.0, 1000.0, -0.1, 1001.0),
+    "lora.train_steps": (1, 10_000_000, 0, 10_000_001),
+    "lora.max_gradient_norm": (1e-9, 1e9, 0.0, 1.1e9),
+    "lora.checkpoint_every_steps": (1, 10_000_000, 0, 10_000_001),
+    "merges.merged.scale": (-1000.0, 1000.0, -1001.0, 1001.0),
+    "merges.merged.weights.count": (0.0, 1e9, -0.1, 1.1e9),
+    "judges.pocket.max_new_tokens": (1, 10_000, 0, 10_001),
+    "judges.pocket.beams": (1, 100, 0, 101),
+    "judges.pocket.batch_size": (1, 100_000, 0, 100_001),
+    "measures.dsg.no_answer_max": (0.0, 1.0, -0.1, 1.1),
+    "measures.tifa.no_answer_max": (0.0, 1.0, -0.1, 1.1),
+    "compare.resamples": (100, 10_000_000, 99, 10_000_001),
+    "compare.confidence": (0.51, 0.999, 0.5, 1.0),
+    "report.examples": (1, 1000, 0, 1001),
+}
+
+
+def with_value(path, key, value):
+    params = shipped_params()
+    *places, last = key.split(".")
+    section = params
+    for place in places:
+        section = section[place]
+    section[last] = value
+    write_params(path.parent, params)
+    return path
+
+
+@pytest.mark.parametrize("key", LIMITS)
+def test_every_number_has_bounds_that_are_told(path, key):
+    low, high, too_low, too_high = LIMITS[key]
+    for good in (low, high):
+        load_params(with_value(path, key, good))
+    for bad in (too_low, too_high, math.inf, math.nan):
+        with pytest.raises(ConfigError) as caught:
+            load_params(with_value(path, key, bad))
+        assert f"{key}: input should be" in str(caught.value)
+        assert f"got {bad!r}" in str(caught.value)
+
+
+def numbers(value, prefix=""):
+    for name, part in value.items():
+        if isinstance(part, dict):
+            yield from numbers(part, f"{prefix}{name}.")
+        elif type(part) in (int, float):
+            yield f"{prefix}{name}"
+
+
+def test_no_number_of_the_preset_is_without_a_row_of_limits():
+    kinds = {"samples": "images"}  # one model of both sections
+    alike = {key.rpartition(".")[2] for key in LIMITS} | {"questions_per_batch"}
+    assert kinds
+    lacking = [key for key in numbers(shipped_params()) if key.rpartition(".")[2] not in alike]
+    assert [key for key in lacking if not key.startswith("merges.merged.weights")] == []
+
+
+def test_all_problems_are_told_at_once(path):
+    message = problem(path, lora={"rank": 0}, prompts={"rouge_l_max": 1.8})
     assert "lora.rank" in message
     assert "prompts.rouge_l_max" in message
 
 
-def test_a_number_written_by_dvc_in_scientific_notation_is_a_number(params):
-    edit(params, "learning_rate: 3.0e-4", "learning_rate: 1e-05")
-    assert load_params(params).lora.learning_rate == 1e-5
+def test_a_number_written_by_dvc_in_scientific_notation_is_a_number(path):
+    text = (ROOT / "presets/pocket.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("learning_rate: 5.0e-4", "learning_rate: 1e-05"), encoding="utf-8")
+    assert load_params(path).lora.learning_rate == 1e-5
 
 
-def test_yes_is_text_and_not_a_truth_value_as_in_yaml_1_2(params):
-    edit(params, "  rank: 16", "  rank: yes")
-    assert "got 'yes'" in problem(params)
+def test_yes_is_text_and_not_a_truth_value_as_in_yaml_1_2(path):
+    text = (ROOT / "presets/pocket.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("same_bytes: true", "same_bytes: yes"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="same_bytes: .*got 'yes'"):
+        load_params(path)
 
 
-def test_a_section_is_read_without_looking_at_the_others(params):
-    edit(params, "  rouge_l_max: 0.8", "  rouge_l_max: wrong")
-    assert load_section("lora", LoraParams, params).rank == 16
+def test_a_section_is_read_without_looking_at_the_others(path):
+    changed(path, prompts={"rouge_l_max": "wrong"}, lora={"rank": 16})
+    assert load_section("lora", LoraParams, path).rank == 16
+    assert load_section("threads", Threads, path) == 1
+    with pytest.raises(ConfigError, match=r"prompts\.rouge_l_max"):
+        load_section("prompts", PromptsParams, path)
 
 
-def test_a_skill_overrides_only_what_it_names(params):
-    edit(params, COUNT, COUNT.replace("lora: {}", "lora: {rank: 4}"))
-    assert load_skill_section("lora", LoraParams, "count", params).rank == 4
-    assert load_skill_section("lora", LoraParams, "common", params).rank == 16
+def with_skill(path, **overrides):
+    params = tiny_params(lora={"rank": 16})
+    params["skills"]["count"] |= overrides
+    write_params(path.parent, params)
+    return path
 
 
-def test_an_override_with_an_unknown_key_is_refused(params):
-    edit(params, COUNT, COUNT.replace("lora: {}", "lora: {rnk: 4}"))
-    with pytest.raises(ConfigError, match=r"skills\.count\.lora\.rnk"):
-        load_skill_section("lora", LoraParams, "count", params)
+def test_a_skill_overrides_only_what_it_names(path):
+    with_skill(path, lora={"rank": 4})
+    assert load_skill_section("lora", LoraParams, "count", path).rank == 4
+    assert load_skill_section("lora", LoraParams, "common", path).rank == 16
+    count, common = (load_skill_section("lora", LoraParams, s, path) for s in ("count", "common"))
+    assert count.model_copy(update={"rank": 16}) == common
 
 
-def test_an_unknown_skill_lists_the_skills(params):
-    with pytest.raises(ConfigError, match="paragraph, count"):
-        load_skill_section("lora", LoraParams, "cuont", params)
+def test_each_section_of_a_skill_is_laid_over_its_own(path):
+    with_skill(path, images={"per_prompt": 3}, prompts={"per_skill": 9})
+    assert load_skill_section("images", ImagesParams, "count", path).per_prompt == 3
+    assert load_skill_section("prompts", PromptsParams, "count", path).per_skill == 9
 
 
-def test_the_mixture_is_trained_for_the_steps_of_all_experts_together(params):
-    one = load_section("lora", LoraParams, params)
-    assert load_mixture(5, params).train_steps == 5 * one.train_steps
+@pytest.mark.parametrize("override", [{"rnk": 4}, {"rank": 0}, {"rank": "4"}], ids=str)
+def test_a_wrong_override_is_named_with_its_skill(path, override):
+    with pytest.raises(ConfigError, match=r"skills\.count\.lora\.rn?a?n?k"):
+        load_skill_section("lora", LoraParams, "count", with_skill(path, lora=override))
 
 
-def test_weights_and_skills_must_name_the_same_skills(params):
-    edit(params, "common: 1.0}", "common: 1.0, extra: 1.0}")
-    assert "extra" in problem(params)
+def test_a_section_that_is_no_mapping_is_one_line(path):
+    params = shipped_params()
+    params["lora"] = 5
+    write_params(path.parent, params)
+    with pytest.raises(ConfigError, match="lora: input should be"):
+        load_skill_section("lora", LoraParams, "count", path)
+    path.write_text("[1, 2]", encoding="utf-8")
+    with pytest.raises(ConfigError, match="must be a mapping of sections, got list"):
+        load_section("lora", LoraParams, path)
+
+
+def test_an_unknown_row_lists_the_rows(path):
+    changed(path)
+    there_are = "skills has no row .cuont.; there are: paragraph, count, "
+    with pytest.raises(ConfigError, match=there_are):
+        load_skill_section("lora", LoraParams, "cuont", path)
+    with pytest.raises(ConfigError, match="hub has no row 'a'; there are: none"):
+        load_row("hub", "a", ModelParams, path)
+
+
+def test_rows_keep_their_order_and_each_is_checked(path):
+    names = ["new", "base", "old"]
+    params = {**shipped_params(), "models": {name: {"weights": "w"} for name in names}}
+    write_params(path.parent, params)
+    assert list(load_rows("models", ModelParams, path)) == names
+    changed(path, models={"new": {"wieghts": "w"}})
+    with pytest.raises(ConfigError, match=r"models\.new\.wieghts is not a known key"):
+        load_rows("models", ModelParams, path)
+
+
+def test_a_measure_has_the_keys_of_its_kind(path):
+    changed(path)
+    assert isinstance(load_row("measures", "dsg", MeasureParams, path), DsgParams)
+    assert isinstance(load_row("measures", "tifa", MeasureParams, path), TifaParams)
+    row = {**shipped_params()["measures"]["dsg"], "mapping": "exact"}
+    changed(path, measures={"dsg": row})
+    with pytest.raises(ConfigError, match=r"measures\.dsg\.mapping is not a known key"):
+        load_row("measures", "dsg", MeasureParams, path)
+
+
+def test_a_mixture_is_trained_for_the_steps_of_its_skills_together(path):
+    changed(path, mixtures={"mixture": {"skills": ["count", "common"], "lora": {}}})
+    one = load_section("lora", LoraParams, path)
+    assert load_mixture("mixture", path) == one.model_copy(
+        update={"train_steps": 2 * one.train_steps}
+    )
+    row = {"skills": ["count", "common"], "lora": {"train_steps": 7, "rank": 5}}
+    mixed = load_mixture("mixture", changed(path, mixtures={"mixture": row}))
+    assert (mixed.train_steps, mixed.rank) == (7, 5)
+
+
+@pytest.mark.parametrize("name", ["Count", "a b", "../x", "", "9", "a" * 65])
+def test_a_rows_name_that_is_no_slug_is_refused(path, name):
+    assert "models" in problem(path, models={name: {"weights": "w"}})
+
+
+def test_rows_for_which_no_stage_exists_yet_are_refused(path):
+    assert "hub" in problem(path, hub={"a": {}})
 
 
 def test_a_missing_file_is_told_as_missing_data(tmp_path):
-    with pytest.raises(MissingDataError, match=r"params\.yaml"):
+    with pytest.raises(MissingDataError, match=r"params\.yaml: no such file"):
         load_params(tmp_path / "params.yaml")
 
 
-def test_broken_yaml_names_the_line(params):
-    params.write_text("lora: {rank: 1\nseed: [")
-    assert "line" in problem(params)
+@pytest.mark.parametrize("data", [b"lora: {rank: 1\nseed: [", b"\xff\xfe"], ids=["yaml", "bytes"])
+def test_a_broken_file_is_one_line(path, data):
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=r"params\.yaml: not (valid YAML.*line|a text file)"):
+        load_params(path)
 
 
-@pytest.mark.parametrize("value", ["-1", "true", "zero", "0.5"])
-def test_a_seed_is_a_whole_number_that_is_not_negative(params, value):
-    edit(params, "seed: 0", f"seed: {value}")
-    with pytest.raises(ConfigError, match="seed must be a whole number"):
-        load_value("seed", params)
+@pytest.mark.parametrize("value", [-1, True, "zero", 0.5], ids=str)
+def test_a_seed_is_a_whole_number_that_is_not_negative(path, value):
+    changed(path, seed=value)
+    with pytest.raises(ConfigError, match=f"seed: input should be .*got {value!r}"):
+        load_section("seed", Seed, path)
+
+
+def test_one_model_may_be_subject_and_reference_of_nothing_but_rows(path):
+    changed(path)
+    found = load_section("compare", CompareParams, path)
+    assert (found.subject, found.reference, found.against) == ("merged", "base", ["mixture"])

@@ -11,9 +11,9 @@ import pytest
 
 from selma.core.errors import MissingDataError
 from selma.core.files import write_json
+from selma.runtime.arguments import stage_arguments
 from selma.runtime.journal import journal
 from selma.runtime.progress import duration, in_words
-from selma.runtime.session import stage_parser
 from selma.runtime.workspace import workspace
 
 ROOT = Path(__file__).parents[2]
@@ -285,6 +285,9 @@ def test_a_change_of_words_keeps_the_work_and_a_change_of_the_method_does_not(tm
     assert mark() == first
     change("training")
     assert mark() != first
+    second = mark()
+    (tmp_path / "selma/questions/texts/choices.txt").write_text("Another request.\n")
+    assert mark() != second
 
 
 def test_starting_a_stage_loads_nothing_heavy():
@@ -312,9 +315,10 @@ def test_work_that_stopped_is_resumed_in_its_folder_and_counted(tmp_path):
     assert list((tmp_path / ".selma/work").iterdir()) == []
 
 
-def test_every_stage_takes_a_params_file():
-    parser = stage_parser("images", "Draws pictures.")
-    assert parser.parse_args([]).params == Path("params.yaml")
-    assert parser.parse_args(["--params", "other.yaml"]).params == Path("other.yaml")
-    assert parser.format_help().startswith("usage: python -m stages.images ")
-    assert "Draws pictures." in parser.format_help()
+def test_a_stage_takes_what_it_names_and_a_params_file():
+    given = "--skill count --inputs a b --out x/y"
+    args = stage_arguments(given.split(), "Draws.", skill=str, inputs=[Path], out=Path)
+    assert (args.skill, args.inputs, args.out) == ("count", [Path("a"), Path("b")], Path("x/y"))
+    assert args.params == Path("params.yaml")
+    with pytest.raises(SystemExit):
+        stage_arguments(["--skill", "count"], "Draws.", skill=str, out=Path)

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from selma.core.errors import ConfigError, RecordError
-from selma.measuring.scoring import load_scorer, score_pictures, shuffled_prompts
+from selma.measuring.preferring import load_scorer, score_pictures, shuffled_prompts
 from selma.pictures.checks import Findings, PictureSet
 from selma.scorers.pixels import preprocess
 from selma.scorers.preference import SCORERS, score_samples

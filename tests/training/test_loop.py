@@ -173,15 +173,14 @@ def test_weights_that_are_not_finite_are_neither_returned_nor_kept(tmp_path, ste
     assert not keep.path.exists()
 
 
-def test_a_loss_that_is_not_finite_stops_the_training_and_says_what_it_trained_on():
+def test_a_loss_that_is_not_finite_stops_the_training():
     net = torch.nn.Linear(1, 1)
-    with pytest.raises(SelmaError, match=r"training step 1 \(pictures 2, 3\): the loss is -inf; "):
+    with pytest.raises(SelmaError, match=r"training step 1: the loss is -inf; "):
         train(
             dict(net.named_parameters()),
             lambda step: net.weight.sum() * (float("inf") if step == 1 else 1.0),
             train_steps=2,
             learning_rate_at=lambda step: 1e-3,
-            describe_step=lambda step: f"pictures {2 * step}, {2 * step + 1}",
         )
 
 

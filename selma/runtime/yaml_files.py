@@ -1,0 +1,54 @@
+"""A YAML file read as DVC reads it, and a value checked against a model: all problems in a line."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from selma.core.errors import ConfigError, MissingDataError
+
+S = TypeVar("S")
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML 1.2 file with the parser that DVC uses.
+
+    Raises:
+        MissingDataError: there is no such file.
+        ConfigError: it is not YAML; the message names the line.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise MissingDataError(f"{path}: no such file") from error
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: not a text file ({error})") from error
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def validate(model: type[S], value: object, where: str, prefix: str = "") -> S:
+    """Check a value against a model and list all problems in one line."""
+    try:
+        return TypeAdapter(model).validate_python(value, strict=True)
+    except ValidationError as error:
+        problems = "; ".join(_problem(detail, prefix) for detail in error.errors())
+        raise ConfigError(f"{where}: {problems}") from error
+
+
+def _problem(detail: Any, prefix: str) -> str:
+    place = [part for part in (*prefix.split("."), *map(str, detail["loc"])) if part]
+    if place[:1] == ["measures"] and place[2:3] in (["dsg"], ["tifa"]):
+        del place[2]  # pydantic's name of the union's branch
+    key = ".".join(place) or "the file"
+    if detail["type"] == "extra_forbidden":
+        return f"{key} is not a known key (value {detail['input']!r}); remove or correct it"
+    if detail["type"] == "missing":
+        return f"{key} is missing"
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    return f"{key}: {message}, got {detail['input']!r}"

@@ -1,0 +1,324 @@
+"""`selma check`: all that would stop a run, one clear line each, before any work."""
+
+import copy
+import json
+import shutil
+
+import pytest
+from tiny_world import ROOT, shipped_params, write_params
+
+from selma.checking.problems import find_problems
+from selma.commands.cli import main
+
+PIPELINE = {"_class_name": "StableDiffusionPipeline"}
+SCHEDULER = {"_class_name": "DDIMScheduler", "num_train_timesteps": 1000}
+SCORERS = {
+    "pickscore": {"model_type": "clip"},
+    "hps": {"model_type": "clip"},
+    "imagereward": {"reward_mean": 0.0},
+}
+
+
+def put(path, value=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+
+
+def write_backbone(folder):
+    put(folder / "model_index.json", PIPELINE)
+    put(folder / "scheduler/scheduler_config.json", SCHEDULER)
+    for part in ("unet", "vae", "text_encoder"):
+        put(folder / part / "config.json", {})
+        put(folder / part / "model.safetensors")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """What a check reads: models have configs and empty weights, for no weight is looked at."""
+    for name in ("data/skills", "presets"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in shipped_params()["benchmarks"]:
+        put(tmp_path / "data/benchmarks" / f"{name}.parquet")
+    write_backbone(tmp_path / "models/pocket/base")
+    for name, config in SCORERS.items():
+        put(tmp_path / "models/pocket" / name / "config.json", config)
+        put(tmp_path / "models/pocket" / name / "model.safetensors")
+    for code in ("selma/pocket", "selma/metrics"):
+        (tmp_path / code).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    return tmp_path
+
+
+def problems(project, key="", value=None):
+    """Check the pocket preset with the value at a dotted key changed."""
+    params = copy.deepcopy(shipped_params())
+    *places, last = key.split(".") if key else [""]
+    section = params
+    for place in places:
+        section = section[place]
+    if key:
+        section[last] = value
+    write_params(project, params)
+    found = find_problems(project, project / "params.yaml")
+    assert all("\n" not in problem for problem in found)
+    return found
+
+
+def only(project, key, value):
+    (found,) = problems(project, key, value)
+    return found
+
+
+def has(text, *parts):
+    lacking = [part for part in parts if part not in text]
+    assert not lacking, text
+    return True
+
+
+def test_a_sound_project_has_no_problem_and_is_left_as_it_is(project, capsys):
+    assert problems(project) == []
+    before = sorted(project.rglob("*"))
+    assert main(["check"]) == 0
+    assert "no problems" in capsys.readouterr().out
+    assert sorted(project.rglob("*")) == before
+
+
+def test_the_command_says_each_problem_on_a_line_of_its_own(project, capsys):
+    params = shipped_params()
+    params["merges"]["merged"]["method"] = "delta_maen"
+    params["measures"]["dsg"]["policy"] = "strict"
+    write_params(project, params)
+    (project / "data/skills/count.yaml").unlink()
+    shutil.rmtree(project / "models/pocket/base")
+    assert main(["check"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("selma: error: ") for line in lines)
+    for part in (
+        "merges.merged.method: unknown merge method 'delta_maen' (did you mean 'delta_mean'?)",
+        "measures.dsg.policy: unknown dsg policy 'strict'",
+        "skills.count.instructions: ",
+        "backbone.path: models/pocket/base: no such",
+        "models.base.weights: models/pocket/base: no such",
+    ):
+        assert sum(part in line for line in lines) == 1, part
+    assert len(lines) == 5
+
+
+ENDPOINT = {"kind": "endpoint", "model": "gpt-4o", "path": "selma/judges"}
+
+
+def test_a_hosted_llm_or_judge_without_a_key(project, monkeypatch):
+    assert has(only(project, "prompts.backend", "openai"), "prompts: OPENAI_API_KEY is not set")
+    (project / "selma/judges").mkdir()
+    judge = {**shipped_params()["judges"]["pocket"], **ENDPOINT}
+    assert has(only(project, "judges.pocket", judge), "judges.pocket: OPENAI_API_KEY is not set")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    assert problems(project, "judges.pocket", judge) == []
+    assert has(only(project, "judges.pocket", {**judge, "model": None}), "judges.pocket.model")
+
+
+def test_a_skill_may_bring_its_own_backend_and_is_checked_too(project):
+    override = {"backend": "openai", "model": "writer"}
+    found = only(project, "skills.count.prompts", override)
+    assert has(found, "skills.count.prompts: OPENAI_API_KEY is not set")
+    found = only(project, "skills.count.images", {"inference_steps": 2000})
+    assert has(found, "skills.count.images.inference_steps", "less than or equal to 1000")
+
+
+@pytest.mark.parametrize("family", ["StableDiffusionXLPipeline", "FluxPipeline"])
+def test_a_folder_of_another_family(project, family):
+    put(project / "models/pocket/base/model_index.json", {"_class_name": family})
+    (found,) = problems(project)
+    assert has(found, "backbone.path", f"is a {family}", "StableDiffusionPipeline")
+
+
+def test_an_unknown_scheduler(project):
+    config = {**SCHEDULER, "_class_name": "LCMScheduler"}
+    put(project / "models/pocket/base/scheduler/scheduler_config.json", config)
+    assert has(problems(project)[0], "unknown noise scheduler 'LCMScheduler'", "DDIMScheduler")
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_part_of_the_backbone_in_bin_only(project, part):
+    folder = project / "models/pocket/base" / part
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert has(problems(project)[0], f"base/{part}: holds no .safetensors")
+
+
+@pytest.mark.parametrize("part", ["unet/config.json", "scheduler/scheduler_config.json"])
+def test_a_config_of_the_backbone_that_is_not_there_or_no_json(project, part):
+    path = project / "models/pocket/base" / part
+    path.write_text("{", encoding="utf-8")
+    assert has(problems(project)[0], "backbone.path", part)
+    path.unlink()
+    assert has(problems(project)[0], "backbone.path", part)
+
+
+def test_a_backbone_that_is_compared_is_looked_into_too(project):
+    write_backbone(project / "models/other")
+    model = {"weights": "models/other"}
+    assert problems(project, "models.other", model) == []
+    (project / "models/other/unet/model.safetensors").unlink()
+    assert has(only(project, "models.other", model), "models.other.weights", "unet: holds no")
+
+
+def test_weights_that_are_no_adapters_file(project):
+    put(project / "models/lora.bin")
+    found = only(project, "models.other", {"weights": "models/lora.bin"})
+    assert has(found, "models.other.weights", "models/lora.bin", ".safetensors")
+
+
+def test_a_weights_file_that_no_row_makes(project):
+    found = only(project, "models.other", {"weights": "models/experts/cuont.safetensors"})
+    assert has(found, "models.other.weights", "made by no row of skills", "count")
+
+
+def test_numbers_out_of_bounds_are_told_with_key_value_and_bound(project):
+    for key, value, parts in (
+        ("images.inference_steps", 2000, ["less than or equal to 1000", "2000"]),
+        ("samples.inference_steps", 2000, ["less than or equal to 1000", "2000"]),
+        ("threads", 1_000_000, ["1000000"]),
+        ("lora.rank", 1e21, ["integer", "1e+21"]),
+        ("lora.rank", 10**21, ["less than or equal to 4096"]),
+        ("lora.learning_rate", 1e30, ["less than or equal to"]),
+        ("lora.weight_decay", 1e30, ["less than or equal to"]),
+        ("merges.merged.scale", 1e30, ["less than or equal to"]),
+        ("compare.confidence", 1.0, ["less than 1"]),
+        ("seed", -1, ["greater than or equal to 0"]),
+        ("samples.guidance_scale", float("nan"), ["finite"]),
+    ):
+        assert has(only(project, key, value), key, *parts)
+
+
+def test_more_threads_than_processors(project):
+    assert has(only(project, "threads", 900), "threads: 900 are more than the")
+
+
+def test_steps_that_the_noise_scheduler_does_not_have(project):
+    config = {**SCHEDULER, "num_train_timesteps": 10}
+    put(project / "models/pocket/base/scheduler/scheduler_config.json", config)
+    assert has(only(project, "seed", 0), "inference_steps: 12 are more than the 10")
+    found = only(project, "skills.count.images", {"inference_steps": 900})
+    assert has(found, "backbone.path", "900 are more than the 10")
+
+
+def test_a_scorers_path_that_holds_another_scorer(project):
+    path = "preferences.pickscore.path"
+    found = only(project, path, "models/pocket/imagereward")
+    assert has(found, path, "imagereward", "pickscore")
+    found = only(project, "preferences.imagereward.path", "models/pocket/hps")
+    assert has(found, "preferences.imagereward.path", "clip")
+    origin = {"metric": "hps", "version": "v2.1", "source_file": "f", "source_sha256": "0",
+              "resize": "pillow"}  # fmt: skip
+    put(project / "models/pocket/pickscore/selma.json", origin)
+    assert has(only(project, path, "models/pocket/pickscore"), path, "'hps'", "'pickscore'")
+
+
+def test_a_scorer_in_bin_only_an_unknown_kind_and_version(project):
+    found = only(project, "preferences.hps.kind", "pikscore")
+    assert has(found, "preferences.hps.kind: unknown scorer 'pikscore'", "pickscore")
+    assert has(only(project, "preferences.hps.version", "v9"), "preferences.hps", "v9")
+    assert has(only(project, "preferences.pickscore.version", "v1"), "preferences.pickscore", "v1")
+    found = only(project, "preferences.hps.version", "v2.1")
+    assert has(found, "preferences.hps.version", "models/pocket/hps holds HPS pocket", "'v2.1'")
+    folder = project / "models/pocket/hps"
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert has(problems(project)[0], "preferences.hps.path", "holds no .safetensors")
+
+
+def test_an_unknown_pocket_model(project):
+    assert has(only(project, "prompts.model", "pocket-poet"), "prompts: unknown", "'pocket-poet'")
+    assert has(only(project, "prompts.revision", "7"), "prompts", "revision", "'7'")
+
+
+def test_a_judge_with_weights_is_looked_into(project):
+    judge = {**shipped_params()["judges"]["pocket"], "kind": "vilt", "path": "models/vilt"}
+    assert has(only(project, "judges.pocket", judge), "judges.pocket.path: models/vilt: no such")
+    put(project / "models/vilt/config.json", {"model_type": "blip"})
+    put(project / "models/vilt/model.safetensors")
+    found = only(project, "judges.pocket", judge)
+    assert has(found, "judges.pocket.path", "'blip'", "'vilt'")
+    put(project / "models/vilt/config.json", {"model_type": "vilt"})
+    assert problems(project, "judges.pocket", judge) == []
+    for key, value in (("kind", "vlit"), ("normalise", "lower")):
+        found = only(project, "judges.pocket", {**judge, key: value})
+        assert has(found, f"judges.pocket.{key}: unknown", f"'{value}'")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "section"),
+    [
+        ("merges.merged.weights", {"spatial": 1.0}, "skills"),
+        ("mixtures.mixture.skills", ["spatial"], "skills"),
+        ("answers.dsg.judge", "nobody", "judges"),
+        ("answers.dsg.benchmark", "nothing", "benchmarks"),
+        ("measures.dsg.answers", "none", "answers"),
+        ("preferences.hps.benchmark", "nothing", "benchmarks"),
+        ("compare.subject", "nobody", "models"),
+        ("compare.reference", "nobody", "models"),
+        ("compare.against", ["nobody"], "models"),
+        ("report.measure", "nothing", "measures"),
+    ],
+)
+def test_names_that_are_no_row(project, key, value, section):
+    found = only(project, key, value)
+    name = next(iter(value)) if not isinstance(value, str) else value
+    assert has(found, key, repr(name), f"not in {section}", "known: ")
+
+
+def test_templates_policies_and_mappings_that_do_not_exist(project):
+    for key, value in (
+        ("answers.dsg.template", "bear"),
+        ("measures.dsg.mean", "median"),
+        ("measures.tifa.mapping", "fuzzy"),
+    ):
+        assert has(only(project, key, value), f"{key}: unknown", f"'{value}'")
+
+
+def test_a_measure_by_sentences_needs_its_encoder(project):
+    measure = {**shipped_params()["measures"]["tifa"], "mapping": "sbert", "path": "models/sbert"}
+    found = only(project, "measures.tifa", measure)
+    assert has(found, "measures.tifa.path: models/sbert: no such")
+
+
+def test_a_benchmark_that_is_not_there(project):
+    assert has(only(project, "benchmarks.second", {}), "benchmarks.second", "selma import")
+
+
+def test_instructions_of_a_skill_that_are_not_there_or_wrong(project):
+    key = "skills.count.instructions"
+    assert has(only(project, key, "data/skills/no.yaml"), key, "no.yaml")
+    put(project / "data/skills/bad.yaml", "version: 1\nskill: bad\n")
+    found = only(project, key, "data/skills/bad.yaml")
+    assert has(found, key, "instructions is missing", "seed_prompts is missing")
+
+
+def test_two_rows_that_would_write_one_file(project):
+    params = shipped_params()
+    params["preferences"]["dsg"] = params["preferences"].pop("hps")
+    write_params(project, params)
+    (found,) = find_problems(project, project / "params.yaml")
+    assert has(found, "'dsg' is a row of measures and of preferences")
+
+
+def test_a_merge_whose_weights_or_scale_leave_nothing(project):
+    weights = dict.fromkeys(shipped_params()["skills"], 0.0)
+    assert has(only(project, "merges.merged.weights", weights), "merges.merged", "all are 0")
+    assert has(only(project, "merges.merged.scale", 0.0), "merges.merged", "scale")
+
+
+def test_a_preset_that_is_wrong_is_named(project):
+    path = project / "presets/sd2.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "extra: 1\n", encoding="utf-8")
+    (found,) = problems(project)
+    assert has(found, "sd2.yaml", "extra is not a known key")
+
+
+def test_params_that_are_no_yaml_or_not_there(project, capsys):
+    (project / "params.yaml").write_text("lora: {rank: 1\n", encoding="utf-8")
+    assert main(["check"]) == 2
+    assert main(["check", "--params", "no.yaml"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert has(first, "params.yaml", "not valid YAML", "line")
+    assert has(second, "no.yaml: no such file")
