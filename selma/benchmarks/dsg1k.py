@@ -128,7 +128,7 @@ def read_dsg_annotations(path: Path) -> list[Row]:
     problems.stop()
     if not items:
         problems.add("file", "holds no question")
-    problems.stop()
+        problems.stop()
     return list(items.values())
 
 

@@ -79,7 +79,6 @@ def import_hps(path: Path, *, partial: bool) -> Imported:
 
 
 def _style_files(style: str, folder: Path, problems: Problems) -> list[Path]:
-    """Find the files of the one form that a style is there in."""
     forms = [[folder / name.format(style) for name in form] for form in HPS_FORMS]
     there = [form for form in forms if any(file.exists() for file in form)]
     if len(there) > 1:
@@ -206,5 +205,4 @@ def _refuse_partial(name: str, partial: bool) -> None:
 
 
 def _numbered(style: str, prompts: Sequence[str]) -> list[Row]:
-    """Number the prompts of a style from 0: "photo/00017"."""
     return [item(f"{style}/{i:05d}", prompt, style) for i, prompt in enumerate(prompts)]

@@ -60,7 +60,6 @@ class Problems:
         self._found.append(f"{place}: {problem}")
 
     def wrong(self, place: str, expected: str, got: object) -> None:
-        """Note a value that is not as expected."""
         self.add(place, f"expected {expected}, got {shown(got)}")
 
     def check(
@@ -131,7 +130,6 @@ class Problems:
             self.add(f"line {before + 1}", f"cannot be read as CSV ({error}); it may be cut short")
 
     def check_count(self, place: str, what: str, expected: int, got: int) -> None:
-        """Note a problem if a number of things is not as expected."""
         if got != expected:
             self.add(place, f"expected {expected} {what}, got {got}")
 
@@ -170,12 +168,10 @@ class Problems:
 
 
 def item(item_id: str, prompt: str, source: str) -> Row:
-    """Begin a benchmark table's row, without questions."""
     return {"item_id": item_id, "prompt": prompt, "source": source, "questions": []}
 
 
 def shown(value: object) -> str:
-    """Write a value for a message, shortened."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 

@@ -148,7 +148,6 @@ def _query(model: Any, tokenizer: Any, patches: torch.Tensor, texts: Sequence[st
 
 
 def _generate(writer: _Writer, seen: Sequence[_Seen], texts: Sequence[str]) -> list[str]:
-    """Let the language model answer N texts behind what was seen for each of them."""
     model, tokenizer = writer.parts.model, writer.parts.tokenizer
     features = torch.cat([one.features for one in seen])  # (N, Q, D)
     tokens = tokenize(tokenizer, texts, writer.max_tokens, features.device)
@@ -185,9 +184,8 @@ def _look_once(decoder: Any, states: torch.Tensor, beams: int) -> Any:
     for index, block in enumerate(decoder.block):
         attention = block.layer[1].EncDecAttention
         shape = (*states.shape[:2], -1, attention.key_value_proj_dim)
-        keys, values = (
-            part(states).view(shape).transpose(1, 2) for part in (attention.k, attention.v)
-        )
+        both = (attention.k, attention.v)
+        keys, values = (part(states).view(shape).transpose(1, 2) for part in both)
         looked.update(keys, values, index)
     looked.batch_repeat_interleave(beams)
     return EncoderDecoderCache(DynamicCache(config=decoder.config), looked)

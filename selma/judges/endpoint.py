@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -107,24 +107,15 @@ class EndpointJudge:
             rows.append(row)
         if urls:
             self._ask_all(urls)
-            logger.info(
-                "%s: %d requests so far, %d tokens read and %d written",
-                self._model,
-                self.usage.requests,
-                self.usage.prompt_tokens,
-                self.usage.reply_tokens,
-            )
+            words = "%s: %d requests so far, %d tokens read and %d written"
+            logger.info(words, self._model, *astuple(self.usage))
         return [[self._replies[one].strip() for one in row] for row in rows]
 
     def _known(self, asked: _Asked) -> str | None:
-        if asked not in self._replies and self._log is not None:
-            kept = self._log.get(asked)
-            if kept is not None:
-                self._replies[asked] = kept[0]
-        return self._replies.get(asked)
+        kept = None if self._log is None else self._log.get(asked)
+        return self._replies.setdefault(asked, kept[0]) if kept else self._replies.get(asked)
 
     def _ask_all(self, urls: Mapping[_Asked, str]) -> None:
-        """Ask in parallel until all is answered or something fails."""
         failed = threading.Event()
 
         def ask(asked: _Asked) -> None:

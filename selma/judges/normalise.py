@@ -8,11 +8,6 @@ from collections.abc import Callable
 _GPT4O_HELPER_DELETES = str.maketrans("", "", ".,?!")
 
 
-def as_is(text: str) -> str:
-    """Change nothing: the rule of DSG's helpers for mPLUG and InstructBLIP."""
-    return text
-
-
 def gpt4o_helper(text: str) -> str:
     """Lower-case, strip outer white space, then delete ``. , ? !``, as DSG's helper for GPT-4o.
 
@@ -31,7 +26,7 @@ def first_word(text: str) -> str:
 
 
 NORMALISERS: dict[str, Callable[[str], str]] = {
-    "as-is": as_is,
+    "as-is": str,  # nothing changes: the rule of DSG's helpers for mPLUG and InstructBLIP
     "first-word": first_word,
     "gpt4o-helper": gpt4o_helper,
 }

@@ -16,11 +16,8 @@ def tifa_official(question: Question) -> str:
     """Show the choices as the package of TIFA's authors does for BLIP-2."""
     if not question.choices:
         return question.question
-    choices = ", ".join(question.choices)
-    return (
-        f"Answer the multiple-choice question. Question: {question.question} "
-        f"Choices: {choices} Answer:"
-    )
+    asked = f"Question: {question.question} Choices: {', '.join(question.choices)} Answer:"
+    return f"Answer the multiple-choice question. {asked}"
 
 
 def tifa_selma(question: Question) -> str:

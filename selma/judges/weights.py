@@ -59,7 +59,6 @@ class Parts:
         return states
 
     def judge(self, decoding: Mapping[str, object], **functions: Any) -> Judge:
-        """Build an `EncodeOnceJudge` of the functions that make it one."""
         return EncodeOnceJudge(
             about=describe(self.settings, type(self.model), self.image_processor, decoding),
             template=TEMPLATES[self.settings.template],
@@ -227,7 +226,6 @@ def tokenize(
 def describe(
     settings: JudgeSettings, model_class: type, image_processor: Any, decoding: Mapping[str, object]
 ) -> dict[str, Any]:
-    """Say in JSON's types what decides a judge's answers."""
     from PIL import Image
 
     size = {name: edge for name, edge in dict(image_processor.size).items() if edge is not None}
@@ -260,13 +258,11 @@ def library_versions(names: Sequence[str]) -> dict[str, str]:
 
 def source_of(settings: JudgeSettings) -> dict[str, Any]:
     """Say to a `from_pretrained` whether a folder is read or a commit of the Hub."""
-    if settings.revision is None:
-        return {"local_files_only": True}
-    return {"revision": settings.revision}
+    revision = settings.revision
+    return {"local_files_only": True} if revision is None else {"revision": revision}
 
 
 def _read(settings: JudgeSettings, part: str, loader: Callable[..., Any], **options: Any) -> Any:
-    """Call a `from_pretrained` and translate its errors."""
     from safetensors import SafetensorError
 
     options = {name: value for name, value in options.items() if value != ""}

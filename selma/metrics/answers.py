@@ -23,7 +23,6 @@ class AnsweredPicture:
     replies: Mapping[int, Reply]  # by question id; empty for an item that counts as unanswered
 
     def row(self, points: Sequence[float], weight: float, details: object) -> dict[str, Any]:
-        """Build the row of a scores table from one point a question."""
         return {
             "item_id": self.item_id,
             "sample": self.sample,
@@ -133,6 +132,8 @@ def describe(
     apart = ("benchmark_sha256", "libraries", "pictures", "preprocessing")
     pictures = judge.get("pictures", {"n_wanted": 0, "left_out": []})
     preprocessing = judge.get("preprocessing", "unknown: the answers were given")
+    if not isinstance(preprocessing, str):
+        preprocessing = json.dumps(preprocessing)
     n_wanted = max(joined.n_wanted, pictures["n_wanted"])
     return {
         "coverage": len(joined.pictures) / n_wanted,
@@ -150,9 +151,7 @@ def describe(
         "n_wanted": n_wanted,
         **_count_no_answers(joined.pictures, is_no_answer, no_answer_max),
         "policy": policy,
-        "preprocessing": (
-            preprocessing if isinstance(preprocessing, str) else json.dumps(preprocessing)
-        ),
+        "preprocessing": preprocessing,
         "revision": joined.revision,
         "unanswered_count_0": list(joined.unanswered),
         "unit": "percent",

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+import transformers
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from selma.core.choices import choose
 from selma.core.errors import MissingDataError, MissingDependencyError, RecordError, one_line
@@ -72,10 +75,6 @@ def load_sbert_mapper(directory: Path, *, device: str = "cpu") -> SbertMapper:
     sentence-transformers, RecordError if the files do not fit each other, and ConfigError for a
     kind of encoder that is not known here.
     """
-    import torch
-    import transformers
-    from safetensors import SafetensorError
-
     try:
         import sentence_transformers
         from sentence_transformers.sentence_transformer import modules
@@ -127,8 +126,6 @@ def load_sbert_mapper(directory: Path, *, device: str = "cpu") -> SbertMapper:
 
 
 def _holds(directory: Path, name: str) -> bool:
-    from safetensors import safe_open
-
     for path in sorted(directory.glob("*.safetensors")):
         with safe_open(path, framework="pt") as handle:
             if name in set(handle.keys()):

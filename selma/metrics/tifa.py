@@ -103,9 +103,8 @@ def score_tifa(
         for picture, details in asked
         for question, one in zip(picture.questions, details, strict=True)
     )
-    return [
-        picture.row([one["score"] for one in details], 1.0, details) for picture, details in asked
-    ], about
+    rows = [picture.row([one["score"] for one in made], 1.0, made) for picture, made in asked]
+    return rows, about
 
 
 def _details(picture: AnsweredPicture, mapper: Mapper) -> list[dict[str, Any]]:

@@ -29,7 +29,6 @@ class Findings:
     unreadable: tuple[str, ...] = ()  # no picture, or values that are no colours, and why
 
     def problems(self) -> list[str]:
-        """Say each kind of finding in a phrase that counts and names."""
         return [
             f"{len(names)} {kind} ({', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''})"
             for kind, names in vars(self).items()

@@ -29,7 +29,6 @@ class PictureBytes(Mapping[str, Any]):
         self._path = path
 
     def __getitem__(self, name: str) -> Any:
-        """Look up the encoded picture, "bytes", or the file's name, "path"."""
         if name == "path":
             return self._path.name
         if name != "bytes":

@@ -8,13 +8,16 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
 from selma.core.errors import MissingDataError, RecordError, one_line
 from selma.core.files import write_json
-
-if TYPE_CHECKING:
-    import torch
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
@@ -40,16 +43,13 @@ class RewardModel:
     `network` has the trained parts vision, text and head: call `.train()` and `.to()` on it.
     """
 
-    def __init__(self, config: RewardConfig, network: "torch.nn.ModuleDict") -> None:
+    def __init__(self, config: RewardConfig, network: torch.nn.ModuleDict) -> None:
         self.config = config
         self.network = network
 
     def forward(
-        self,
-        pixel_values: "torch.Tensor",
-        input_ids: "torch.Tensor",
-        attention_mask: "torch.Tensor",
-    ) -> "torch.Tensor":
+        self, pixel_values: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
+    ) -> torch.Tensor:
         """Compute the raw reward of each pair, (N,), before it is put on a scale.
 
         `pixel_values`, (N, 3, H, W), are normalised as by `pixels.preprocess`, `input_ids` (N, T)
@@ -65,19 +65,18 @@ class RewardModel:
         raw: torch.Tensor = self.network["head"](text[:, 0])[:, 0]  # (N,)
         return raw
 
-    def reward(self, *inputs: "torch.Tensor") -> "torch.Tensor":
+    def reward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Compute the reward on its scale, (raw − mean) / standard deviation; as `forward`."""
         return (self.forward(*inputs) - self.config.reward_mean) / (
             self.config.reward_standard_deviation
         )
 
     def set_scale(self, mean: float, standard_deviation: float) -> None:
-        """Fix the scale, so that raw rewards of this mean and deviation become 0 and 1."""
         self.config = replace(
             self.config, reward_mean=mean, reward_standard_deviation=standard_deviation
         )
 
-    def named_parameters(self) -> Iterator[tuple[str, "torch.nn.Parameter"]]:
+    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         return self.network.named_parameters()
 
 
@@ -86,9 +85,6 @@ def build(config: RewardConfig) -> RewardModel:
 
     RecordError: the config's parts do not fit each other.
     """
-    from torch import nn
-    from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
-
     if len(config.head_sizes) != len(config.head_dropouts):
         raise RecordError(
             f"reward model config: head_sizes has {len(config.head_sizes)} entries and "
@@ -114,10 +110,8 @@ def save(model: RewardModel, directory: Path) -> None:
     write(model.config, model.network.state_dict(), directory)
 
 
-def write(config: RewardConfig, weights: "Mapping[str, torch.Tensor]", directory: Path) -> None:
+def write(config: RewardConfig, weights: Mapping[str, torch.Tensor], directory: Path) -> None:
     """Write what `load` reads, from the state dict of a network; as `save`."""
-    from safetensors.torch import save_file
-
     write_json(directory / CONFIG_FILE, asdict(config))
     tensors = {name: t.detach().contiguous() for name, t in weights.items()}
     save_file(tensors, directory / WEIGHTS_FILE, metadata={"format": "pt"})
@@ -130,9 +124,6 @@ def load(directory: Path) -> RewardModel:
     fit each other; a key that is missing or too many is an error, because a reward computed without
     it looks plausible.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     path = directory / WEIGHTS_FILE
     for needed in (directory / CONFIG_FILE, path):
         if not needed.exists():

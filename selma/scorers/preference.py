@@ -120,13 +120,9 @@ def load_imagereward(directory: Path, version: str, *, device: str = "cpu") -> S
     model = image_reward.load(directory)
     model.network.to(device)
     max_tokens = model.config.text_max_tokens
+    vocab_size = model.config.text["vocab_size"]
     tokenize = prompt_tokenizer(
-        directory,
-        "transformers",
-        prefix="",
-        max_tokens=max_tokens,
-        vocab_size=model.config.text["vocab_size"],
-        end_id=None,
+        directory, "transformers", max_tokens=max_tokens, vocab_size=vocab_size
     )
 
     def score(pixel_values: "torch.Tensor", tokens: Tokens) -> "torch.Tensor":

@@ -34,8 +34,8 @@ class PromptRule:
     words: str  # what it does, for the record
     clean: Callable[[str], str]  # the prompt → the text that the tokenizer gets
     cut: Callable[[list[int], int], list[int]]  # ids with start and end, most tokens → those kept
-    pad_id: int | None  # what follows the end; None is the tokenizer's own
-    masked: bool  # whether the padding is masked
+    pad_id: int | None = None  # what follows the end; None is the tokenizer's own
+    masked: bool = True  # whether the padding is masked
 
 
 def clean_prompt(prompt: str) -> str:
@@ -66,15 +66,11 @@ PROMPT_RULES: dict[str, PromptRule] = {
         "prompts as given, the end lost when cut, padded by the tokenizer, padding masked",
         str,
         lambda ids, max_tokens: ids[:max_tokens],
-        pad_id=None,
-        masked=True,
     ),
     "transformers": PromptRule(
         "prompts as given, the end kept when cut, padded by the tokenizer, padding masked",
         str,
         _keep_end,
-        pad_id=None,
-        masked=True,
     ),
 }
 
@@ -88,10 +84,10 @@ def prompt_tokenizer(
     directory: Path,
     prompt_rule: str,
     *,
-    prefix: str,
     max_tokens: int,
     vocab_size: int,
-    end_id: int | None,
+    end_id: int | None = None,
+    prefix: str = "",
 ) -> Callable[[Sequence[str]], Tokens]:
     """Read a tokenizer in transformers' layout and bind it to a rule, a key of `PROMPT_RULES`.
 

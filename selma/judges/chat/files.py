@@ -52,7 +52,6 @@ def load_parts(settings: JudgeSettings) -> tuple[Any, Any]:
 
 
 def decoding(model: Any) -> dict[str, Any]:
-    """Say in JSON's types how a model of `load_parts` writes."""
     config = model.generation_config
     names = ("do_sample", "early_stopping", "length_penalty", "max_new_tokens", "num_beams")
     return {name: getattr(config, name, None) for name in (*names, *KEPT_FOR_GENERATION)}
@@ -104,7 +103,6 @@ def _without_films(processor_class: Any) -> Any:
 
 
 def _set_generation(model: Any, tokenizer: Any, settings: JudgeSettings) -> None:
-    """Let the model search greedily or with a beam, and do nothing else its file says."""
     published = model.generation_config
     kept = {name: getattr(published, name, None) for name in KEPT_FOR_GENERATION}
     kept = {name: value for name, value in kept.items() if value is not None}

@@ -104,7 +104,6 @@ class ChatModel:
         return self.model.generate(**inputs, **options)
 
     def _process(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> Any:
-        """Let the processor make N prompts, padded to the longest."""
         try:
             made = self.processor.apply_chat_template(
                 [[question(text, picture)] for picture, text in zip(pictures, texts, strict=True)],
@@ -130,7 +129,6 @@ class ChatModel:
         return Seen(picture, without_pixels(memory.given), read(self._encode(made)))
 
     def _encode(self, made: Mapping[str, Any]) -> Any:
-        """Call the vision tower as `generate` does."""
         arguments = {name: made[name] for name in self._arguments_of_tower() if name in made}
         return self.model.base_model.get_image_features(**arguments, return_dict=True)
 

@@ -181,13 +181,8 @@ def load_mplug(settings: JudgeSettings) -> MplugJudge:
         raise RecordError(
             f"{path}: not the weights of {folder}/config.yaml: {one_line(error)}"
         ) from error
-    return MplugJudge(
-        network.to(device=settings.device, dtype=dtype).eval(),
-        tokenizer,
-        settings,
-        config.image_size_px,
-        min_new_tokens,
-    )
+    network.to(device=settings.device, dtype=dtype).eval()
+    return MplugJudge(network, tokenizer, settings, config.image_size_px, min_new_tokens)
 
 
 def squash(picture: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
@@ -258,7 +253,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_weights(path: Path, first_fusion_layer: int) -> dict[str, torch.Tensor]:
-    """Read the tensors that answer questions, under their names in the network."""
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:

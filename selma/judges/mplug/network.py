@@ -165,8 +165,8 @@ class _ImageBlock(nn.Module):
         self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
         self.ln_1 = nn.LayerNorm(width)
         wide, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        parts = {"c_fc": wide, "gelu": QuickGELUActivation(), "c_proj": narrow}
-        self.mlp = nn.Sequential(OrderedDict(parts))
+        parts = OrderedDict(c_fc=wide, gelu=QuickGELUActivation(), c_proj=narrow)
+        self.mlp = nn.Sequential(parts)
         self.ln_2 = nn.LayerNorm(width)
 
     def forward(self, states: Tensor) -> Tensor:
@@ -260,7 +260,6 @@ def answer_tokens(
 def _next_log_probs(
     decoder: BertLMHeadModel, tokens: Tensor, fused: Fused, cache: EncoderDecoderCache
 ) -> Tensor:
-    """Compute log p of each token of the vocabulary after each row of `tokens`, (N, V)."""
     seen = nn.functional.pad(fused.mask, (fused.picture.shape[1], 0), value=1)  # (Q, 1 + P + T)
     logits: Tensor = decoder(
         input_ids=tokens[:, -1:],

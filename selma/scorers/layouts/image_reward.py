@@ -119,11 +119,8 @@ def _without_unused(
     if positions is not None and not torch.equal(positions.cpu(), counted):
         raise RecordError(f"{where}: {_POSITION_IDS} does not count from 0; expected {counted}")
     unused = {f"{name}.{kind}" for name in _UNUSED for kind in ("weight", "bias")}
-    return {
-        name: tensor
-        for name, tensor in plain.items()
-        if name not in unused and name != _POSITION_IDS
-    }
+    unused.add(_POSITION_IDS)
+    return {name: tensor for name, tensor in plain.items() if name not in unused}
 
 
 def _published(name: str) -> str:

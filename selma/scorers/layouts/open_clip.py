@@ -75,10 +75,8 @@ def to_clip(
     """
     settings = _settings(weights, choose_name("activation", activation, ACTIVATIONS), heads, where)
     with torch.device("meta"):
-        shapes = {
-            name: tuple(tensor.shape)
-            for name, tensor in CLIPModel(CLIPConfig(**settings)).state_dict().items()
-        }
+        needed = CLIPModel(CLIPConfig(**settings)).state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in needed.items()}
     check_tensors(weights, dict(_published(name, shape) for name, shape in shapes.items()), where)
     tensors = {}
     for name, shape in shapes.items():
@@ -102,7 +100,6 @@ def _published(name: str, shape: Shape) -> tuple[str, Shape]:
 def _settings(
     weights: Mapping[str, torch.Tensor], activation: str, heads: Heads | None, where: str
 ) -> dict[str, Any]:
-    """Read off the shapes what `CLIPConfig` wants."""
     vision_width, _, patch, _ = shape_of(weights, "visual.conv1.weight", 4, where)
     vision_positions, _ = shape_of(weights, "visual.positional_embedding", 2, where)
     vocabulary, text_width = shape_of(weights, "token_embedding.weight", 2, where)
