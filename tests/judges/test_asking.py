@@ -86,7 +86,7 @@ def ask(monkeypatch, tmp_path):
             revision="7",
             normalise="first-word",
             batch_size=batch_size,
-            log=lambda about: log or tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl",
+            log=log or tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl",
             replies=tmp_path / "replies",
             advance=done.append,
         )
