@@ -37,7 +37,7 @@ def compute_items() -> Iterator[tuple[str, Any]]:
     from selma.diffusion.sampling import draw_batch
 
     set_threads(THREADS)
-    backbone = load_backbone(str(POCKET / "base"), None, "float32", prepare_device())
+    backbone = load_backbone(str(POCKET / "base"), "float32", prepare_device())
     seeds = range(len(PROMPTS))
     pixels = draw_batch(PROMPTS, seeds, backbone, guidance_scale=3.0, inference_steps=3)
     yield "pixels", pixels
@@ -47,7 +47,7 @@ def compute_items() -> Iterator[tuple[str, Any]]:
         expert = train_briefly(name, drawn, backbone)
         yield f"expert {name}", tuple(expert.values())
         experts[name] = expert
-        backbone = load_backbone(str(POCKET / "base"), None, "float32", prepare_device())
+        backbone = load_backbone(str(POCKET / "base"), "float32", prepare_device())
     yield "merged", merge(experts)
     for metric in MODELS[1:]:
         yield metric, score(metric, drawn)
@@ -92,14 +92,14 @@ def merge(experts: dict[str, dict[str, Any]]) -> tuple[Any, ...]:
     from selma.merging.factors import LoraFactors
     from selma.merging.files import factors_of
     from selma.merging.lowrank import compact
-    from selma.merging.methods import absolute_weights, delta_mean, merge_adapters
+    from selma.merging.methods import merge as merge_adapters
 
     def parts(layer: LoraFactors) -> tuple[Any, Any, float]:
         return layer.lora_a, layer.lora_b, layer.scale
 
     adapters = {name: factors_of(tensors) for name, tensors in experts.items()}
-    weights = absolute_weights(dict.fromkeys(adapters, 1.0), 1.0)
-    merged = merge_adapters(adapters, delta_mean, weights)
+    relative = dict.fromkeys(adapters, 1.0)
+    merged, weights = merge_adapters(adapters, method="delta_mean", weights=relative, scale=1.0)
     layers = [part for name in sorted(merged) for part in parts(merged[name])]
     return (*layers, *parts(compact(merged[min(merged)])), repr(certify(merged, adapters, weights)))
 
@@ -107,8 +107,8 @@ def merge(experts: dict[str, dict[str, Any]]) -> tuple[Any, ...]:
 def score(metric: str, pictures: list[Any]) -> Any:
     """Score each picture against its prompt by one of the pocket scorers."""
     import torch
-    from selma.pictures.pixels import preprocess
 
+    from selma.scorers.pixels import preprocess
     from selma.scorers.preference import SCORERS
 
     scorer = SCORERS[metric](POCKET / metric, "pocket")

@@ -221,7 +221,7 @@ def test_a_score_of_a_part_of_the_pictures_is_not_compared_with_one_of_all(
 def test_the_four_styles_of_the_hps_benchmark_are_aggregated_as_its_authors_do(folder):
     import numpy as np
 
-    from selma.commands.score_pictures import hps_aggregate
+    from selma.measuring.details import hps_numbers
 
     scores = np.random.default_rng(0).normal(25, 2, (4, 800))
     styles = ("anime", "concept-art", "paintings", "photo")
@@ -230,12 +230,12 @@ def test_the_four_styles_of_the_hps_benchmark_are_aggregated_as_its_authors_do(f
         for place, style in enumerate(styles)
         for index in range(800)
     ]
-    found = hps_aggregate(rows, partial=False)["hps_benchmark"]
+    found = hps_numbers(rows, partial=False)["hps_benchmark"]
     chunks = scores[3].reshape(10, 80).mean(axis=1)
     assert found["styles"]["photo"]["mean"] == pytest.approx(chunks.mean())
     assert found["styles"]["photo"]["deviation_of_chunk_means"] == pytest.approx(chunks.std())
     assert found["average"] == pytest.approx(scores.mean())
     second = [{**row, "score": row["score"] + 1} for row in rows]
-    both = hps_aggregate([*rows, *second], partial=False)["hps_benchmark"]
+    both = hps_numbers([*rows, *second], partial=False)["hps_benchmark"]
     assert both["average"] == pytest.approx(scores.mean() + 0.5)  # a prompt's pictures are averaged
-    assert hps_aggregate(rows[:800], partial=False) == {}
+    assert hps_numbers(rows[:800], partial=False) == {}

@@ -168,7 +168,7 @@ def test_the_evaluation_loads_a_saved_scorer_and_scores_the_same(
     if isinstance(scorer, RewardScorer):
         scorer.model.set_scale(2.0, 0.5)
     save_scorer(scorer, tokenizer, tmp_path / name)
-    loaded = SCORERS[name](tmp_path / name, "test")
+    loaded = SCORERS[name](tmp_path / name, "pocket")
     tokens = tokenize(tokenizer, TEXTS)
     with torch.inference_mode():
         own = scorer.scores(to_pixels(pictures), tokens.ids, tokens.mask, np.arange(3))
