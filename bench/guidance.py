@@ -16,13 +16,15 @@ from selma.core.devices import prepare_device
 from selma.core.seeds import derive_seed
 from selma.core.tables import read_table
 from selma.diffusion.backbone import load_backbone
-from selma.diffusion.sampling import sample_images
+from selma.diffusion.requests import to_uint8
+from selma.diffusion.sampling import draw_batch
 from selma.foundation.benchmarks import benchmark_rows
 from selma.metrics.dsg import official
 from selma.pocket.judge import answer_questions, detect_all
 from selma.runtime.params import load_params
 
 DEVELOPMENT_SEED = 12345
+BATCH_SIZE = 50
 
 
 def development_items(items_per_skill):
@@ -56,15 +58,17 @@ def main():
     skills = sorted({row["source"] for row in rows})
     print("guidance   DSG  ± 95 %  clean shapes  " + "  ".join(f"{skill:>14}" for skill in skills))
     for scale in args.scales:
-        pictures = sample_images(
-            [row["prompt"] for row in rows],
-            [derive_seed(DEVELOPMENT_SEED, row["item_id"]) for row in rows],
-            backbone,
-            guidance_scale=scale,
-            inference_steps=load_params().samples.inference_steps,
-            batch_size=50,
-            advance=lambda number: None,
-        )
+        pictures = []
+        for start in range(0, len(rows), BATCH_SIZE):
+            batch = rows[start : start + BATCH_SIZE]
+            pixels = draw_batch(
+                [row["prompt"] for row in batch],
+                [derive_seed(DEVELOPMENT_SEED, row["item_id"]) for row in batch],
+                backbone,
+                guidance_scale=scale,
+                inference_steps=load_params().samples.inference_steps,
+            )
+            pictures += to_uint8(pixels, [row["item_id"] for row in batch])
         asked = [[(q["question"], q["choices"]) for q in row["questions"]] for row in rows]
         scores = defaultdict(list)
         for row, answers in zip(rows, answer_questions(pictures, asked), strict=True):

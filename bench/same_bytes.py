@@ -128,15 +128,13 @@ def compare() -> tuple[str, ...]:
     """Compare two made-up models on the same prompts."""
     import numpy as np
 
-    from selma.comparing.statistics import compare_paired
+    from selma.comparing.statistics import Bootstrap, compare_paired
 
     generator = np.random.default_rng(0)
     first, second = generator.random((2, 300))
     weights = generator.integers(1, 5, 300).astype(float)
-    options = {"resamples": 500, "confidence": 0.95, "seed": 0}
-    return tuple(
-        repr(compare_paired(first, second, each, **options)) for each in (weights, weights**0)
-    )
+    how = Bootstrap(500, 0.95, 0)
+    return tuple(repr(compare_paired(first, second, w, how)) for w in (weights, weights**0))
 
 
 def digest(item: Any) -> str:

@@ -1,6 +1,6 @@
 """Draws pictures from prompts exactly as stock `StableDiffusionPipeline` does, seed by seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,54 +8,9 @@ from numpy.typing import NDArray
 
 from selma.diffusion.backbone import Backbone
 from selma.diffusion.encoding import decode_latents, encode_prompts
-from selma.diffusion.requests import to_uint8
 
 if TYPE_CHECKING:
     import torch
-
-
-def sample_images(
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    backbone: Backbone,
-    *,
-    guidance_scale: float,
-    inference_steps: int,
-    batch_size: int,
-    advance: Callable[[int], None],
-) -> list[NDArray[np.uint8]]:
-    """Draw one picture per prompt; a picture depends on its prompt and seed.
-
-    Another batch size changes the order of float sums, so at most the last of 256 levels.
-
-    Args:
-        prompts: of any length; the tokenizer cuts them, see `count_truncated`.
-        seeds: one per prompt.
-        backbone: what draws.
-        guidance_scale: of classifier-free guidance against the empty prompt; 1.0 is off.
-        inference_steps: of the noise scheduler, eta 0.
-        batch_size: pictures drawn at once; with guidance the U-Net sees twice as many.
-        advance: called with the number of pictures after each batch.
-
-    Returns:
-        One (H, W, 3) array per prompt.
-
-    Raises:
-        BackendError: a picture holds values that are not finite.
-    """
-    pictures: list[NDArray[np.uint8]] = []
-    for start in range(0, len(prompts), batch_size):
-        batch = list(prompts[start : start + batch_size])
-        pixels = draw_batch(
-            batch,
-            seeds[start : start + batch_size],
-            backbone,
-            guidance_scale=guidance_scale,
-            inference_steps=inference_steps,
-        )
-        pictures += to_uint8(pixels, batch)
-        advance(len(batch))
-    return pictures
 
 
 def draw_batch(
@@ -66,7 +21,17 @@ def draw_batch(
     guidance_scale: float,
     inference_steps: int,
 ) -> NDArray[np.float32]:
-    """Draw one batch.
+    """Draw one picture per prompt and seed, on which alone it depends, as one batch.
+
+    Another batch size changes the order of float sums, so at most the last of 256 levels. Prompts
+    may be of any length; the tokenizer cuts them, see `count_truncated`.
+
+    Args:
+        prompts: N prompts.
+        seeds: N seeds.
+        backbone: what draws.
+        guidance_scale: of classifier-free guidance against the empty prompt; 1.0 is off.
+        inference_steps: of the noise scheduler, eta 0.
 
     Returns:
         Pixels (N, H, W, 3) in [0, 1], or NaN where the model failed.

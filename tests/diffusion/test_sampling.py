@@ -2,24 +2,26 @@ import numpy as np
 import pytest
 
 from selma.core.errors import BackendError
-from selma.diffusion.sampling import count_truncated, sample_images
+from selma.diffusion.requests import to_uint8
+from selma.diffusion.sampling import count_truncated, draw_batch
 
 PROMPTS = ["a red cat", "dog", "a red cat", "the long blue boat sails far away over the sea", ""]
 SEEDS = [1, 2, 3, 2**62, 5]
 
 
 def draw(backbone, prompts=PROMPTS, seeds=SEEDS, *, guidance_scale=3.0, batch_size=10, steps=4):
-    return np.stack(
-        sample_images(
-            prompts,
-            seeds,
+    pictures = []
+    for start in range(0, len(prompts), batch_size):
+        batch = prompts[start : start + batch_size]
+        pixels = draw_batch(
+            batch,
+            seeds[start : start + batch_size],
             backbone,
             guidance_scale=guidance_scale,
             inference_steps=steps,
-            batch_size=batch_size,
-            advance=lambda number: None,
         )
-    )
+        pictures += to_uint8(pixels, batch)
+    return np.stack(pictures)
 
 
 def largest_difference(one, other):
@@ -113,17 +115,3 @@ def test_a_picture_of_nan_names_its_prompt(backbone):
     backbone.vae.decoder.conv_out.weight.fill_(float("nan"))
     with pytest.raises(BackendError, match="the picture of 'a red cat' is not finite"):
         draw(backbone, steps=1)
-
-
-def test_progress_is_told_after_each_batch(backbone):
-    told = []
-    sample_images(
-        PROMPTS,
-        SEEDS,
-        backbone,
-        guidance_scale=1.0,
-        inference_steps=1,
-        batch_size=2,
-        advance=told.append,
-    )
-    assert told == [2, 2, 1]

@@ -13,6 +13,6 @@ def test_any_damaged_byte_of_the_header_is_a_record_error_that_names_the_picture
         damaged = bytes([*whole[:place], whole[place] ^ 1, *whole[place + 1 :]])
         with (
             warnings.catch_warnings(action="ignore"),
-            pytest.raises(RecordError, match="'count-0', sample 0: [0-9]+ bytes are not a whole picture"),
+            pytest.raises(RecordError, match="'count-0', sample 0: .* are not a whole picture"),
         ):
             decode_pictures([{**row, "image": {"bytes": damaged, "path": None}}])

@@ -64,7 +64,7 @@ def test_the_order_of_the_rows_changes_nothing(make_row, encoders):
 def test_a_damaged_picture_is_named(make_row, encoders):
     rows = rows_of(make_row, 0, 1)
     rows[1]["image"]["bytes"] = rows[1]["image"]["bytes"][:80]
-    with pytest.raises(RecordError, match="'count-1', sample 0: [0-9]+ bytes are not a whole picture"):
+    with pytest.raises(RecordError, match="'count-1', sample 0: .* are not a whole picture"):
         encode_examples(rows, **encoders)
 
 
