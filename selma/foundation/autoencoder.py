@@ -2,12 +2,15 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.seeds import derive_seed
+from selma.foundation.params import TrainingParams
+from selma.foundation.training import fit
 from selma.pocket.render import object_shares, render
 from selma.pocket.scenes import (
     BACKGROUNDS,
@@ -20,7 +23,7 @@ from selma.pocket.scenes import (
     Thing,
     build_scene,
 )
-from selma.training.loop import Checkpointing, one_cycle, train
+from selma.training.loop import Checkpointing, TrainingState, one_cycle
 
 if TYPE_CHECKING:
     import torch
@@ -42,11 +45,6 @@ def uniform_scene(rng: random.Random) -> Scene:
             return scene
 
 
-def object_mask(scene: Scene) -> NDArray[np.float64]:
-    """Measure the share of each pixel that any object covers, (CANVAS_PX, CANVAS_PX)."""
-    return np.asarray(np.sum(object_shares(scene), axis=0))
-
-
 def build_autoencoder(seed: int) -> "AutoencoderKL":
     """Build the untrained autoencoder: 32×32×3 ↔ 8×8×4, 0.8 M parameters."""
     import torch
@@ -66,23 +64,18 @@ def build_autoencoder(seed: int) -> "AutoencoderKL":
 
 
 def train_autoencoder(
+    plan: TrainingParams,
     *,
     seed: int,
-    train_steps: int,
-    batch_size: int,
-    learning_rate: float,
     device: str,
-    checkpointing: Checkpointing | None = None,
-    on_step: Callable[[int, float], None] | None = None,
+    work: Path,
+    on_state: Callable[[TrainingState], None] | None = None,
 ) -> tuple["AutoencoderKL", list[float]]:
     """Train the autoencoder on scenes drawn afresh at every step.
 
     The loss is L1 + 2·L2 with object pixels weighted ``OBJECT_WEIGHT``, plus ``KL_WEIGHT`` times
     the KL divergence. At the end `scaling_factor` is set so that scaled latents have unit
-    deviation.
-
-    Returns:
-        The model in eval mode and one loss per step.
+    deviation. Returns the model in eval mode and one loss per step.
     """
     import torch
 
@@ -91,24 +84,24 @@ def train_autoencoder(
     def loss_at(step: int) -> "torch.Tensor":
         generator = torch.Generator().manual_seed(derive_seed(seed, "autoencoder", step))
         rng = random.Random(derive_seed(seed, "autoencoder-scenes", step))
-        scenes = [uniform_scene(rng) for _ in range(batch_size)]
-        pixels = to_tensor(np.stack([render(scene) for scene in scenes]))
-        masks = np.stack([object_mask(scene) for scene in scenes])
-        weight = 1 + (OBJECT_WEIGHT - 1) * torch.from_numpy(masks).float()[:, None]
-        pixels, weight = pixels.to(device), weight.to(device)
+        scenes = [uniform_scene(rng) for _ in range(plan.batch_size)]
+        pixels = to_tensor(np.stack([render(scene) for scene in scenes])).to(device)
+        masks = np.stack([np.sum(object_shares(scene), axis=0) for scene in scenes])  # (N, H, W)
+        weight = 1 + (OBJECT_WEIGHT - 1) * torch.from_numpy(masks).float()[:, None].to(device)
         posterior = model.encode(pixels).latent_dist
         error = model.decode(posterior.sample(generator)).sample - pixels
         reconstruction = (weight * (error.abs() + 2 * error.square())).mean()
         loss: torch.Tensor = reconstruction + KL_WEIGHT * posterior.kl().mean()
         return loss
 
-    state = train(
+    state = fit(
+        "autoencoder",
         dict(model.named_parameters()),
         loss_at,
-        train_steps=train_steps,
-        learning_rate_at=one_cycle(learning_rate, train_steps),
-        checkpointing=checkpointing,
-        on_step=on_step,
+        learning_rate_at=one_cycle(plan.learning_rate, plan.train_steps),
+        train_steps=plan.train_steps,
+        keep=Checkpointing(work / "state.safetensors", plan.checkpoint_every_steps),
+        on_state=on_state,
     )
     model.cpu().eval()
     rng = random.Random(derive_seed(seed, "latent-scale"))

@@ -126,7 +126,7 @@ def _style(kind: str, said: Description, rng: random.Random) -> str:
 
 
 def captioned_picture(
-    seed: int, index: int, *, captions: int, noise: CaptionNoise
+    seed: int, index: int, captions: int, noise: CaptionNoise
 ) -> CaptionedPicture:
     """Make the training picture with a number and captions, none held out for the benchmarks."""
     rng = random.Random(derive_seed(seed, "picture", index))

@@ -28,35 +28,15 @@ from selma.foundation.twins import TwinSet
 from selma.pocket.scenes import SHAPES
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+    from torch.nn import Linear
 
 PATCH_WEIGHT = 1.0  # of the patches' loss in pre-training
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How much a scorer is trained on, and how.
-
-    A step of pre-training sees `batch_size` pairs of twins, one of training as many rankings.
-    """
-
-    twins: int
-    rankings: int
-    held_out_rankings: int
-    pretrain_steps: int
-    pretrain_learning_rate: float
-    train_steps: int
-    learning_rate: float
-    batch_size: int
-    checkpoint_every_steps: int
-
-
-@dataclass(frozen=True)
 class Accuracy:
-    """Share of `n` pairs whose better picture scores higher, with Wilson's 95 % interval.
-
-    A tie counts as wrong.
-    """
+    """Share of `n` pairs whose better picture scores higher (a tie does not), Wilson's 95 %."""
 
     n: int
     accuracy: float
@@ -70,7 +50,7 @@ def draw_batch(number: int, batch_size: int, *names: str | int, seed: int) -> In
     return generator.choice(number, size=min(batch_size, number), replace=False)
 
 
-def patch_head(seed: int) -> "torch.nn.Linear":
+def patch_head(seed: int) -> "Linear":
     """Make the head that names the shape in a patch while a vision tower is pre-trained."""
     import torch
 
@@ -80,17 +60,16 @@ def patch_head(seed: int) -> "torch.nn.Linear":
 
 def pretraining_loss_at(
     scorer: Scorer,
-    head: "torch.nn.Linear",
+    head: "Linear",
     twins: TwinSet,
     tokens: TokenTable,
-    *,
     batch_size: int,
     seed: int,
-) -> Callable[[int], "torch.Tensor"]:
+) -> Callable[[int], "Tensor"]:
     """Make the pre-training loss of each step, over `batch_size` pairs of twins."""
     import torch
 
-    def loss_at(step: int) -> "torch.Tensor":
+    def loss_at(step: int) -> "Tensor":
         pairs = draw_batch(len(twins.captions) // 2, batch_size, "twins", step, seed=seed)
         rows = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()  # (2B,)
         pixels = to_pixels(twins.pictures[rows])
@@ -103,8 +82,8 @@ def pretraining_loss_at(
 
 
 def preference_loss_at(
-    scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable, *, batch_size: int, seed: int
-) -> Callable[[int], "torch.Tensor"]:
+    scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable, batch_size: int, seed: int
+) -> Callable[[int], "Tensor"]:
     """Make the preference loss of each step, over all pairs of `batch_size` rankings.
 
     It is the cross-entropy of the annotators' choice (a tie counts half for each) with the softmax
@@ -113,7 +92,7 @@ def preference_loss_at(
     """
     import torch
 
-    def loss_at(step: int) -> "torch.Tensor":
+    def loss_at(step: int) -> "Tensor":
         chosen = draw_batch(len(rankings.prompts), batch_size, "rankings", step, seed=seed)
         rows, text_of = pictures_of(rankings, chosen)
         first, second = pairs_of(text_of)

@@ -8,14 +8,17 @@ from typing import Any
 from selma.runtime.params import PARAMS_PATH, Threads, load_section
 
 
-def stage_arguments(argv: Sequence[str] | None, doc: str | None, **options: Any) -> Any:
+def stage_arguments(
+    argv: Sequence[str] | None, doc: str | None, *, params: Path = PARAMS_PATH, **options: Any
+) -> Any:
     """Parse a stage's arguments.
 
     Args:
         argv: None for the process's own.
         doc: what the stage does.
+        params: where `--params` lies if it is not given.
         options: required arguments, name → type of the value; a type in a list takes several
-            values. `--params` is always there.
+            values.
     """
     parser = argparse.ArgumentParser(description=doc)
     for name, kind in options.items():
@@ -23,7 +26,7 @@ def stage_arguments(argv: Sequence[str] | None, doc: str | None, **options: Any)
         value_type = kind[0] if isinstance(kind, list) else kind
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=value_type, required=True, **several)
-    parser.add_argument("--params", type=Path, default=PARAMS_PATH)
+    parser.add_argument("--params", type=Path, default=params)
     return parser.parse_args(argv)
 
 

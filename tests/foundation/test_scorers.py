@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 
 from selma.core.errors import ConfigError
+from selma.foundation.params import ScorerParams
 from selma.foundation.preference_pairs import PreferenceSet, build_preference_set
-from selma.foundation.scorer_files import (
-    build_scorer,
-    make_scorer,
-    pretrain,
-    save_scorer,
-    train_on_rankings,
-)
+from selma.foundation.scorer_files import Lesson, build_scorer, make_scorer, save_scorer
 from selma.foundation.scorer_models import RewardScorer, to_pixels, tokenize
 from selma.foundation.scorers import (
-    Plan,
     pair_accuracies,
     pairs_of,
     pictures_of,
@@ -28,7 +22,7 @@ from selma.foundation.scorers import (
 
 NAMES = ("hps", "imagereward", "pickscore")
 TEXTS = ["a red circle", "two blue stars on a white background", "a pink ring above a green heart"]
-PLAN = Plan(
+PLAN = ScorerParams(
     twins=6,
     rankings=6,
     held_out_rankings=4,
@@ -120,8 +114,8 @@ def _train(name, tokenizer, work, stop_after=10**6):
     tokens = tokenize(tokenizer, rankings.prompts)
     scorer = build_scorer(name, tokenizer, 1)
     stopping = _Stopping(scorer, stop_after)
-    losses = pretrain(name, stopping, tokenizer, frozenset(), work, PLAN, 1)
-    losses += train_on_rankings(name, stopping, rankings, tokens, work, PLAN, 1)
+    lesson = Lesson(name, stopping, tokenizer, PLAN, 1, work)
+    losses = lesson.pretrain(frozenset()) + lesson.train_on_rankings(rankings, tokens)
     return losses, {key: value.detach() for key, value in scorer.parameters().items()}
 
 
