@@ -1,7 +1,7 @@
 """Trains a pocket base model: text encoder and U-Net together, on cached latents, v-prediction."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ from selma.foundation.params import BaseModelParams
 from selma.foundation.pictures import CaptionNoise, captioned_picture
 from selma.foundation.training import fit, load_as_float32
 from selma.runtime.progress import progress
-from selma.training.loop import Checkpointing, TrainingState, one_cycle, with_cooldown
+from selma.training.loop import TrainingState, one_cycle, with_cooldown
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDIMScheduler
@@ -117,11 +117,9 @@ def build_training_set(
             pixels = to_tensor(np.stack([row.picture for row in rows]))
             mean = autoencoder.encode(pixels).latent_dist.mean * autoencoder.config.scaling_factor
             latents.append(mean.contiguous().numpy())
-            captions = [caption for row in rows for caption in row.captions]
-            ids = tokenise(tokenizer, captions).reshape(len(rows), CAPTIONS_PER_PICTURE, -1)
-            token_ids.append(ids)
+            token_ids += [tokenise(tokenizer, row.captions) for row in rows]
             advance(len(rows))
-    return TrainingSet(np.concatenate(latents), np.concatenate(token_ids))
+    return TrainingSet(np.concatenate(latents), np.stack(token_ids))
 
 
 def kept_training_set(path: Path, build: Callable[[], TrainingSet]) -> TrainingSet:
@@ -136,17 +134,12 @@ def kept_training_set(path: Path, build: Callable[[], TrainingSet]) -> TrainingS
 
 def tokenise(tokenizer: "CLIPTokenizer", texts: Sequence[str]) -> NDArray[np.int16]:
     """Tokenise to the model's full length, as the pipeline does; (N, max tokens)."""
-    encoded = tokenizer(
-        list(texts), padding="max_length", truncation=True, max_length=tokenizer.model_max_length
-    )
+    encoded = tokenizer(list(texts), padding="max_length", truncation=True)
     return np.array(encoded["input_ids"], dtype=np.int16)
 
 
 def use_float32_attention(unet: "UNet") -> None:
-    """Let attention scores be computed in float32 under bfloat16 autocast.
-
-    On CPUs the bfloat16 backward of the attention kernel is several times slower than float32's.
-    """
+    """Compute attention in float32 under autocast: on CPUs its bfloat16 backward is much slower."""
     import torch
     from diffusers.models.attention_processor import Attention
 
@@ -158,18 +151,14 @@ def use_float32_attention(unet: "UNet") -> None:
         **_: Any,
     ) -> "Tensor":
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        projected = attention.to_q(hidden_states), attention.to_k(source), attention.to_v(source)
         query, key, value = (
-            layer(x).unflatten(-1, (attention.heads, -1)).transpose(1, 2)  # (N, heads, tokens, d)
-            for layer, x in (
-                (attention.to_q, hidden_states),
-                (attention.to_k, source),
-                (attention.to_v, source),
-            )
+            part.unflatten(-1, (attention.heads, -1)).transpose(1, 2)  # (N, heads, tokens, d)
+            for part in projected
         )
         with torch.autocast(query.device.type, enabled=False):
-            mixed = torch.nn.functional.scaled_dot_product_attention(
-                query.float(), key.float(), value.float()
-            )
+            attend_to = torch.nn.functional.scaled_dot_product_attention
+            mixed = attend_to(query.float(), key.float(), value.float())
         mixed = mixed.transpose(1, 2).flatten(2).to(query.dtype)  # (N, tokens, heads·d)
         result: Tensor = attention.to_out[1](attention.to_out[0](mixed))
         return result
@@ -187,14 +176,22 @@ class Denoiser(NamedTuple):
         models = self._asdict().items()
         return {f"{part}.{n}": p for part, model in models for n, p in model.named_parameters()}
 
+    def averaged(self, weights: "Mapping[str, Tensor]", processors: dict[str, Any]) -> "Denoiser":
+        """Copy both models in eval mode on the CPU, with other weights and attention processors."""
+        import torch
+
+        copies = Denoiser(*copy.deepcopy(tuple(self)))
+        with torch.no_grad():
+            for name, parameter in copies.parameters().items():
+                parameter.copy_(weights[name])
+        copies.unet.set_attn_processor(dict(processors))
+        return Denoiser(*(model.cpu().eval() for model in copies))
+
 
 def batch_drawer(
     training_set: TrainingSet, tokenizer: "CLIPTokenizer", batch_size: int, seed: int
 ) -> "Callable[[int], tuple[Tensor, Tensor, Tensor, Tensor]]":
-    """Make a function that draws a step's latents, noise, timesteps and token ids.
-
-    Timesteps are stratified within a batch.
-    """
+    """Make a function that draws a step's latents, noise, stratified timesteps and token ids."""
     import torch
 
     latents_of = torch.from_numpy(training_set.latents)
@@ -231,10 +228,8 @@ def train_denoiser(
 
     bfloat16 autocast; weights and loss are float32. The learning rate is a cosine over
     `schedule_steps`, cut short at `train_steps` by a linear cooldown. `on_average`, if given, sees
-    copies with the averaged weights every `grid_every_steps` steps.
-
-    Returns:
-        Both models with averaged weights, in eval mode, and one loss per step.
+    copies with the averaged weights every `grid_every_steps` steps. Returns such a copy of the end,
+    in eval mode, and one loss per step.
     """
     import torch
 
@@ -255,31 +250,24 @@ def train_denoiser(
         target = noise_scheduler.get_velocity(latents, noise, timesteps)
         return torch.nn.functional.mse_loss(prediction.float(), target)
 
-    def averaged(state: TrainingState) -> Denoiser:
-        copies = Denoiser(*copy.deepcopy(tuple(denoiser)))
-        with torch.no_grad():
-            for key, parameter in copies.parameters().items():
-                parameter.copy_(state.average[key])
-        copies.unet.set_attn_processor(dict(processors))
-        return Denoiser(*(model.cpu().eval() for model in copies))
-
     def look(state: TrainingState) -> None:
         due = state.step % plan.grid_every_steps == 0 or state.step == plan.train_steps
         if on_average and due:
-            on_average(state.step, averaged(state))
+            on_average(state.step, denoiser.averaged(state.average, processors))
 
     cosine = one_cycle(plan.learning_rate, plan.schedule_steps)
     state = fit(
         "base model",
-        denoiser.parameters(),
-        loss_at,
+        work / "state.safetensors",
+        plan.train_steps,
+        plan.checkpoint_every_steps,
+        parameters=denoiser.parameters(),
+        loss_at=loss_at,
         learning_rate_at=with_cooldown(cosine, plan.train_steps, plan.cooldown_steps),
-        train_steps=plan.train_steps,
-        keep=Checkpointing(work / "state.safetensors", plan.checkpoint_every_steps),
         average_decay=plan.average_decay,
         on_state=look,
     )
-    return averaged(state), state.losses
+    return denoiser.averaged(state.average, processors), state.losses
 
 
 def build_pipeline(

@@ -52,11 +52,7 @@ P = TypeVar("P", bound=TrainingParams)
 
 
 def read_plan(name: str, kind: type[P], path: Path) -> tuple[P, int, dict[str, Any]]:
-    """Read a section and the seed, and set the threads as the file says, before torch is loaded.
-
-    Returns:
-        The section, the seed, and all values of the file that decide the model's bytes.
-    """
+    """Read a section, the seed and all that decides the model's bytes; set the threads."""
     plan, seed = load_section(name, kind, path), load_section("seed", Seed, path)
     threads = load_section("threads", Threads, path)
     set_threads(threads)

@@ -1,19 +1,18 @@
-"""Trains a preference scorer from files to files."""
+"""Trains a preference scorer and writes its directory."""
 
 import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selma.core.choices import choose
 from selma.core.errors import MissingDataError
-from selma.core.files import write_curve, write_json
 from selma.core.tables import read_table
 from selma.foundation.params import ScorerParams
-from selma.foundation.preference_pairs import PreferenceSet, build_preference_set
+from selma.foundation.preference_pairs import PreferenceSet, build_preference_set, build_twin_set
 from selma.foundation.scorer_models import (
     IMAGE_SETTINGS,
     ClipScorer,
@@ -25,25 +24,21 @@ from selma.foundation.scorer_models import (
     tokenize,
 )
 from selma.foundation.scorers import (
+    Accuracy,
     pair_accuracies,
-    patch_head,
     preference_loss_at,
-    pretraining_loss_at,
+    pretraining,
     score_rankings,
 )
 from selma.foundation.training import fit, round_to_float16
-from selma.foundation.twins import build_twin_set
 from selma.runtime.progress import progress
 from selma.scorers.pixels import write_image_settings
-from selma.training.loop import Checkpointing, one_cycle
+from selma.training.loop import one_cycle
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.nn import Parameter
     from transformers import CLIPTokenizer
 
 logger = logging.getLogger(__name__)
-SCORE_BATCH = 128  # rankings at a time; does not change a score beyond rounding
 
 
 @dataclass(frozen=True)
@@ -59,65 +54,42 @@ class Lesson:
 
     def pretrain(self, refused: frozenset[str]) -> list[float]:
         """Pre-train the scorer on twins. Returns one loss per step."""
-        plan, scorer = self.plan, self.scorer
+        plan = self.plan
         with progress(plan.twins, f"{self.name} twins") as advance:
             twins = build_twin_set(self.seed, self.name, plan.twins, refused, advance)
-        head = patch_head(self.seed)
-        parameters = scorer.parameters()
-        parameters |= {f"patch_head.{part}": value for part, value in head.named_parameters()}
         tokens = tokenize(self.tokenizer, twins.captions)
-        loss_at = pretraining_loss_at(scorer, head, twins, tokens, plan.batch_size, self.seed)
+        loss_at, parameters = pretraining(self.scorer, twins, tokens, plan.batch_size, self.seed)
         rate, steps = plan.pretrain_learning_rate, plan.pretrain_steps
-        return self._fit("pretraining", parameters, loss_at, rate, steps)
+        return self._fit("pretraining", rate, steps, loss_at=loss_at, parameters=parameters)
 
     def train_on_rankings(self, rankings: PreferenceSet, tokens: TokenTable) -> list[float]:
         """Train the pre-trained scorer on rankings. Returns one loss per step."""
-        plan, scorer = self.plan, self.scorer
-        loss_at = preference_loss_at(scorer, rankings, tokens, plan.batch_size, self.seed)
+        plan, parameters = self.plan, self.scorer.parameters()
+        loss_at = preference_loss_at(self.scorer, rankings, tokens, plan.batch_size, self.seed)
         rate, steps = plan.learning_rate, plan.train_steps
-        return self._fit("training", scorer.parameters(), loss_at, rate, steps)
+        return self._fit("training", rate, steps, loss_at=loss_at, parameters=parameters)
 
-    def _fit(
-        self,
-        phase: str,
-        parameters: "dict[str, Parameter]",
-        loss_at: "Callable[[int], Tensor]",
-        rate: float,
-        steps: int,
-    ) -> list[float]:
-        return fit(
-            f"{self.name} {phase}",
-            parameters,
-            loss_at,
-            learning_rate_at=one_cycle(rate, steps),
-            train_steps=steps,
-            keep=Checkpointing(
-                self.work / f"{phase}.safetensors", self.plan.checkpoint_every_steps
-            ),
-        ).losses
+    def _fit(self, phase: str, rate: float, steps: int, **what: Any) -> list[float]:
+        keep, every = self.work / f"{phase}.safetensors", self.plan.checkpoint_every_steps
+        schedule = one_cycle(rate, steps)
+        title = f"{self.name} {phase}"
+        return fit(title, keep, steps, every, learning_rate_at=schedule, **what).losses
 
 
 def make_scorer(
     name: str,
-    *,
-    tokenizer_path: Path,
-    benchmarks: Sequence[Path],
-    out: Path,
-    metrics: Path,
-    curve: Path,
+    tokenizer: "CLIPTokenizer",
+    refused: frozenset[str],
     plan: ScorerParams,
+    *,
     seed: int,
     work: Path,
-) -> None:
-    """Train a scorer and write its directory, its held-out accuracy and its loss curve.
+) -> tuple[Scorer, dict[str, Accuracy], list[float]]:
+    """Train a scorer on pairs of which none has a refused prompt.
 
-    No training pair has a prompt of the benchmarks. What is at `out` is replaced. The folder `work`
-    keeps the progress of a run that may be stopped.
-
-    Raises:
-        MissingDataError: the tokenizer or a benchmark is not there.
+    Returns the scorer as its files will hold it, its accuracy on held-out pairs, overall and by
+    kind of flaw, and one loss per step.
     """
-    tokenizer, refused = read_tokenizer(tokenizer_path), read_refused(benchmarks)
     scorer = build_scorer(name, tokenizer, seed)
     with progress(plan.rankings + plan.held_out_rankings, f"{name} rankings") as advance:
         rankings, held_out = (
@@ -129,15 +101,12 @@ def make_scorer(
     losses = lesson.pretrain(refused) + lesson.train_on_rankings(rankings, tokens)
     round_to_float16(scorer.parameters())
     if isinstance(scorer, RewardScorer):
-        scores = score_rankings(scorer, rankings, tokens, batch_size=SCORE_BATCH)
+        scores = score_rankings(scorer, rankings, tokens)
         scorer.model.set_scale(float(scores.mean()), float(scores.std()))
     tokens = tokenize(tokenizer, held_out.prompts)
-    scores = score_rankings(scorer, held_out, tokens, batch_size=SCORE_BATCH)
-    accuracies = pair_accuracies(held_out, scores)
+    accuracies = pair_accuracies(held_out, score_rankings(scorer, held_out, tokens))
     logger.info("%s: accuracy %.3f on held-out pairs", name, accuracies["overall"].accuracy)
-    save_scorer(scorer, tokenizer, out)
-    write_json(metrics, {kind: asdict(value) for kind, value in accuracies.items()})
-    write_curve(curve, losses)
+    return scorer, accuracies, losses
 
 
 def build_scorer(name: str, tokenizer: "CLIPTokenizer", seed: int) -> Scorer:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selma.foundation.preference_pairs import PATCH_PX
 from selma.foundation.tokenizer import MAX_TOKENS
 from selma.foundation.training import load_as_float32
-from selma.foundation.twins import PATCH_PX
 from selma.pocket.scenes import CANVAS_PX
 from selma.scorers import image_reward
 from selma.scorers.image_reward import RewardConfig, RewardModel
@@ -59,8 +59,7 @@ class ClipScorer:
     ) -> tuple["Tensor", "Tensor"]:
         """CLIP's symmetric contrast of N pictures, in which twins are the hard negatives.
 
-        Returns:
-            The loss, and the states of the pictures' patches, (N, P, D).
+        Returns the loss, and the states of the pictures' patches, (N, P, D).
         """
         import torch
 

@@ -1,7 +1,7 @@
 """How every model of the factory is trained, and its weights stored: as float16."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,30 +10,15 @@ from selma.training.loop import Checkpointing, TrainingState, train
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Parameter
 
 
 def fit(
-    what: str,
-    parameters: "Mapping[str, Parameter]",
-    loss_at: "Callable[[int], Tensor]",
-    *,
-    learning_rate_at: Callable[[int], float],
-    train_steps: int,
-    keep: Checkpointing,
-    **options: Any,
+    title: str, keep: Path, train_steps: int, every_steps: int, **options: Any
 ) -> TrainingState:
-    """Run `selma.training.loop.train` under a progress bar; a run that was stopped is taken up."""
-    with training_progress(train_steps, what) as on_step:
-        return train(
-            parameters,
-            loss_at,
-            learning_rate_at=learning_rate_at,
-            train_steps=train_steps,
-            checkpointing=keep,
-            on_step=on_step,
-            **options,
-        )
+    """Run `selma.training.loop.train` under a bar; `keep` holds the state of a stopped run."""
+    checkpoints = Checkpointing(keep, every_steps)
+    with training_progress(train_steps, title) as on_step:
+        return train(train_steps=train_steps, checkpointing=checkpoints, on_step=on_step, **options)
 
 
 def round_to_float16(parameters: "Mapping[str, Tensor]") -> None:

@@ -67,7 +67,7 @@ def test_the_curve_has_both_phases_and_the_metrics_every_held_out_pair(run):
 
 @pytest.mark.parametrize("scorer", ["hps", "imagereward", "pickscore"])
 def test_each_scorer_is_of_its_own_kind(run, scorer):
-    assert SCORERS[scorer](run(scorer) / "model", "test") is not None
+    assert SCORERS[scorer](run(scorer) / "model", "pocket") is not None
 
 
 @pytest.mark.parametrize(
