@@ -1,25 +1,19 @@
 """Stage benchmarks (foundation): writes the pocket world's benchmarks."""
 
-import argparse
 import logging
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from selma.core.tables import write_table
 from selma.foundation.benchmarks import BENCHMARKS, benchmark_rows
+from selma.runtime.arguments import stage_arguments
 from selma.runtime.session import run_stage
 
 logger = logging.getLogger(__name__)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Write one Parquet file per benchmark into the folder --out."""
-    parser = argparse.ArgumentParser(prog="stages.benchmarks", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the Parquet files")
-    parser.add_argument("--items", type=int, required=True, help="prompts per skill")
-    parser.add_argument("--seed", type=int, required=True)
-    args = parser.parse_args(argv)
+def main(argv: list[str] | None = None) -> None:
+    """Write one Parquet file per benchmark into the folder --out, with --items prompts a skill."""
+    args = stage_arguments(argv, __doc__, out=Path, items=int, seed=int)
     for name in BENCHMARKS:
         rows = benchmark_rows(name, args.items, args.seed)
         write_table(args.out / f"{name}.parquet", "benchmark", rows)
@@ -28,4 +22,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_stage("benchmarks", lambda: main(sys.argv[1:]))
+    run_stage("benchmarks", main)

@@ -1,23 +1,18 @@
 """Foundation stage: learns the pocket world's tokenizer."""
 
-import argparse
 from pathlib import Path
 
+from selma.foundation.params import FOUNDATION_PATH
+from selma.foundation.tokenizer import build_tokenizer
+from selma.runtime.arguments import stage_arguments
 from selma.runtime.params import Seed, load_section
 from selma.runtime.session import run_stage
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Write a CLIPTokenizer directory."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("foundation/params.yaml"))
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    seed = load_section("seed", Seed, args.params)
-
-    from selma.foundation.tokenizer import build_tokenizer
-
-    build_tokenizer(seed).save_pretrained(args.out)
+    args = stage_arguments(argv, __doc__, params=FOUNDATION_PATH, out=Path)
+    build_tokenizer(load_section("seed", Seed, args.params)).save_pretrained(args.out)
 
 
 if __name__ == "__main__":

@@ -66,15 +66,15 @@ def build_tokenizer():
 def write_models(folder):
     """Write models/pocket/{base,pickscore,hps,imagereward} of untrained weights."""
     from selma.foundation.autoencoder import build_autoencoder
-    from selma.foundation.denoiser import build_text_encoder, build_unet, save_pipeline
+    from selma.foundation.denoiser import Denoiser, build_text_encoder, build_unet, save_pipeline
     from selma.foundation.scorer_files import build_scorer, save_scorer
 
     tokenizer = build_tokenizer()
     models = folder / "models" / "pocket"
-    text_encoder, unet = build_text_encoder(tokenizer, 0), build_unet((32, 32), 0)
-    for parameter in text_encoder.parameters():
+    denoiser = Denoiser(build_text_encoder(tokenizer, 0), build_unet((32, 32), 0))
+    for parameter in denoiser.text_encoder.parameters():
         parameter.data *= 3  # untrained, but pictures of different prompts should differ
-    save_pipeline(models / "base", build_autoencoder(0), text_encoder, tokenizer, unet)
+    save_pipeline(models / "base", build_autoencoder(0), tokenizer, denoiser)
     for seed, name in enumerate(("pickscore", "hps", "imagereward")):
         save_scorer(build_scorer(name, tokenizer, seed), tokenizer, models / name)
 

@@ -2,25 +2,18 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.seeds import derive_seed
+from selma.foundation.params import TrainingParams
+from selma.foundation.training import fit
+from selma.pocket import scenes
 from selma.pocket.render import object_shares, render
-from selma.pocket.scenes import (
-    BACKGROUNDS,
-    CANVAS_PX,
-    COLOURS,
-    MAX_OBJECTS,
-    RADII_PX,
-    SHAPES,
-    Scene,
-    Thing,
-    build_scene,
-)
-from selma.training.loop import Checkpointing, one_cycle, train
+from selma.training.loop import TrainingState, one_cycle
 
 if TYPE_CHECKING:
     import torch
@@ -30,21 +23,15 @@ OBJECT_WEIGHT = 7.0  # objects cover little of a picture, yet carry all its mean
 KL_WEIGHT = 3e-5
 
 
-def uniform_scene(rng: random.Random) -> Scene:
+def uniform_scene(rng: random.Random) -> scenes.Scene:
     """Draw a scene in which every shape, colour, size and number of objects is equally likely."""
-    while True:
-        things = [
-            Thing(rng.choice(SHAPES), rng.choice(list(COLOURS)), rng.choice(list(RADII_PX)))
-            for _ in range(rng.randint(1, MAX_OBJECTS))
-        ]
-        scene = build_scene(rng.choice(list(BACKGROUNDS)), things, rng)
-        if scene is not None:
-            return scene
-
-
-def object_mask(scene: Scene) -> NDArray[np.float64]:
-    """Measure the share of each pixel that any object covers, (CANVAS_PX, CANVAS_PX)."""
-    return np.asarray(np.sum(object_shares(scene), axis=0))
+    kinds = (scenes.SHAPES, tuple(scenes.COLOURS), tuple(scenes.RADII_PX))
+    scene = None
+    while scene is None:
+        number = rng.randint(1, scenes.MAX_OBJECTS)
+        things = [scenes.Thing(*map(rng.choice, kinds)) for _ in range(number)]
+        scene = scenes.build_scene(rng.choice(list(scenes.BACKGROUNDS)), things, rng)
+    return scene
 
 
 def build_autoencoder(seed: int) -> "AutoencoderKL":
@@ -54,7 +41,7 @@ def build_autoencoder(seed: int) -> "AutoencoderKL":
 
     torch.manual_seed(seed)
     return AutoencoderKL(
-        sample_size=CANVAS_PX,
+        sample_size=scenes.CANVAS_PX,
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
         block_out_channels=(24, 48, 64),
@@ -66,23 +53,18 @@ def build_autoencoder(seed: int) -> "AutoencoderKL":
 
 
 def train_autoencoder(
+    plan: TrainingParams,
     *,
     seed: int,
-    train_steps: int,
-    batch_size: int,
-    learning_rate: float,
     device: str,
-    checkpointing: Checkpointing | None = None,
-    on_step: Callable[[int, float], None] | None = None,
+    work: Path,
+    on_state: Callable[[TrainingState], None] | None = None,
 ) -> tuple["AutoencoderKL", list[float]]:
     """Train the autoencoder on scenes drawn afresh at every step.
 
     The loss is L1 + 2·L2 with object pixels weighted ``OBJECT_WEIGHT``, plus ``KL_WEIGHT`` times
     the KL divergence. At the end `scaling_factor` is set so that scaled latents have unit
-    deviation.
-
-    Returns:
-        The model in eval mode and one loss per step.
+    deviation. Returns the model in eval mode and one loss per step.
     """
     import torch
 
@@ -91,24 +73,25 @@ def train_autoencoder(
     def loss_at(step: int) -> "torch.Tensor":
         generator = torch.Generator().manual_seed(derive_seed(seed, "autoencoder", step))
         rng = random.Random(derive_seed(seed, "autoencoder-scenes", step))
-        scenes = [uniform_scene(rng) for _ in range(batch_size)]
-        pixels = to_tensor(np.stack([render(scene) for scene in scenes]))
-        masks = np.stack([object_mask(scene) for scene in scenes])
-        weight = 1 + (OBJECT_WEIGHT - 1) * torch.from_numpy(masks).float()[:, None]
-        pixels, weight = pixels.to(device), weight.to(device)
+        batch = [uniform_scene(rng) for _ in range(plan.batch_size)]
+        pixels = to_tensor(np.stack([render(scene) for scene in batch])).to(device)
+        masks = np.stack([np.sum(object_shares(scene), axis=0) for scene in batch])  # (N, H, W)
+        weight = 1 + (OBJECT_WEIGHT - 1) * torch.from_numpy(masks).float()[:, None].to(device)
         posterior = model.encode(pixels).latent_dist
         error = model.decode(posterior.sample(generator)).sample - pixels
         reconstruction = (weight * (error.abs() + 2 * error.square())).mean()
         loss: torch.Tensor = reconstruction + KL_WEIGHT * posterior.kl().mean()
         return loss
 
-    state = train(
-        dict(model.named_parameters()),
-        loss_at,
-        train_steps=train_steps,
-        learning_rate_at=one_cycle(learning_rate, train_steps),
-        checkpointing=checkpointing,
-        on_step=on_step,
+    state = fit(
+        "autoencoder",
+        work / "state.safetensors",
+        plan.train_steps,
+        plan.checkpoint_every_steps,
+        parameters=dict(model.named_parameters()),
+        loss_at=loss_at,
+        learning_rate_at=one_cycle(plan.learning_rate, plan.train_steps),
+        on_state=on_state,
     )
     model.cpu().eval()
     rng = random.Random(derive_seed(seed, "latent-scale"))

@@ -1,5 +1,6 @@
 """Makes the benchmarks pocket-dsg and pocket-tifa: prompts of all skills with their questions."""
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import asdict
@@ -19,23 +20,17 @@ BENCHMARKS: dict[str, MakeQuestions] = {
 
 
 def benchmark_rows(name: str, items_per_skill: int, seed: int) -> list[dict[str, Any]]:
-    """Make the rows of one benchmark, in the table format "benchmark".
+    """Make the rows of a benchmark, sorted by item_id ("count_007"); ConfigError if there is none.
 
     A prompt occurs once in all benchmarks together, without regard to case, and describes a picture
     that exists. Only prompts that `skills.is_held_out` keeps for benchmarks are taken, so that none
-    is a caption that a foundation model was trained on. Sorted by item_id ("count_007").
-
-    Raises:
-        ConfigError: there is no such benchmark.
+    is a caption that a foundation model was trained on.
     """
     choose("benchmark", name, BENCHMARKS)
     taken: set[str] = set()
     for other in BENCHMARKS:
-        rows = [
-            _row(other, skill, index, seed, taken)
-            for skill in sorted(DRAW)
-            for index in range(items_per_skill)
-        ]
+        items = itertools.product(sorted(DRAW), range(items_per_skill))
+        rows = [_row(other, skill, index, seed, taken) for skill, index in items]
         if other == name:
             break
     return sorted(rows, key=lambda row: str(row["item_id"]))
@@ -47,23 +42,20 @@ def draw_item(name: str, skill: str, index: int, attempt: int, seed: int) -> Des
 
 
 def _row(name: str, skill: str, index: int, seed: int, taken: set[str]) -> dict[str, Any]:
-    attempt = 0
-    while True:
+    for attempt in itertools.count():
         description = draw_item(name, skill, index, attempt, seed)
         rng = random.Random(derive_seed(seed, "benchmark-text", name, skill, index, attempt))
         prompt = write_prompt(skill, description, rng)
         usable = is_held_out(prompt) and prompt.lower() not in taken
         if usable and realise(description, rng) is not None:
             break
-        attempt += 1
     taken.add(prompt.lower())
-    questions = [_question_row(question) for question in BENCHMARKS[name](description, rng)]
+    questions = [_question_row(each) for each in BENCHMARKS[name](description, rng)]
     item_id = f"{skill}_{index:03d}"
     return {"item_id": item_id, "prompt": prompt, "source": skill, "questions": questions}
 
 
 def _question_row(question: Question) -> dict[str, Any]:
     row = asdict(question)
-    parents = row.pop("parents")
-    dependency = ",".join(map(str, parents)) or "0"
+    dependency = ",".join(map(str, row.pop("parents"))) or "0"
     return {**row, "choices": list(question.choices), "dependency": dependency, "element": ""}

@@ -28,7 +28,8 @@ def blur(values: Floats, sigma_px: float) -> Floats:
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_px) ** 2)
     weights /= weights.sum()
     for axis in (0, 1):
-        width = [(reach, reach) if a == axis else (0, 0) for a in range(values.ndim)]
+        width = np.zeros((values.ndim, 2), int)
+        width[axis] = reach
         padded = np.pad(values, width, mode="edge")
         windows = np.lib.stride_tricks.sliding_window_view(padded, len(weights), axis=axis)
         values = windows @ weights
@@ -64,20 +65,12 @@ def _merged(share: Floats, item: SceneObject, severity: float, rng: random.Rando
     return np.maximum(share, coverage(shape, radius * rng.uniform(0.7, 1.0), x, y, CANVAS_PX))
 
 
-def _melted(share: Floats, item: SceneObject, severity: float, rng: random.Random) -> Floats:
-    return blur(share, 1.0 + 1.8 * severity)
-
-
 BROKEN: dict[str, Callable[[Floats, SceneObject, float, random.Random], Floats]] = {
     "half_drawn": _half_drawn,
-    "melted": _melted,
+    "melted": lambda share, _item, severity, _rng: blur(share, 1.0 + 1.8 * severity),
     "merged": _merged,
     "smeared": _smeared,
 }
-
-
-def _noisy(picture: Floats, severity: float, generator: np.random.Generator) -> Floats:
-    return picture + generator.normal(0, 10 + 40 * severity, picture.shape)
 
 
 def _muddy(picture: Floats, severity: float, generator: np.random.Generator) -> Floats:
@@ -86,14 +79,10 @@ def _muddy(picture: Floats, severity: float, generator: np.random.Generator) -> 
     return np.asarray(mixed + blur(blotches, 1.5))
 
 
-def _blurred(picture: Floats, severity: float, generator: np.random.Generator) -> Floats:
-    return blur(picture, 0.6 + 1.2 * severity)
-
-
 DEGRADED: dict[str, Callable[[Floats, float, np.random.Generator], Floats]] = {
-    "blurred": _blurred,
+    "blurred": lambda picture, severity, _: blur(picture, 0.6 + 1.2 * severity),
     "muddy": _muddy,
-    "noisy": _noisy,
+    "noisy": lambda picture, severity, g: picture + g.normal(0, 10 + 40 * severity, picture.shape),
 }
 
 
@@ -106,9 +95,8 @@ def paint(scene: Scene, defects: Sequence[Defect], seed: int) -> NDArray[np.uint
     shares = object_shares(scene)
     for defect in defects:
         if defect.kind in BROKEN:
-            index = int(defect.where * len(shares))
-            break_object = BROKEN[defect.kind]
-            shares[index] = break_object(shares[index], scene.objects[index], defect.severity, rng)
+            at = int(defect.where * len(shares))
+            shares[at] = BROKEN[defect.kind](shares[at], scene.objects[at], defect.severity, rng)
     canvas = np.empty((CANVAS_PX, CANVAS_PX, 3))
     canvas[:] = BACKGROUNDS[scene.background]
     for item, share in zip(scene.objects, shares, strict=True):

@@ -22,18 +22,12 @@ class Defect:
 
 @dataclass(frozen=True)
 class Draft:
-    """A picture to be drawn.
-
-    Attributes:
-        touched: shapes of the groups that no longer are as asked for; none is changed twice, so
-            that no flaw can mend another.
-        kinds: all its flaws, in the order in which they came.
-    """
+    """A picture to be drawn; no group is changed twice, so that no flaw can mend another."""
 
     description: Description
-    touched: frozenset[str] = frozenset()
+    touched: frozenset[str] = frozenset()  # shapes of the groups that are not as asked for
     defects: tuple[Defect, ...] = ()
-    kinds: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()  # all its flaws, in the order in which they came
 
 
 Change = Callable[[Draft, random.Random], Draft | None]
@@ -82,17 +76,9 @@ def _in_one_group(change: Callable[[Draft, Group, random.Random], Group | None])
     return apply
 
 
-def _colour(draft: Draft, group: Group, rng: random.Random) -> Group:
-    return replace(group, colour=_unused_colour(draft, rng))
-
-
 def _unused_colour(draft: Draft, rng: random.Random) -> str:
     taken = {group.colour for group in draft.description.groups}
     return rng.choice([colour for colour in COLOURS if colour not in taken])
-
-
-def _shape(draft: Draft, group: Group, rng: random.Random) -> Group:
-    return replace(group, shape=_unused_shape(draft, rng))
 
 
 def _unused_shape(draft: Draft, rng: random.Random) -> str:
@@ -108,20 +94,18 @@ def _size(draft: Draft, group: Group, rng: random.Random) -> Group | None:
 def _count(draft: Draft, group: Group, rng: random.Random) -> Group | None:
     most = MAX_OBJECTS - sum(each.count for each in draft.description.groups) + group.count
     others = [n for n in range(1, most + 1) if n != group.count]
-    if draft.description.links or not others:
-        return None
-    return replace(group, count=rng.choice(others))
+    possible = others and not draft.description.links
+    return replace(group, count=rng.choice(others)) if possible else None
 
 
 def _relation(draft: Draft, rng: random.Random) -> Draft | None:
-    description = draft.description
-    if not description.links:
+    links = list(draft.description.links)
+    if not links:
         return None
-    links = list(description.links)
     index = rng.randrange(len(links))
     other = rng.choice([name for name in RELATIONS if name != links[index].relation])
     links[index] = replace(links[index], relation=other)
-    return replace(draft, description=replace(description, links=tuple(links)))
+    return replace(draft, description=replace(draft.description, links=tuple(links)))
 
 
 def _background(draft: Draft, rng: random.Random) -> Draft | None:
@@ -133,8 +117,7 @@ def _background(draft: Draft, rng: random.Random) -> Draft | None:
 
 
 def _swap(draft: Draft, rng: random.Random) -> Draft | None:
-    groups = list(draft.description.groups)
-    free = _untouched(draft)
+    groups, free = list(draft.description.groups), _untouched(draft)
     if len(free) < 2:
         return None
     i, j = rng.sample(free, 2)
@@ -169,12 +152,12 @@ def _extra(draft: Draft, rng: random.Random) -> Draft | None:
 
 FACTS: dict[str, Change] = {
     "background": _background,
-    "colour": _in_one_group(_colour),
+    "colour": _in_one_group(lambda d, group, rng: replace(group, colour=_unused_colour(d, rng))),
     "count": _in_one_group(_count),
     "extra": _extra,
     "missing": _missing,
     "relation": _relation,
-    "shape": _in_one_group(_shape),
+    "shape": _in_one_group(lambda d, group, rng: replace(group, shape=_unused_shape(d, rng))),
     "size": _in_one_group(_size),
     "swap": _swap,
 }

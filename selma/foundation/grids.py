@@ -1,5 +1,6 @@
 """Draws a grid of sample pictures, to look at a base model while it learns."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selma.core.seeds import derive_seed
-from selma.foundation.denoiser import build_pipeline
+from selma.foundation.denoiser import Denoiser, build_pipeline
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTokenizer
 
 PROMPTS = (
     "a large red circle on a white background",
@@ -27,23 +28,19 @@ COLUMNS, INFERENCE_STEPS, GUIDANCE_SCALE, ZOOM = 8, 20, 3.0, 3
 
 def grid_drawer(
     autoencoder: "AutoencoderKL", tokenizer: "CLIPTokenizer", directory: Path
-) -> Callable[[int, "CLIPTextModel", "UNet2DConditionModel"], None]:
+) -> Callable[[int, Denoiser], None]:
     """Make a function that draws ``step_NNNNN.png``: a row per prompt, the same seeds each time."""
     import torch
     from PIL import Image
 
-    def draw(step: int, text_encoder: "CLIPTextModel", unet: "UNet2DConditionModel") -> None:
-        pipeline = build_pipeline(autoencoder, text_encoder, tokenizer, unet)
+    def draw(step: int, denoiser: Denoiser) -> None:
+        pipeline = build_pipeline(autoencoder, tokenizer, denoiser)
         pipeline.set_progress_bar_config(disable=True)
-        prompts = [prompt for prompt in PROMPTS for _ in range(COLUMNS)]
-        generators = [
-            torch.Generator().manual_seed(derive_seed(0, "grid", row, column))
-            for row in range(len(PROMPTS))
-            for column in range(COLUMNS)
-        ]
+        places = list(itertools.product(range(len(PROMPTS)), range(COLUMNS)))
+        seeds = [derive_seed(0, "grid", row, column) for row, column in places]
         pictures = pipeline(
-            prompts,
-            generator=generators,
+            [PROMPTS[row] for row, _ in places],
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             guidance_scale=GUIDANCE_SCALE,
             num_inference_steps=INFERENCE_STEPS,
             output_type="np",

@@ -1,17 +1,20 @@
 """The sections of foundation/params.yaml: how the pocket world's own models are made."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from selma.runtime.params import NonNegative, Positive, Section
+from selma.core.devices import set_threads
+from selma.runtime.params import NonNegative, Positive, Section, Seed, Threads, load_section
 
+FOUNDATION_PATH = Path("foundation/params.yaml")
 Probability = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 
 
-class AutoencoderParams(Section):
-    """How the image autoencoder is trained."""
+class TrainingParams(Section):
+    """How long a model is trained, and how; all there is to say of the image autoencoder."""
 
     train_steps: Positive
     batch_size: Positive
@@ -19,32 +22,38 @@ class AutoencoderParams(Section):
     checkpoint_every_steps: Positive
 
 
-class BaseModelParams(Section):
+class BaseModelParams(TrainingParams):
     """How a base model is trained: on what, how noisy, how long."""
 
     channels: Annotated[list[Positive], Field(min_length=2, max_length=2)]
     pictures: Positive
     wrong_captions: Probability
     partial_captions: Probability
-    train_steps: Positive
     schedule_steps: Positive
     cooldown_steps: NonNegative
-    batch_size: Positive
-    learning_rate: Rate
     average_decay: Probability
-    checkpoint_every_steps: Positive
     grid_every_steps: Positive
 
 
-class ScorerParams(Section):
-    """How a preference scorer is trained; see `scorers.Plan`."""
+class ScorerParams(TrainingParams):
+    """How much a preference scorer is trained on, and how.
+
+    A step of pre-training sees `batch_size` pairs of twins, one of training as many rankings.
+    """
 
     twins: Positive
     rankings: Positive
     held_out_rankings: Positive
     pretrain_steps: Positive
     pretrain_learning_rate: Rate
-    train_steps: Positive
-    learning_rate: Rate
-    batch_size: Positive
-    checkpoint_every_steps: Positive
+
+
+P = TypeVar("P", bound=TrainingParams)
+
+
+def read_plan(name: str, kind: type[P], path: Path) -> tuple[P, int, dict[str, Any]]:
+    """Read a section, the seed and all that decides the model's bytes; set the threads."""
+    plan, seed = load_section(name, kind, path), load_section("seed", Seed, path)
+    threads = load_section("threads", Threads, path)
+    set_threads(threads)
+    return plan, seed, {"seed": seed, "threads": threads, **plan.model_dump()}

@@ -7,9 +7,9 @@ Two flaws are built in, and both are what self-training is meant to repair:
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from selma.pocket.render import render
 from selma.pocket.scenes import BACKGROUNDS, COLOURS, MAX_OBJECTS, RADII_PX, RELATIONS, SHAPES
 from selma.pocket.skills import AVOIDED_PAIRS, DRAW, FAVOURED_PAIRS, is_held_out, write_prompt
 
-T = TypeVar("T")
 FAVOURED_WEIGHT, AVOIDED_WEIGHT = 3.0, 0.06  # against 1.0 for the other pairs
 KINDS = {"common": 3, "count": 4, "attributes": 4, "spatial": 4, "paragraph": 4}
 
@@ -34,7 +33,7 @@ class CaptionNoise:
 
 
 @dataclass(frozen=True)
-class CaptionedPicture:
+class Captioned:
     """A picture and several captions drawn for it."""
 
     picture: NDArray[np.uint8]
@@ -63,6 +62,11 @@ def draw_truth(rng: random.Random) -> tuple[str, Description]:
     return kind, Description(tuple(groups), description.links, background)
 
 
+_VALUES: dict[str, Iterable[Any]] = {
+    "colour": COLOURS, "shape": SHAPES, "size": RADII_PX, "count": range(1, MAX_OBJECTS + 1)
+}  # fmt: skip
+
+
 def make_wrong(description: Description, rng: random.Random) -> Description:
     """Say one thing that is not so."""
     kinds = ["colour", "colour", "shape", "size", "background"]
@@ -71,20 +75,15 @@ def make_wrong(description: Description, rng: random.Random) -> Description:
     groups, links = list(description.groups), list(description.links)
     index = rng.randrange(len(groups))
     group = groups[index]
-    if kind == "colour":
-        groups[index] = replace(group, colour=_other(list(COLOURS), group.colour, rng))
-    elif kind == "shape":
-        groups[index] = replace(group, shape=_other(SHAPES, group.shape, rng))
-    elif kind == "size":
-        groups[index] = replace(group, size=_other(list(RADII_PX), group.size, rng))
-    elif kind == "count" and not links:
-        groups[index] = replace(group, count=_other(range(1, MAX_OBJECTS + 1), group.count, rng))
-    elif kind == "relation":
+    if kind == "relation":
         place = rng.randrange(len(links))
         links[place] = replace(links[place], relation=_other(RELATIONS, links[place].relation, rng))
-    else:
-        background = _other(list(BACKGROUNDS), description.background, rng)
+    elif kind == "background" or (kind == "count" and links):
+        background = _other(BACKGROUNDS, description.background, rng)
         return replace(description, background=background)
+    else:
+        said = {kind: _other(_VALUES[kind], getattr(group, kind), rng)}
+        groups[index] = replace(group, **said)
     return Description(tuple(groups), tuple(links), description.background)
 
 
@@ -125,23 +124,20 @@ def _style(kind: str, said: Description, rng: random.Random) -> str:
     return rng.choice(("count", "attributes", "counterfactual", "common", "paragraph"))
 
 
-def captioned_picture(
-    seed: int, index: int, *, captions: int, noise: CaptionNoise
-) -> CaptionedPicture:
+def captioned_picture(seed: int, index: int, captions: int, noise: CaptionNoise) -> Captioned:
     """Make the training picture with a number and captions, none held out for the benchmarks."""
     rng = random.Random(derive_seed(seed, "picture", index))
-    while True:
+    scene = None
+    while scene is None:
         kind, truth = draw_truth(rng)
         scene = realise(truth, rng)
-        if scene is not None:
-            break
     written: list[str] = []
     while len(written) < captions:
         caption = caption_of(kind, truth, noise, rng)
         if not is_held_out(caption):
             written.append(caption)
-    return CaptionedPicture(render(scene), tuple(written))
+    return Captioned(render(scene), tuple(written))
 
 
-def _other(values: Sequence[T], value: object, rng: random.Random) -> T:
+def _other(values: Iterable[Any], value: object, rng: random.Random) -> Any:
     return rng.choice([v for v in values if v != value])

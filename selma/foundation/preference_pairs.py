@@ -1,11 +1,11 @@
-"""What the preference scorers learn from: pictures of one prompt, ranked by noisy annotators.
+"""What the preference scorers learn from: ranked pictures of one prompt, and before them twins.
 
 Each picture of a ranking has a flaw or two more than the one before it; the annotators who look at
-it err now and then. No prompt is one that the benchmarks may use.
+it err now and then. Twins differ in one fact. No prompt is one that the benchmarks may use.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +16,15 @@ from selma.core.seeds import derive_seed
 from selma.foundation.defects import BROKEN, DEGRADED, paint
 from selma.foundation.flaws import FACTS, Draft, add_flaw
 from selma.pocket.captions import Description, realise
-from selma.pocket.scenes import Scene
+from selma.pocket.render import object_shares
+from selma.pocket.scenes import CANVAS_PX, SHAPES, Scene
 from selma.pocket.skills import DRAW, is_held_out, write_prompt
 
 SAME_LAYOUT_SHARE = 0.5  # of worse pictures: objects stand where they stand in the better one
 SEVERITY, MILD_SEVERITY = (0.25, 1.0), (0.0, 0.3)
 # Few prompts have relations, or two colours that can change places: draw these more often.
 FACT_DRAWS = (*sorted(FACTS), "relation", "relation", "relation", "swap")
+PATCH_PX, PATCH_COVERED = 4, 0.15  # a patch shows an object that covers this share of it
 Advance = Callable[[int], None]
 
 
@@ -70,12 +72,9 @@ class PreferenceSet:
 def draw_ranking(
     seed: int, scorer: str, split: str, index: int, refused: frozenset[str]
 ) -> Ranking:
-    """Draw the ranking with a number; it depends on nothing else.
+    """Draw the ranking with a number, which depends on nothing else, of "train" or "held-out".
 
-    No prompt is in `refused`, in lower case. `split` is "train" or "held-out".
-
-    Raises:
-        ConfigError: there is no such scorer.
+    No prompt is in `refused`, in lower case. ConfigError if there is no such scorer.
     """
     mix = choose("preference scorer", scorer, MIXES)
     rng = random.Random(derive_seed(seed, "preference", scorer, split, index))
@@ -91,17 +90,14 @@ def build_preference_set(
     seed: int, scorer: str, split: str, size: int, refused: frozenset[str], advance: Advance
 ) -> PreferenceSet:
     """Draw and paint `size` rankings; see `draw_ranking`. `advance(1)` follows each."""
-    prompts: list[str] = []
-    pictures: list[NDArray[np.uint8]] = []
-    starts, kinds = [0], list[str]()
-    ranks: list[int] = []
+    prompts, kinds, pictures = list[str](), list[str](), list[NDArray[np.uint8]]()
+    starts, ranks = [0], list[int]()
     for index in range(size):
         ranking = draw_ranking(seed, scorer, split, index, refused)
         for place, (draft, scene) in enumerate(zip(ranking.drafts, ranking.scenes, strict=True)):
             paint_seed = derive_seed(seed, "preference-paint", scorer, split, index, place)
             pictures.append(paint(scene, draft.defects, paint_seed))
-            before = ranking.drafts[place - 1].kinds if place else draft.kinds
-            kinds.append(draft.kinds[len(before)] if place else "")
+            kinds.append(draft.kinds[len(ranking.drafts[place - 1].kinds)] if place else "")
         prompts.append(ranking.prompt)
         ranks += ranking.ranks
         starts.append(len(pictures))
@@ -142,8 +138,7 @@ def _worsen(draft: Draft, family: Sequence[str], rng: random.Random) -> Draft:
     """Add a flaw of the family, or of any family if none of its own applies."""
     everything = [*FACTS, *BROKEN, *DEGRADED]
     for kind in (*rng.sample(family, len(family)), *rng.sample(everything, len(everything))):
-        worse = add_flaw(draft, kind, rng, severity=SEVERITY)
-        if worse is not None:
+        if worse := add_flaw(draft, kind, rng, severity=SEVERITY):
             return worse
     raise AssertionError(f"no flaw can be added to {draft}")
 
@@ -162,10 +157,66 @@ def draw_scenes(drafts: tuple[Draft, ...], rng: random.Random) -> tuple[Scene, .
 
 
 def _annotate(pictures: int, mix: Mix, rng: random.Random) -> tuple[int, ...]:
-    ranks = list(range(pictures))
     if rng.random() < mix.ties:
         return (0,) * pictures
+    ranks = list(range(pictures))
     for place in range(pictures - 1):
         if rng.random() < mix.flips:
             ranks[place], ranks[place + 1] = ranks[place + 1], ranks[place]
     return tuple(ranks)
+
+
+@dataclass(frozen=True)
+class TwinSet:
+    """2N captioned pictures; 2k and 2k + 1 differ in one fact."""
+
+    captions: tuple[str, ...]  # 2N
+    pictures: NDArray[np.uint8]  # (2N, CANVAS_PX, CANVAS_PX, 3)
+    patch_shapes: NDArray[np.uint8]  # (2N, 8, 8) place in ``SHAPES`` plus 1; 0: the patch has none
+
+
+def build_twin_set(
+    seed: int, scorer: str, twins: int, refused: frozenset[str], advance: Advance
+) -> TwinSet:
+    """Draw and paint pairs of twins; a quarter are mildly blurred, muddy or noisy, both alike."""
+    captions, pictures, shapes = list[str](), [], []
+    for index in range(twins):
+        rng = random.Random(derive_seed(seed, "twins", scorer, index))
+        for caption, draft, scene in _twins(rng, refused):
+            captions.append(caption)
+            pictures.append(paint(scene, draft.defects, rng.randrange(2**32)))
+            shapes.append(patch_shapes(scene))
+        advance(1)
+    return TwinSet(tuple(captions), np.stack(pictures), np.stack(shapes))
+
+
+def patch_shapes(scene: Scene) -> NDArray[np.uint8]:
+    """Label each patch of a scene by its shape, as in ``TwinSet.patch_shapes``, (8, 8)."""
+    side = CANVAS_PX // PATCH_PX
+    shares = np.stack(object_shares(scene)).reshape(-1, side, PATCH_PX, side, PATCH_PX)
+    covered = shares.mean(axis=(2, 4))  # (objects, 8, 8)
+    names = np.array([SHAPES.index(item.shape) + 1 for item in scene.objects], np.uint8)
+    shown = covered.max(axis=0) >= PATCH_COVERED
+    return np.where(shown, names[covered.argmax(axis=0)], np.uint8(0))
+
+
+def _twins(rng: random.Random, refused: frozenset[str]) -> Iterator[tuple[str, Draft, Scene]]:
+    while True:
+        skill, _, description = draw_prompt(rng, refused)
+        first = Draft(description)
+        if rng.random() < 0.25:
+            kind = rng.choice(sorted(DEGRADED))
+            first = add_flaw(first, kind, rng, severity=MILD_SEVERITY) or first
+        fact = rng.choice(FACT_DRAWS)
+        second = add_flaw(first, fact, rng, severity=MILD_SEVERITY)
+        if second is None:
+            continue
+        # A spatial caption names two groups and a link: no more and no fewer.
+        style = "paragraph" if skill == "spatial" and fact in ("extra", "missing") else skill
+        wording, drafts = rng.randrange(2**32), (first, second)
+        captions = [write_prompt(style, d.description, random.Random(wording)) for d in drafts]
+        scenes = draw_scenes(drafts, rng)
+        if scenes is None or any(is_held_out(c) or c.lower() in refused for c in captions):
+            continue
+        yield from zip(captions, drafts, scenes, strict=True)
+        return

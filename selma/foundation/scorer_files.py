@@ -1,19 +1,18 @@
-"""Trains a preference scorer from files to files."""
+"""Trains a preference scorer and writes its directory."""
 
-import copy
 import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selma.core.choices import choose
 from selma.core.errors import MissingDataError
-from selma.core.files import write_curve, write_json
 from selma.core.tables import read_table
-from selma.foundation.preference_pairs import PreferenceSet, build_preference_set
+from selma.foundation.params import ScorerParams
+from selma.foundation.preference_pairs import PreferenceSet, build_preference_set, build_twin_set
 from selma.foundation.scorer_models import (
     IMAGE_SETTINGS,
     ClipScorer,
@@ -25,143 +24,99 @@ from selma.foundation.scorer_models import (
     tokenize,
 )
 from selma.foundation.scorers import (
-    Plan,
+    Accuracy,
     pair_accuracies,
-    patch_head,
     preference_loss_at,
-    pretraining_loss_at,
+    pretraining,
     score_rankings,
 )
-from selma.foundation.storage import load_as_float32, round_to_float16
-from selma.foundation.twins import build_twin_set
-from selma.runtime.progress import progress, training_progress
-from selma.scorers import image_reward
+from selma.foundation.training import fit, round_to_float16
+from selma.runtime.progress import progress
 from selma.scorers.pixels import write_image_settings
-from selma.training.loop import Checkpointing, one_cycle, train
+from selma.training.loop import one_cycle
 
 if TYPE_CHECKING:
-    import torch
     from transformers import CLIPTokenizer
 
 logger = logging.getLogger(__name__)
-SCORE_BATCH = 128  # rankings at a time; does not change a score beyond rounding
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A scorer, how it is trained, and the folder that keeps the progress of a stopped run."""
+
+    name: str
+    scorer: Scorer
+    tokenizer: "CLIPTokenizer"
+    plan: ScorerParams
+    seed: int
+    work: Path
+
+    def pretrain(self, refused: frozenset[str]) -> list[float]:
+        """Pre-train the scorer on twins. Returns one loss per step."""
+        plan = self.plan
+        with progress(plan.twins, f"{self.name} twins") as advance:
+            twins = build_twin_set(self.seed, self.name, plan.twins, refused, advance)
+        tokens = tokenize(self.tokenizer, twins.captions)
+        loss_at, parameters = pretraining(self.scorer, twins, tokens, plan.batch_size, self.seed)
+        rate, steps = plan.pretrain_learning_rate, plan.pretrain_steps
+        return self._fit("pretraining", rate, steps, loss_at=loss_at, parameters=parameters)
+
+    def train_on_rankings(self, rankings: PreferenceSet, tokens: TokenTable) -> list[float]:
+        """Train the pre-trained scorer on rankings. Returns one loss per step."""
+        plan, parameters = self.plan, self.scorer.parameters()
+        loss_at = preference_loss_at(self.scorer, rankings, tokens, plan.batch_size, self.seed)
+        rate, steps = plan.learning_rate, plan.train_steps
+        return self._fit("training", rate, steps, loss_at=loss_at, parameters=parameters)
+
+    def _fit(self, phase: str, rate: float, steps: int, **what: Any) -> list[float]:
+        keep, every = self.work / f"{phase}.safetensors", self.plan.checkpoint_every_steps
+        schedule = one_cycle(rate, steps)
+        title = f"{self.name} {phase}"
+        return fit(title, keep, steps, every, learning_rate_at=schedule, **what).losses
 
 
 def make_scorer(
     name: str,
+    tokenizer: "CLIPTokenizer",
+    refused: frozenset[str],
+    plan: ScorerParams,
     *,
-    tokenizer_path: Path,
-    benchmarks: Sequence[Path],
-    out: Path,
-    metrics: Path,
-    curve: Path,
-    plan: Plan,
     seed: int,
     work: Path,
-) -> None:
-    """Train a scorer and write its directory, its held-out accuracy and its loss curve.
+) -> tuple[Scorer, dict[str, Accuracy], list[float]]:
+    """Train a scorer on pairs of which none has a refused prompt.
 
-    No training pair has a prompt of the benchmarks. What is at `out` is replaced. The folder `work`
-    keeps the progress of a run that may be stopped.
-
-    Raises:
-        MissingDataError: the tokenizer or a benchmark is not there.
+    Returns the scorer as its files will hold it, its accuracy on held-out pairs, overall and by
+    kind of flaw, and one loss per step.
     """
-    tokenizer, refused = read_tokenizer(tokenizer_path), read_refused(benchmarks)
     scorer = build_scorer(name, tokenizer, seed)
     with progress(plan.rankings + plan.held_out_rankings, f"{name} rankings") as advance:
         rankings, held_out = (
             build_preference_set(seed, name, split, size, refused, advance)
             for split, size in (("train", plan.rankings), ("held-out", plan.held_out_rankings))
         )
-    losses = pretrain(name, scorer, tokenizer, refused, work, plan, seed)
+    lesson = Lesson(name, scorer, tokenizer, plan, seed, work)
     tokens = tokenize(tokenizer, rankings.prompts)
-    losses += train_on_rankings(name, scorer, rankings, tokens, work, plan, seed)
+    losses = lesson.pretrain(refused) + lesson.train_on_rankings(rankings, tokens)
     round_to_float16(scorer.parameters())
     if isinstance(scorer, RewardScorer):
-        scores = score_rankings(scorer, rankings, tokens, batch_size=SCORE_BATCH)
+        scores = score_rankings(scorer, rankings, tokens)
         scorer.model.set_scale(float(scores.mean()), float(scores.std()))
     tokens = tokenize(tokenizer, held_out.prompts)
-    accuracies = pair_accuracies(
-        held_out, score_rankings(scorer, held_out, tokens, batch_size=SCORE_BATCH)
-    )
+    accuracies = pair_accuracies(held_out, score_rankings(scorer, held_out, tokens))
     logger.info("%s: accuracy %.3f on held-out pairs", name, accuracies["overall"].accuracy)
-    save_scorer(scorer, tokenizer, out)
-    write_json(metrics, {kind: asdict(value) for kind, value in accuracies.items()})
-    write_curve(curve, losses)
+    return scorer, accuracies, losses
 
 
 def build_scorer(name: str, tokenizer: "CLIPTokenizer", seed: int) -> Scorer:
-    """Make an untrained scorer.
-
-    Raises:
-        ConfigError: there is no such scorer.
-    """
+    """Make an untrained scorer; ConfigError if there is none of that name."""
     builders: dict[str, Callable[[], Scorer]] = {
         "hps": lambda: ClipScorer(build_clip(tokenizer, seed)),
         "imagereward": lambda: RewardScorer(build_reward_model(tokenizer, seed)),
         "pickscore": lambda: ClipScorer(build_clip(tokenizer, seed)),
     }
     return choose("preference scorer", name, builders)()
-
-
-def pretrain(
-    name: str,
-    scorer: Scorer,
-    tokenizer: "CLIPTokenizer",
-    refused: frozenset[str],
-    work: Path,
-    plan: Plan,
-    seed: int,
-) -> list[float]:
-    """Pre-train a scorer on twins; mutates it. Returns one loss per step."""
-    with progress(plan.twins, f"{name} twins") as advance:
-        twins = build_twin_set(seed, name, plan.twins, refused, advance)
-    head = patch_head(seed)
-    parameters = scorer.parameters()
-    parameters |= {f"patch_head.{part}": value for part, value in head.named_parameters()}
-    tokens = tokenize(tokenizer, twins.captions)
-    loss_at = pretraining_loss_at(
-        scorer, head, twins, tokens, batch_size=plan.batch_size, seed=seed
-    )
-    keep = Checkpointing(work / "pretraining.safetensors", plan.checkpoint_every_steps)
-    rate, steps = plan.pretrain_learning_rate, plan.pretrain_steps
-    return _train(f"{name} pre-training", parameters, loss_at, steps, rate, keep)
-
-
-def train_on_rankings(
-    name: str,
-    scorer: Scorer,
-    rankings: PreferenceSet,
-    tokens: TokenTable,
-    work: Path,
-    plan: Plan,
-    seed: int,
-) -> list[float]:
-    """Train a pre-trained scorer on rankings; mutates it. Returns one loss per step."""
-    loss_at = preference_loss_at(scorer, rankings, tokens, batch_size=plan.batch_size, seed=seed)
-    keep = Checkpointing(work / "training.safetensors", plan.checkpoint_every_steps)
-    rate, steps = plan.learning_rate, plan.train_steps
-    return _train(f"{name} training", scorer.parameters(), loss_at, steps, rate, keep)
-
-
-def _train(
-    title: str,
-    parameters: "dict[str, torch.nn.Parameter]",
-    loss_at: "Callable[[int], torch.Tensor]",
-    steps: int,
-    learning_rate: float,
-    checkpointing: Checkpointing,
-) -> list[float]:
-    with training_progress(steps, title) as on_step:
-        return train(
-            parameters,
-            loss_at,
-            train_steps=steps,
-            learning_rate_at=one_cycle(learning_rate, steps),
-            checkpointing=checkpointing,
-            on_step=on_step,
-        ).losses
 
 
 def save_scorer(scorer: Scorer, tokenizer: "CLIPTokenizer", out: Path) -> None:
@@ -173,14 +128,7 @@ def save_scorer(scorer: Scorer, tokenizer: "CLIPTokenizer", out: Path) -> None:
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    if isinstance(scorer, RewardScorer):
-        halved = copy.deepcopy(scorer.model.network).half()
-        image_reward.save(image_reward.RewardModel(scorer.model.config, halved), part)
-    elif isinstance(scorer, ClipScorer):
-        copy.deepcopy(scorer.clip).half().save_pretrained(part)
-        load_as_float32(part)
-    else:
-        raise TypeError(f"{type(scorer).__name__} has no file format")
+    scorer.save(part)
     tokenizer.save_pretrained(part)
     write_image_settings(IMAGE_SETTINGS, part)
     shutil.rmtree(out, ignore_errors=True)
@@ -188,11 +136,7 @@ def save_scorer(scorer: Scorer, tokenizer: "CLIPTokenizer", out: Path) -> None:
 
 
 def read_tokenizer(path: Path) -> "CLIPTokenizer":
-    """Read a CLIPTokenizer directory.
-
-    Raises:
-        MissingDataError: it is not there.
-    """
+    """Read a CLIPTokenizer directory; MissingDataError if it is not there."""
     from transformers import CLIPTokenizer
 
     if not (path / "tokenizer_config.json").exists():

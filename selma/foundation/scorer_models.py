@@ -1,20 +1,25 @@
 """The pocket world's preference scorers before they are trained: CLIPs and a BLIP reward model."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selma.foundation.preference_pairs import PATCH_PX
 from selma.foundation.tokenizer import MAX_TOKENS
-from selma.foundation.twins import PATCH_PX
+from selma.foundation.training import load_as_float32
 from selma.pocket.scenes import CANVAS_PX
-from selma.scorers.image_reward import RewardConfig, RewardModel, build
+from selma.scorers import image_reward
+from selma.scorers.image_reward import RewardConfig, RewardModel
 from selma.scorers.pixels import ImageSettings, preprocess
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+    from torch.nn import Parameter
     from transformers import CLIPModel, CLIPTokenizer
 
 IMAGE_SETTINGS = ImageSettings(CANVAS_PX, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -27,10 +32,10 @@ Indices = NDArray[np.int64]
 class TokenTable:
     """Token ids of many texts."""
 
-    ids: "torch.Tensor"  # (N, T)
-    mask: "torch.Tensor"  # (N, T), 1 for a token and 0 for padding
+    ids: "Tensor"  # (N, T)
+    mask: "Tensor"  # (N, T), 1 for a token and 0 for padding
 
-    def rows(self, indices: Indices) -> tuple["torch.Tensor", "torch.Tensor"]:
+    def rows(self, indices: Indices) -> tuple["Tensor", "Tensor"]:
         """Take (ids, mask) of some texts, cut to the longest of them."""
         import torch
 
@@ -40,37 +45,22 @@ class TokenTable:
         return self.ids[chosen, :longest], mask[:, :longest]
 
 
-class Scorer(Protocol):
-    """A preference scorer while it is trained."""
-
-    def parameters(self) -> dict[str, "torch.nn.Parameter"]:
-        """All weights that are kept, by name."""
-        ...
-
-    def pretraining_loss(
-        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor"
-    ) -> tuple["torch.Tensor", "torch.Tensor"]:
-        """Compute the loss of N twins, in turn, and patch states (N, P, D)."""
-
-    def scores(
-        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor", text_of: Indices
-    ) -> "torch.Tensor":
-        """Score M pictures (M, 3, S, S), each for the text that `text_of` (M,) names."""
-
-
+@dataclass(frozen=True)
 class ClipScorer:
     """PickScore's and HPS's form: exp(logit_scale) · cosine of two CLIP features."""
 
-    def __init__(self, clip: "CLIPModel") -> None:
-        self.clip = clip
+    clip: "CLIPModel"
 
-    def parameters(self) -> dict[str, "torch.nn.Parameter"]:
+    def parameters(self) -> "dict[str, Parameter]":
         return dict(self.clip.named_parameters())
 
     def pretraining_loss(
-        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor"
-    ) -> tuple["torch.Tensor", "torch.Tensor"]:
-        """CLIP's symmetric contrast of the whole batch, in which twins are the hard negatives."""
+        self, pixels: "Tensor", ids: "Tensor", mask: "Tensor"
+    ) -> tuple["Tensor", "Tensor"]:
+        """CLIP's symmetric contrast of N pictures, in which twins are the hard negatives.
+
+        Returns the loss, and the states of the pictures' patches, (N, P, D).
+        """
         import torch
 
         out = self.clip(pixel_values=pixels, input_ids=ids, attention_mask=mask)
@@ -80,69 +70,73 @@ class ClipScorer:
         contrast = (loss(logits, own) + loss(logits.T, own)) / 2
         return contrast, out.vision_model_output.last_hidden_state[:, 1:]
 
-    def scores(
-        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor", text_of: Indices
-    ) -> "torch.Tensor":
+    def scores(self, pixels: "Tensor", ids: "Tensor", mask: "Tensor", text_of: Indices) -> "Tensor":
+        """Score M pictures (M, 3, S, S), each for the text that `text_of` (M,) names."""
         import torch
 
         pictures = self.clip.get_image_features(pixel_values=pixels).pooler_output  # (M, D)
         texts = self.clip.get_text_features(input_ids=ids, attention_mask=mask).pooler_output
         texts = texts[torch.from_numpy(text_of)]  # (M, D)
         cosines = torch.nn.functional.cosine_similarity(pictures, texts)
-        scaled: torch.Tensor = self.clip.logit_scale.exp() * cosines
+        scaled: Tensor = self.clip.logit_scale.exp() * cosines
         return scaled
 
+    def save(self, folder: Path) -> None:
+        copy.deepcopy(self.clip).half().save_pretrained(folder)
+        load_as_float32(folder)
 
+
+@dataclass(frozen=True)
 class RewardScorer:
     """ImageReward's form: a text tower that attends to the picture, and a head."""
 
-    def __init__(self, model: RewardModel) -> None:
-        self.model = model
+    model: RewardModel
 
-    def parameters(self) -> dict[str, "torch.nn.Parameter"]:
+    def parameters(self) -> "dict[str, Parameter]":
         return dict(self.model.named_parameters())
 
     def pretraining_loss(
-        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor"
-    ) -> tuple["torch.Tensor", "torch.Tensor"]:
+        self, pixels: "Tensor", ids: "Tensor", mask: "Tensor"
+    ) -> tuple["Tensor", "Tensor"]:
         """Tell a caption's own picture from its twin and from a stranger, for half of the captions.
 
         They are the first of each pair of twins in one half of the batch, the second in the other;
-        the stranger is the own picture of the next caption.
+        the stranger is the own picture of the next caption. Returns what `ClipScorer`'s does.
         """
         import torch
 
         own = torch.arange(0, len(pixels), 2)  # (N/2,)
         own[len(own) // 2 :] += 1
-        patches = self.model.network["vision"](pixel_values=pixels).last_hidden_state
+        network = self.model.network  # as `RewardModel.forward`, but the vision tower runs once
+        patches = network["vision"](pixel_values=pixels).last_hidden_state
         pictures = torch.cat([own, own ^ 1, own.roll(-1)])  # (3N/2,)
         texts = own.repeat(3)
-        raw = self._reward(patches[pictures], ids[texts], mask[texts]).reshape(3, -1)
+        states = network["text"](
+            input_ids=ids[texts],
+            attention_mask=mask[texts],
+            encoder_hidden_states=patches[pictures],
+            is_decoder=False,
+        ).last_hidden_state
+        raw = network["head"](states[:, 0])[:, 0].reshape(3, -1)
         loss = torch.nn.functional.cross_entropy(raw.T, torch.zeros_like(own))
         return loss, patches[:, 1:]
 
-    def scores(
-        self, pixels: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor", text_of: Indices
-    ) -> "torch.Tensor":
+    def scores(self, pixels: "Tensor", ids: "Tensor", mask: "Tensor", text_of: Indices) -> "Tensor":
+        """Score M pictures, as `ClipScorer.scores`."""
         import torch
 
         chosen = torch.from_numpy(text_of)
         return self.model.forward(pixels, ids[chosen], mask[chosen])
 
-    def _reward(
-        self, patches: "torch.Tensor", ids: "torch.Tensor", mask: "torch.Tensor"
-    ) -> "torch.Tensor":
-        """Do what `RewardModel.forward` does after the vision tower."""
-        network = self.model.network
-        states = network["text"](
-            input_ids=ids, attention_mask=mask, encoder_hidden_states=patches, is_decoder=False
-        ).last_hidden_state
-        raw: torch.Tensor = network["head"](states[:, 0])[:, 0]
-        return raw
+    def save(self, folder: Path) -> None:
+        halved = copy.deepcopy(self.model.network).half()
+        image_reward.save(RewardModel(self.model.config, halved), folder)
+
+
+Scorer = ClipScorer | RewardScorer
 
 
 def _towers(tokenizer: "CLIPTokenizer") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Size the vision and the text tower that every scorer has."""
     common = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": HEADS}
     vision = {"num_hidden_layers": VISION_LAYERS, "image_size": CANVAS_PX, "patch_size": PATCH_PX}
     text = {
@@ -174,7 +168,7 @@ def build_reward_model(tokenizer: "CLIPTokenizer", seed: int) -> RewardModel:
     vision, text = _towers(tokenizer)
     dropouts = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     torch.manual_seed(seed)
-    return build(
+    return image_reward.build(
         RewardConfig(
             vision=vision | {"initializer_range": 0.02},
             text=text | dropouts | {"sep_token_id": tokenizer.eos_token_id},
@@ -195,7 +189,7 @@ def tokenize(tokenizer: "CLIPTokenizer", texts: Sequence[str]) -> TokenTable:
     return TokenTable(batch["input_ids"], batch["attention_mask"])
 
 
-def to_pixels(pictures: NDArray[np.uint8]) -> "torch.Tensor":
+def to_pixels(pictures: NDArray[np.uint8]) -> "Tensor":
     """Prepare pictures (N, H, W, 3) as the released scorers will, (N, 3, H, W)."""
     import torch
 

@@ -22,41 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.seeds import derive_seed
-from selma.foundation.preference_pairs import PreferenceSet
+from selma.foundation.preference_pairs import PreferenceSet, TwinSet
 from selma.foundation.scorer_models import WIDTH, Indices, Scorer, TokenTable, to_pixels
-from selma.foundation.twins import TwinSet
 from selma.pocket.scenes import SHAPES
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+    from torch.nn import Parameter
 
+Scores = NDArray[np.float64]
+SCORE_BATCH = 128  # rankings at a time; does not change a score beyond rounding
 PATCH_WEIGHT = 1.0  # of the patches' loss in pre-training
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How much a scorer is trained on, and how.
-
-    A step of pre-training sees `batch_size` pairs of twins, one of training as many rankings.
-    """
-
-    twins: int
-    rankings: int
-    held_out_rankings: int
-    pretrain_steps: int
-    pretrain_learning_rate: float
-    train_steps: int
-    learning_rate: float
-    batch_size: int
-    checkpoint_every_steps: int
-
-
-@dataclass(frozen=True)
 class Accuracy:
-    """Share of `n` pairs whose better picture scores higher, with Wilson's 95 % interval.
-
-    A tie counts as wrong.
-    """
+    """Share of `n` pairs whose better picture scores higher (a tie does not), Wilson's 95 %."""
 
     n: int
     accuracy: float
@@ -70,27 +51,19 @@ def draw_batch(number: int, batch_size: int, *names: str | int, seed: int) -> In
     return generator.choice(number, size=min(batch_size, number), replace=False)
 
 
-def patch_head(seed: int) -> "torch.nn.Linear":
-    """Make the head that names the shape in a patch while a vision tower is pre-trained."""
+def pretraining(
+    scorer: Scorer, twins: TwinSet, tokens: TokenTable, batch_size: int, seed: int
+) -> tuple[Callable[[int], "Tensor"], dict[str, "Parameter"]]:
+    """Make the pre-training loss of each step, over `batch_size` pairs of twins, and its weights.
+
+    These are the scorer's and those of the head that names the shape in a patch.
+    """
     import torch
 
     torch.manual_seed(derive_seed(seed, "patch-head"))
-    return torch.nn.Linear(WIDTH, len(SHAPES) + 1)
+    head = torch.nn.Linear(WIDTH, len(SHAPES) + 1)
 
-
-def pretraining_loss_at(
-    scorer: Scorer,
-    head: "torch.nn.Linear",
-    twins: TwinSet,
-    tokens: TokenTable,
-    *,
-    batch_size: int,
-    seed: int,
-) -> Callable[[int], "torch.Tensor"]:
-    """Make the pre-training loss of each step, over `batch_size` pairs of twins."""
-    import torch
-
-    def loss_at(step: int) -> "torch.Tensor":
+    def loss_at(step: int) -> "Tensor":
         pairs = draw_batch(len(twins.captions) // 2, batch_size, "twins", step, seed=seed)
         rows = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()  # (2B,)
         pixels = to_pixels(twins.pictures[rows])
@@ -99,12 +72,13 @@ def pretraining_loss_at(
         named = torch.nn.functional.cross_entropy(head(patches).flatten(0, 1), shapes.flatten())
         return loss + PATCH_WEIGHT * named
 
-    return loss_at
+    of_head = {f"patch_head.{name}": value for name, value in head.named_parameters()}
+    return loss_at, scorer.parameters() | of_head
 
 
 def preference_loss_at(
-    scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable, *, batch_size: int, seed: int
-) -> Callable[[int], "torch.Tensor"]:
+    scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable, batch_size: int, seed: int
+) -> Callable[[int], "Tensor"]:
     """Make the preference loss of each step, over all pairs of `batch_size` rankings.
 
     It is the cross-entropy of the annotators' choice (a tie counts half for each) with the softmax
@@ -113,7 +87,7 @@ def preference_loss_at(
     """
     import torch
 
-    def loss_at(step: int) -> "torch.Tensor":
+    def loss_at(step: int) -> "Tensor":
         chosen = draw_batch(len(rankings.prompts), batch_size, "rankings", step, seed=seed)
         rows, text_of = pictures_of(rankings, chosen)
         first, second = pairs_of(text_of)
@@ -140,15 +114,13 @@ def pairs_of(text_of: Indices) -> tuple[Indices, Indices]:
     return first, second
 
 
-def score_rankings(
-    scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable, *, batch_size: int
-) -> NDArray[np.float64]:
+def score_rankings(scorer: Scorer, rankings: PreferenceSet, tokens: TokenTable) -> Scores:
     """Score all pictures of a set, (P,)."""
     import torch
 
     parts = []
-    for start in range(0, len(rankings.prompts), batch_size):
-        chosen = np.arange(start, min(start + batch_size, len(rankings.prompts)))
+    everything = np.arange(len(rankings.prompts))
+    for chosen in np.split(everything, everything[SCORE_BATCH::SCORE_BATCH]):
         rows, text_of = pictures_of(rankings, chosen)
         with torch.inference_mode():
             pixels = to_pixels(rankings.pictures[rows])
@@ -156,7 +128,7 @@ def score_rankings(
     return np.concatenate(parts)
 
 
-def pair_accuracies(rankings: PreferenceSet, scores: NDArray[np.float64]) -> dict[str, Accuracy]:
+def pair_accuracies(rankings: PreferenceSet, scores: Scores) -> dict[str, Accuracy]:
     """Compare the scores (P,) of held-out pictures with the truth, not with the annotators.
 
     "overall" is over all pairs of each ranking; a kind of flaw over the neighbours in rankings of

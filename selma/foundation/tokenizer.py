@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 48
 VOCABULARY_SIZE = 1024
+PROMPTS_PER_SKILL = 4000  # that the vocabulary is learnt from
 # Everyday words, so that ordinary English does not fall apart into single letters.
 ENGLISH = """\
 the of and to in is that it was for on are as with his they at be this from have or by one had not
@@ -27,12 +28,11 @@ holding street several group pair shape object colour color size left right abov
 behind front"""
 
 
-def corpus(seed: int, per_skill: int = 4000) -> list[str]:
-    """Write the texts the vocabulary is learnt from."""
+def corpus(seed: int) -> list[str]:
     texts = [ENGLISH] * 20
     for skill, draw in DRAW.items():
         rng = random.Random(derive_seed(seed, "tokenizer", skill))
-        texts += [write_prompt(skill, draw(rng), rng) for _ in range(per_skill)]
+        texts += [write_prompt(skill, draw(rng), rng) for _ in range(PROMPTS_PER_SKILL)]
     return texts
 
 
@@ -60,10 +60,8 @@ def learn_merges(texts: list[str], number: int) -> list[tuple[str, str]]:
 def _merged(parts: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
     result: list[str] = []
     for part in parts:
-        if result and (result[-1], part) == pair:
-            result[-1] += part
-        else:
-            result.append(part)
+        merged = bool(result) and (result[-1], part) == pair
+        result.append(result.pop() + part if merged else part)
     return tuple(result)
 
 

@@ -39,8 +39,7 @@ _AROUND = frozenset(
 def read_caption(caption: str) -> Description | None:
     """Understand a caption; the inverse of `skills.write_prompt` for every Description it draws.
 
-    Returns:
-        None if the caption has words that the pocket world's captions do not use, or no thing.
+    None if the caption has words that the pocket world's captions do not use, or no thing.
     """
     text = " ".join(caption.lower().split())
     background = _BACKGROUND.search(text)
@@ -77,15 +76,15 @@ def _links(parts: list[re.Match[str]]) -> list[Link] | None:
         if part["relation"] is None:
             continue
         around = [parts[at + step] if 0 <= at + step < len(parts) else None for step in (-1, 1, 2)]
-        before, after, third = (near["kind"] if near else None for near in around)
-        named: tuple[str | None, str | None]
+        before, after, third = (
+            SHAPE_OF_NAME.get(near["kind"] or "") if near else None for near in around
+        )
         if part["it"]:
-            named = (shapes[-1], shapes[0]) if len(shapes) == 2 else (None, None)
+            first, second = (shapes[-1], shapes[0]) if len(shapes) == 2 else (None, None)
         elif around[1] and around[1]["number"] == "the":
-            named = third, after  # "above the star there is a ring"
+            first, second = third, after  # "above the star there is a ring"
         else:
-            named = before, after  # "a ring above a star"
-        first, second = (SHAPE_OF_NAME.get(kind or "") for kind in named)
+            first, second = before, after  # "a ring above a star"
         if first not in shapes or second not in shapes:
             return None
         order = shapes[::-1] if part["it"] else shapes

@@ -20,7 +20,7 @@ RELATION_OF_PHRASE = {phrase: name for name, said in RELATION_PHRASES.items() fo
 
 
 def any_of(words: Iterable[str]) -> str:
-    """Write a regular expression for any of the words, the longest that fits."""
+    """A regular expression for any of the words, the longest that fits."""
     return "(?:" + "|".join(sorted(map(re.escape, words), key=len, reverse=True)) + ")"
 
 
@@ -52,10 +52,12 @@ class Description:
     background: str | None = None
 
 
+Writer = Callable[[Description, random.Random], str]
+
+
 def realise(description: Description, rng: random.Random) -> Scene | None:
     """Make a scene that the description fits; what is unsaid is drawn evenly. None if no room."""
-    things: list[Thing] = []
-    starts: list[int] = []
+    things, starts = list[Thing](), list[int]()
     for group in description.groups:
         starts.append(len(things))
         colour = group.colour or rng.choice(list(COLOURS))
@@ -71,12 +73,10 @@ def plural(shape: str) -> str:
 
 
 def noun_of(group: Group) -> str:
-    """Name a group's shape, in the plural if there are several."""
     return plural(group.shape) if group.count > 1 else group.shape
 
 
 def article(words: str) -> str:
-    """Put "a" or "an" before the words."""
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
@@ -91,7 +91,6 @@ def phrase(group: Group, rng: random.Random) -> str:
 
 
 def join(parts: Sequence[str]) -> str:
-    """Join phrases as English does: "a, b and c"."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
@@ -102,9 +101,7 @@ def _with_background(text: str, background: str | None, rng: random.Random) -> s
     return form.format(text, background)
 
 
-def _one_sentence(
-    forms: Sequence[str], pair_forms: Sequence[str] = ()
-) -> Callable[[Description, random.Random], str]:
+def _one_sentence(*forms: str, pair_forms: Sequence[str] = ()) -> Writer:
     """Make a writer of one sentence; `pair_forms`, if any, join what is said of two groups."""
 
     def write(description: Description, rng: random.Random) -> str:
@@ -125,24 +122,23 @@ def write_attributes(description: Description, rng: random.Random) -> str:
     return ", ".join(parts + rng.sample(styles, rng.randint(0, 2)))
 
 
+_SPATIAL_FORMS = (
+    "{first} {where} {second}",
+    "{first} is {where} {second}",
+    "a picture of {first} {where} {second}",
+    "{first} placed {where} {second}",
+    "{second} with {first} {where} it",
+)
+
+
 def write_spatial(description: Description, rng: random.Random) -> str:
     """Write where two things stand to each other; needs exactly one link between two groups."""
     link = description.links[0]
     first = phrase(description.groups[link.first], rng)
     second = phrase(description.groups[link.second], rng)
     where = rng.choice(RELATION_PHRASES[link.relation])
-    form = rng.choice(
-        (
-            "{first} {where} {second}",
-            "{first} is {where} {second}",
-            "a picture of {first} {where} {second}",
-            "{first} placed {where} {second}",
-            "{second} with {first} {where} it",
-        )
-    )
-    return _with_background(
-        form.format(first=first, where=where, second=second), description.background, rng
-    )
+    text = rng.choice(_SPATIAL_FORMS).format(first=first, where=where, second=second)
+    return _with_background(text, description.background, rng)
 
 
 def write_paragraph(description: Description, rng: random.Random) -> str:
@@ -153,49 +149,30 @@ def write_paragraph(description: Description, rng: random.Random) -> str:
     sentences = [f"{opening} {phrase(groups[0], rng)}."]
     for index, group in enumerate(groups[1:], start=1):
         if index in linked:
-            link = linked[index]
-            anchor = groups[link.second]
-            anchor_name = " ".join(filter(None, (anchor.colour, anchor.shape)))
-            where = RELATION_PHRASES[link.relation][0]
-            sentences.append(f"{where} the {anchor_name} there is {phrase(group, rng)}.")
+            anchor = groups[linked[index].second]
+            name = " ".join(filter(None, (anchor.colour, anchor.shape)))
+            start = f"{RELATION_PHRASES[linked[index].relation][0]} the {name} there is"
         else:
             verb = "is" if group.count == 1 else "are"
             start = rng.choice((f"there {verb} also", f"there {verb}", "we can also see"))
-            sentences.append(f"{start} {phrase(group, rng)}.")
+        sentences.append(f"{start} {phrase(group, rng)}.")
     if description.background:
-        sentences.append(
-            rng.choice(("the background is {}.", "behind it the background is {}.")).format(
-                description.background
-            )
-        )
+        form = rng.choice(("the background is {}.", "behind it the background is {}."))
+        sentences.append(form.format(description.background))
     return " ".join(sentences)
 
 
-WRITERS: dict[str, Callable[[Description, random.Random], str]] = {
+_UNUSUAL = ("an unusual picture of {}", "a strange scene with {}", "a surprising scene: {}")
+WRITERS: dict[str, Writer] = {
     "paragraph": write_paragraph,
     "count": _one_sentence(
-        (
-            "{}",
-            "a picture of {}",
-            "image showing {}",
-            "exactly {}",
-            "a set of {}",
-            "{} in a picture",
-        )
+        "{}", "a picture of {}", "image showing {}", "exactly {}", "a set of {}", "{} in a picture"
     ),
     "attributes": write_attributes,
-    "counterfactual": _one_sentence(
-        (
-            "{}",
-            "an unusual picture of {}",
-            "a strange scene with {}",
-            "a surprising scene: {}",
-            "imagine {}",
-        )
-    ),
+    "counterfactual": _one_sentence("{}", *_UNUSUAL, "imagine {}"),
     "common": _one_sentence(
-        ("{}", "a picture of {}", "there is {}", "we see {}", "a drawing of {}"),
-        ("{} and {}", "{} next to {}", "{} with {}", "{} beside {}"),
+        *("{}", "a picture of {}", "there is {}", "we see {}", "a drawing of {}"),
+        pair_forms=("{} and {}", "{} next to {}", "{} with {}", "{} beside {}"),
     ),
     "spatial": write_spatial,
 }

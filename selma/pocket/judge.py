@@ -27,20 +27,13 @@ class Detected(SceneObject):
 
 @dataclass(frozen=True)
 class Detection:
-    """What the judge sees in a picture.
-
-    Leftovers are parts that are no shape, or have no colour, of this world. They are no object for
-    any question: "exactly three stars" counts recognised stars alone.
-    """
+    """What the judge sees in a picture."""
 
     background: str  # a name in ``BACKGROUNDS`` or "unknown"
     objects: tuple[Detected, ...]  # from left to right
-    leftovers: int
-
-
-def detect(picture: NDArray[np.uint8]) -> Detection:
-    """Say what is in one picture; see `detect_all`."""
-    return detect_all([picture])[0]
+    leftovers: (
+        int  # parts that are no shape, or have no colour, of this world; no question's object
+    )
 
 
 def detect_all(pictures: Sequence[NDArray[np.uint8]]) -> list[Detection]:
@@ -48,10 +41,7 @@ def detect_all(pictures: Sequence[NDArray[np.uint8]]) -> list[Detection]:
 
     A piece is an object only if its colour is near a palette colour, one shape fits it well
     (``CONFIDENCE_LIMIT``) and better than all others (``MARGIN_LIMIT``), and its border is not
-    smeared (``SOFTNESS_LIMIT``).
-
-    Raises:
-        RecordError: a picture has another form.
+    smeared (``SOFTNESS_LIMIT``). RecordError if a picture has another form.
     """
     for picture in pictures:
         if picture.shape != (CANVAS_PX, CANVAS_PX, 3) or picture.dtype != np.uint8:
@@ -66,11 +56,9 @@ def detect_all(pictures: Sequence[NDArray[np.uint8]]) -> list[Detection]:
 
 def _detection(found: Segmentation, fits: Sequence[Fit]) -> Detection:
     recognised: dict[tuple[int, ...], Detected] = {}
-    areas: dict[tuple[int, ...], int] = {}
+    areas = {piece.parts: piece.area_px for piece in found.pieces}
     for piece, fit in zip(found.pieces, fits, strict=True):
-        areas[piece.parts] = piece.area_px
-        item = _recognise(fit)
-        if item is not None:
+        if item := _recognise(fit):
             recognised.setdefault(piece.parts, item)
     objects, taken = [], set[int]()
     for parts in sorted(recognised, key=lambda parts: (-areas[parts], parts)):
@@ -93,31 +81,17 @@ def _recognise(fit: Fit) -> Detected | None:
     return Detected(fit.shape, fit.colour, size, fit.x, fit.y, fit.score)
 
 
-def answer_from(detection: Detection, question: str, choices: Sequence[str]) -> str:
-    """Answer a question from a detection: "yes"/"no", one of the choices, or "unknown".
-
-    Raises:
-        RecordError: the question is not in the question language.
-    """
-    query = parse_question(question)
-    return answer_query(query, choices, detection.background, detection.objects)
-
-
-def answer(picture: NDArray[np.uint8], question: str, choices: Sequence[str]) -> str:
-    """Answer one question about one picture; see `answer_from`."""
-    return answer_from(detect(picture), question, choices)
-
-
 def answer_questions(
     pictures: Sequence[NDArray[np.uint8]], questions: Sequence[Sequence[tuple[str, Sequence[str]]]]
 ) -> list[list[str]]:
-    """Answer pairs (question, choices) about each picture; each picture is looked at once.
+    """Answer pairs (question, choices) about each picture, which is looked at once.
 
-    Raises:
-        RecordError: a picture or a question is not of the pocket world.
+    Raises as `detect_all` and `parse_question`.
     """
-    detections = detect_all(pictures)
     return [
-        [answer_from(detection, question, choices) for question, choices in asked]
-        for detection, asked in zip(detections, questions, strict=True)
+        [
+            answer_query(parse_question(question), choices, seen.background, seen.objects)
+            for question, choices in asked
+        ]
+        for seen, asked in zip(detect_all(pictures), questions, strict=True)
     ]

@@ -1,30 +1,19 @@
 """Makes the question sets of a Description: DSG's graph and TIFA's multiple choice."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from selma.pocket.captions import (
     COUNT_WORDS,
     RELATION_PHRASES,
     Description,
-    Group,
     article,
     noun_of,
     plural,
 )
 from selma.pocket.questions import YES_NO
 from selma.pocket.scenes import BACKGROUNDS, COLOURS, MAX_OBJECTS, RADII_PX, RELATIONS, SHAPES
-
-DSG_CATEGORIES = (
-    "entity - whole",
-    "attribute - color",
-    "attribute - size",
-    "other - count",
-    "relation - spatial",
-    "global",
-)
-TIFA_CATEGORIES = ("object", "color", "counting", "shape", "spatial", "attribute", "location")
 
 
 @dataclass(frozen=True)
@@ -51,20 +40,16 @@ def dsg_questions(description: Description) -> list[Question]:
         found.append(Question(len(found) + 1, text, YES_NO, "yes", parents, category))
 
     groups = description.groups
-    for group in groups:
-        several = group.count > 1
-        ask(
-            f"Are there {plural(group.shape)}?" if several else f"Is there {article(group.shape)}?",
-            "entity - whole",
-        )
-    for entity, group in enumerate(groups, start=1):
-        if group.colour:
-            ask(f"{_is_the(group)} {group.colour}?", "attribute - color", entity)
-        if group.size:
-            ask(f"{_is_the(group)} {group.size}?", "attribute - size", entity)
+    verbs = ["Are" if group.count > 1 else "Is" for group in groups]
+    for verb, group in zip(verbs, groups, strict=True):
+        noun = noun_of(group) if group.count > 1 else article(group.shape)
+        ask(f"{verb} there {noun}?", "entity - whole")
+    for entity, (verb, group) in enumerate(zip(verbs, groups, strict=True), start=1):
+        for name, value in (("color", group.colour), ("size", group.size)):
+            if value:
+                ask(f"{verb} the {noun_of(group)} {value}?", f"attribute - {name}", entity)
     if any(group.count > 1 for group in groups):
-        for entity, group in enumerate(groups, start=1):
-            verb = "Are" if group.count > 1 else "Is"
+        for entity, (verb, group) in enumerate(zip(verbs, groups, strict=True), start=1):
             number = COUNT_WORDS[group.count]
             ask(f"{verb} there exactly {number} {noun_of(group)}?", "other - count", entity)
     for link in description.links:
@@ -84,39 +69,33 @@ def tifa_questions(description: Description, rng: random.Random) -> list[Questio
     """
     found: list[Question] = []
 
-    def ask(text: str, answer: str, choices: Sequence[str], category: str) -> None:
+    def ask(category: str, text: str, answer: str, choices: Sequence[str]) -> None:
         found.append(Question(len(found) + 1, text, tuple(choices), answer, (), category))
 
-    def choose_one(text: str, answer: str, all_values: Sequence[str], category: str) -> None:
+    def choose_one(category: str, text: str, answer: str, all_values: Iterable[str]) -> None:
         wrong = [value for value in all_values if value != answer]
         choices = [answer, *rng.sample(wrong, min(3, len(wrong)))]
-        ask(text, answer, rng.sample(choices, len(choices)), category)
+        ask(category, text, answer, rng.sample(choices, len(choices)))
 
     groups = description.groups
     for group in groups:
-        ask(f"Is there {article(group.shape)}?", "yes", YES_NO, "object")
-        verb = "are" if group.count > 1 else "is"
+        ask("object", f"Is there {article(group.shape)}?", "yes", YES_NO)
+        is_the = f"{'are' if group.count > 1 else 'is'} the {noun_of(group)}"
         if group.colour:
-            text = f"What color {verb} the {noun_of(group)}?"
-            choose_one(text, group.colour, list(COLOURS), "color")
-            choose_one(f"Which shape is {group.colour}?", group.shape, SHAPES, "shape")
+            choose_one("color", f"What color {is_the}?", group.colour, COLOURS)
+            choose_one("shape", f"Which shape is {group.colour}?", group.shape, SHAPES)
         if group.size:
-            text = f"What size {verb} the {noun_of(group)}?"
-            choose_one(text, group.size, list(RADII_PX), "attribute")
+            choose_one("attribute", f"What size {is_the}?", group.size, RADII_PX)
     if any(group.count > 1 for group in groups):
         numbers = [str(number) for number in range(1, MAX_OBJECTS + 1)]
         for group in groups:
             text = f"How many {plural(group.shape)} are there?"
-            choose_one(text, str(group.count), numbers, "counting")
+            choose_one("counting", text, str(group.count), numbers)
     for link in description.links:
         first, second = groups[link.first].shape, groups[link.second].shape
         text = f"Where is the {first} relative to the {second}?"
-        choose_one(text, link.relation, RELATIONS, "spatial")
+        choose_one("spatial", text, link.relation, RELATIONS)
     if description.background:
-        text = "What color is the background?"
-        choose_one(text, description.background, list(BACKGROUNDS), "location")
+        asked = "What color is the background?"
+        choose_one("location", asked, description.background, BACKGROUNDS)
     return found
-
-
-def _is_the(group: Group) -> str:
-    return f"{'Are' if group.count > 1 else 'Is'} the {noun_of(group)}"

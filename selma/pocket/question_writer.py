@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from selma.pocket.caption_reading import read_caption
 from selma.pocket.captions import Description, noun_of
 from selma.pocket.question_sets import Question, dsg_questions, tifa_questions
-from selma.pocket.replies import add_talk, check_version, draw_style, rng_of
+from selma.pocket.replies import PocketLLM, add_talk, draw_style
 
 MODEL = "pocket-questions"
 REVISION = "1"  # raise it when the same request and seed are answered in other words
@@ -20,20 +20,13 @@ _CLOSINGS = ("Let me know if you need more!", "I hope this helps.")
 _BROKEN_SHARE = 0.08  # of replies that are cut off, name a wrong id or forget a line
 
 
-class PocketQuestionWriter:
+class PocketQuestionWriter(PocketLLM):
     """Answers the requests of `selma.questions` about captions of the pocket world."""
 
-    def __init__(self, model: str, revision: str) -> None:
-        """Check that it is this model that is asked for; see `replies.check_version`."""
-        check_version(model, revision, MODEL, REVISION, "--revision")
+    model, revision, option = MODEL, REVISION, "--revision"
 
-    def generate(self, request: str, *, seed: int) -> str:
-        """Answer a request; the same request and seed give the same text.
-
-        What it is asked for is told by the request's last line. A caption or a tuple that is not of
-        the pocket world is declined in words, as LLMs do.
-        """
-        rng = rng_of(request, seed)
+    def answer(self, request: str, rng: random.Random) -> str:
+        """Answer what the request's last line asks for."""
         asked = _LAST_CAPTION.fullmatch(request)
         description = read_caption(asked["caption"]) if asked else None
         if asked is None or description is None:
@@ -41,9 +34,7 @@ class PocketQuestionWriter:
         if not asked["rest"]:
             return _quiz(description, rng)
         answer = _ANSWERS.get(asked["rest"].rstrip().rsplit("\n", 1)[-1])
-        graph = {
-            tuple_text(description, question): question for question in dsg_questions(description)
-        }
+        graph = {tuple_text(description, each): each for each in dsg_questions(description)}
         given = {text: int(number) for number, text in _TUPLE.findall(asked["rest"])}
         if answer is None or not set(given) <= set(graph):
             return _REFUSAL
@@ -56,8 +47,8 @@ def tuple_text(description: Description, question: Question) -> str:
     if question.category == "global":
         return f"global - background ({description.background})"
     if question.category == "relation - spatial":
-        links = ((link.first + 1, link.second + 1, link) for link in description.links)
-        link = next(link for first, second, link in links if (first, second) == parents)
+        links = {(link.first + 1, link.second + 1): link for link in reversed(description.links)}
+        link = links[parents[0], parents[1]]
         names = f"{groups[link.first].shape}, {groups[link.second].shape}"
         return f"relation - spatial ({names}, {link.relation})"
     group = groups[(parents or (question.question_id,))[0] - 1]
@@ -70,15 +61,16 @@ def tuple_text(description: Description, question: Question) -> str:
     return f"{question.category} ({noun_of(group)}{detail})"
 
 
-Answer = Callable[[Mapping[str, Question], Mapping[str, int]], list[str]]
+Graph = Mapping[str, Question]  # by tuple
+Given = Mapping[str, int]  # tuple → its number in the request
 
 
-def _dependencies(graph: Mapping[str, Question], given: Mapping[str, int]) -> list[str]:
+def _dependencies(graph: Graph, given: Given) -> list[str]:
     id_of = {graph[text].question_id: number for text, number in given.items()}
     return [", ".join(str(id_of[p]) for p in graph[text].parents) or "0" for text in given]
 
 
-_ANSWERS: dict[str, Answer] = {
+_ANSWERS: dict[str, Callable[[Graph, Given], list[str]]] = {
     "Tuples:": lambda graph, _: list(graph),
     "Dependencies:": _dependencies,
     "Questions:": lambda graph, given: [graph[text].question for text in given],
@@ -89,22 +81,17 @@ def _quiz(description: Description, rng: random.Random) -> str:
     """Write the multiple-choice questions; now and then one with an answer that is no choice."""
     blocks = []
     for question in tifa_questions(description, rng):
+        text, answer = question.question, question.answer
+        there = text.removeprefix("Is there ").removesuffix("?")
         wrong = rng.random() < _BROKEN_SHARE
-        lines = (
-            f"Element: {_element(question)}",
-            f"Type: {question.category}",
-            f"Question: {question.question}",
-            f"Choices: {', '.join(question.choices)}",
-            f"Answer: {'none of them' if wrong else question.answer}",
+        blocks.append(
+            f"Element: {there if answer == 'yes' else answer}\n"
+            f"Type: {question.category}\n"
+            f"Question: {text}\n"
+            f"Choices: {', '.join(question.choices)}\n"
+            f"Answer: {'none of them' if wrong else answer}\n"
         )
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks) + "\n"
-
-
-def _element(question: Question) -> str:
-    if question.answer == "yes":
-        return question.question.removeprefix("Is there ").removesuffix("?")
-    return question.answer
+    return "\n".join(blocks)
 
 
 def _put_down(texts: list[str], rng: random.Random) -> str:

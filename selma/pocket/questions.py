@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from selma.core.errors import RecordError
 from selma.pocket.captions import (
@@ -17,6 +18,7 @@ from selma.pocket.scenes import BACKGROUNDS, COLOURS, SceneObject, holds
 
 UNKNOWN = "unknown"  # what a picture shows is none of the choices, or there is no single answer
 YES_NO = ("yes", "no")
+Objects = Sequence[SceneObject]
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,8 @@ class Noun:
     size: str | None = None
 
     def pick(self, objects: Iterable[SceneObject]) -> list[SceneObject]:
-        return [
-            item
-            for item in objects
-            if self.shape in (None, item.shape)
-            and self.colour in (None, item.colour)
-            and self.size in (None, item.size)
-        ]
+        wanted = {name: value for name, value in vars(self).items() if value is not None}
+        return [item for item in objects if wanted.items() <= vars(item).items()]
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,7 @@ class Query:
 
 
 _NUMBERS = {word: str(number) for number, word in COUNT_WORDS.items()} | {"no": "0", "zero": "0"}
+_MEANINGS = SIZE_OF_WORD | RELATION_OF_PHRASE | _NUMBERS
 _KIND = any_of([*SHAPE_OF_NAME, "object", "objects"])
 _NOUN = rf"(?:(?:{any_of(SIZE_OF_WORD)} )?(?:{any_of(COLOURS)} )?{_KIND})"
 _WHERE = any_of(RELATION_OF_PHRASE)
@@ -74,20 +72,14 @@ _FORMS = [
 
 
 def parse_question(text: str) -> Query:
-    """Understand a question's text; case, outer white space and the question mark do not matter.
-
-    Raises:
-        RecordError: the text is not in the question language.
-    """
+    """Understand a question's text, whatever its case and white space; RecordError if it cannot."""
     plain = " ".join(text.lower().rstrip(" ?").split())
     for kind, pattern in _FORMS:
         match = pattern.fullmatch(plain)
         if match:
             parts = match.groupdict()
             value = parts.get("value") or ""
-            value = _NUMBERS.get(
-                value, RELATION_OF_PHRASE.get(value, SIZE_OF_WORD.get(value, value))
-            )
+            value = _MEANINGS.get(value, value)
             subject, other = _noun(parts.get("subject")), _noun(parts.get("other"))
             return Query(kind, subject, value, other, parts.get("verb") == "are")
     raise RecordError(
@@ -104,9 +96,7 @@ def _noun(text: str | None) -> Noun:
     return Noun(next(shapes, None), next(colours, None), next(sizes, None))
 
 
-def answer_query(
-    query: Query, choices: Sequence[str], background: str, objects: Sequence[SceneObject]
-) -> str:
+def answer_query(query: Query, choices: Sequence[str], background: str, objects: Objects) -> str:
     """Answer from what is in the picture; used with a scene it is the truth.
 
     Yes/no: "the circle is red" holds if any circle is red, "the stars are red" if there are stars
@@ -118,27 +108,21 @@ def answer_query(
     return answer if not choices or answer in choices else UNKNOWN
 
 
-def _attribute(name: str) -> Callable[[Query, str, Sequence[SceneObject]], str]:
-    def answer(query: Query, _background: str, objects: Sequence[SceneObject]) -> str:
-        values = [getattr(item, name) == query.value for item in query.subject.pick(objects)]
-        return _yes(bool(values) and (all(values) if query.every else any(values)))
-
-    return answer
+def _attribute(name: str, query: Query, _background: str, objects: Objects) -> str:
+    values = [getattr(item, name) == query.value for item in query.subject.pick(objects)]
+    return _yes(bool(values) and (all(values) if query.every else any(values)))
 
 
-def _most_frequent(name: str) -> Callable[[Query, str, Sequence[SceneObject]], str]:
-    def answer(query: Query, _background: str, objects: Sequence[SceneObject]) -> str:
-        return _mode(getattr(item, name) for item in query.subject.pick(objects))
-
-    return answer
+def _most_frequent(name: str, query: Query, _background: str, objects: Objects) -> str:
+    return _mode(getattr(item, name) for item in query.subject.pick(objects))
 
 
-def _relation(query: Query, _background: str, objects: Sequence[SceneObject]) -> str:
+def _relation(query: Query, _background: str, objects: Objects) -> str:
     pairs = _pairs(query, objects)
     return _yes(any(holds(query.value, (a.x, a.y), (b.x, b.y)) for a, b in pairs))
 
 
-def _where(query: Query, _background: str, objects: Sequence[SceneObject]) -> str:
+def _where(query: Query, _background: str, objects: Objects) -> str:
     return _mode(_direction(a.x - b.x, a.y - b.y) for a, b in _pairs(query, objects))
 
 
@@ -148,7 +132,7 @@ def _direction(dx: float, dy: float) -> str:
     return "above" if dy < 0 else "below"
 
 
-def _pairs(query: Query, objects: Sequence[SceneObject]) -> list[tuple[SceneObject, SceneObject]]:
+def _pairs(query: Query, objects: Objects) -> list[tuple[SceneObject, SceneObject]]:
     others = query.other.pick(objects)
     return [(a, b) for a in query.subject.pick(objects) for b in others if a is not b]
 
@@ -163,16 +147,16 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-ANSWERS: dict[str, Callable[[Query, str, Sequence[SceneObject]], str]] = {
+ANSWERS: dict[str, Callable[[Query, str, Objects], str]] = {
     "presence": lambda query, _, objects: _yes(bool(query.subject.pick(objects))),
     "count": lambda query, _, objects: _yes(str(len(query.subject.pick(objects))) == query.value),
-    "colour": _attribute("colour"),
-    "size": _attribute("size"),
+    "colour": partial(_attribute, "colour"),
+    "size": partial(_attribute, "size"),
     "relation": _relation,
     "background": lambda query, background, _: _yes(background == query.value),
-    "which colour": _most_frequent("colour"),
-    "which size": _most_frequent("size"),
-    "which shape": _most_frequent("shape"),
+    "which colour": partial(_most_frequent, "colour"),
+    "which size": partial(_most_frequent, "size"),
+    "which shape": partial(_most_frequent, "shape"),
     "how many": lambda query, _, objects: str(len(query.subject.pick(objects))),
     "where": _where,
     "which background": lambda _query, background, _: background,

@@ -12,13 +12,9 @@ Coordinates = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-def _star_corners() -> NDArray[np.float64]:
-    angles = -np.pi / 2 + np.arange(10) * np.pi / 5
-    radii = np.where(np.arange(10) % 2 == 0, 1.05, 0.44)
-    return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)  # (10, 2)
-
-
-_STAR = _star_corners()
+_ANGLES = -np.pi / 2 + np.arange(10) * np.pi / 5
+_STAR = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)  # (10, 2)
+_STAR *= np.tile([1.05, 0.44], 5)[:, None]
 
 
 def _inside_star(u: Coordinates, v: Coordinates) -> Mask:
@@ -49,9 +45,7 @@ INSIDE: dict[str, Callable[[Coordinates, Coordinates], Mask]] = {
 }
 
 
-def coverage(
-    shape: str, radius_px: float, x: float, y: float, canvas_px: int
-) -> NDArray[np.float64]:
+def coverage(shape: str, radius_px: float, x: float, y: float, canvas_px: int) -> Coordinates:
     """Measure the share of each pixel that a shape covers, (canvas_px, canvas_px) in [0, 1].
 
     (x, y) is the shape's centre, in pixels from the left and the upper border.
@@ -69,7 +63,7 @@ def coverage(
     return result
 
 
-def object_shares(scene: Scene) -> list[NDArray[np.float64]]:
+def object_shares(scene: Scene) -> list[Coordinates]:
     """Measure the share of each pixel that each object covers, (CANVAS_PX, CANVAS_PX) each."""
     return [coverage(o.shape, RADII_PX[o.size], o.x, o.y, CANVAS_PX) for o in scene.objects]
 

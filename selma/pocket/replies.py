@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from selma.core.choices import choose
@@ -9,19 +10,30 @@ from selma.core.errors import ConfigError
 from selma.core.seeds import derive_seed
 
 
-def check_version(model: str, revision: str, known_model: str, known: str, option: str) -> None:
-    """Refuse another pocket LLM than the one that is here.
+class PocketLLM(ABC):
+    """Answers requests in words; the same request and seed give the same text."""
 
-    Raises:
-        ConfigError: another model or revision is asked for; `option` names what asked.
-    """
-    choose("pocket LLM", model, {known_model: None})
-    if revision != known:
-        raise ConfigError(f"{option}: the pocket LLM here is revision {known!r}, got {revision!r}")
+    model: str
+    revision: str
+    option: str  # what asks for a revision, for the message
 
+    def __init__(self, model: str, revision: str) -> None:
+        """Check that it is this LLM that is asked for; ConfigError if it is not."""
+        choose("pocket LLM", model, {self.model: None})
+        if revision != self.revision:
+            raise ConfigError(
+                f"{self.option}: the pocket LLM here is revision {self.revision!r}, "
+                f"got {revision!r}"
+            )
 
-def rng_of(request: str, seed: int) -> random.Random:
-    return random.Random(derive_seed(seed, hashlib.sha256(request.encode()).hexdigest()))
+    def generate(self, request: str, *, seed: int) -> str:
+        """Answer a request; one it does not understand is declined in words, as LLMs do."""
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        return self.answer(request, random.Random(derive_seed(seed, digest)))
+
+    @abstractmethod
+    def answer(self, request: str, rng: random.Random) -> str:
+        """Answer with what `rng` draws."""
 
 
 def draw_style(styles: Sequence[str], rng: random.Random) -> str:

@@ -1,5 +1,6 @@
 """Scenes of the pocket world: what can stand in a picture, and where."""
 
+import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -58,7 +59,10 @@ class Scene:
     objects: tuple[SceneObject, ...]
 
 
-def holds(relation: str, first: tuple[float, float], second: tuple[float, float]) -> bool:
+Point = tuple[float, float]
+
+
+def holds(relation: str, first: Point, second: Point) -> bool:
     """Whether `first` stands in `relation` to `second`; both are (x, y) centres in pixels.
 
     The offset along the relation's axis must be at least ``RELATION_MIN_PX`` and larger than the
@@ -70,69 +74,55 @@ def holds(relation: str, first: tuple[float, float], second: tuple[float, float]
     return along >= RELATION_MIN_PX and along > abs(across)
 
 
-def place(
-    things: Sequence[Thing], relations: Sequence[tuple[int, str, int]], rng: random.Random
-) -> list[tuple[float, float]] | None:
+Relations = Sequence[tuple[int, str, int]]
+
+
+def place(things: Sequence[Thing], relations: Relations, rng: random.Random) -> list[Point] | None:
     """Find centres so that nothing touches and every relation holds; None after many attempts.
 
-    Args:
-        things: at most ``MAX_OBJECTS``.
-        relations: (i, relation, j) over indices of `things`.
-        rng: source of the positions.
+    Of at most ``MAX_OBJECTS`` things; a relation (i, name, j) is over their indices.
     """
     radii = [RADII_PX[thing.size] for thing in things]
     for attempt in range(ATTEMPTS):
         draw = _anywhere if len(things) < MAX_OBJECTS and attempt % 4 != 3 else _one_per_quadrant
         centres = draw(radii, rng)
-        if _apart(centres, radii) and all(
-            holds(r, centres[i], centres[j]) for i, r, j in relations
-        ):
+        fit = all(holds(name, centres[i], centres[j]) for i, name, j in relations)
+        if fit and _apart(centres, radii):
             return centres
     return None
 
 
-def _anywhere(radii: Sequence[float], rng: random.Random) -> list[tuple[float, float]]:
+def _anywhere(radii: Sequence[float], rng: random.Random) -> list[Point]:
     spans = [(radius + MARGIN_PX, CANVAS_PX - radius - MARGIN_PX) for radius in radii]
     return [(rng.uniform(*span), rng.uniform(*span)) for span in spans]
 
 
-def _one_per_quadrant(radii: Sequence[float], rng: random.Random) -> list[tuple[float, float]]:
+def _one_per_quadrant(radii: Sequence[float], rng: random.Random) -> list[Point]:
     half = CANVAS_PX / 2
     corners = [(0.0, 0.0), (half, 0.0), (0.0, half), (half, half)]
     rng.shuffle(corners)
     centres = []
     for radius, (left, top) in zip(radii, corners, strict=False):
-        spans = [
-            (
-                start + radius + (GAP_PX / 2 if start else MARGIN_PX),
-                start + half - radius - (MARGIN_PX if start else GAP_PX / 2),
-            )
-            for start in (left, top)
-        ]
+        spans = []
+        for start in (left, top):
+            before, after = (GAP_PX / 2, MARGIN_PX) if start else (MARGIN_PX, GAP_PX / 2)
+            spans.append((start + radius + before, start + half - radius - after))
         centres.append((rng.uniform(*spans[0]), rng.uniform(*spans[1])))
     return centres
 
 
-def _apart(centres: Sequence[tuple[float, float]], radii: Sequence[float]) -> bool:
-    return all(
-        math.dist(centres[i], centres[j]) >= radii[i] + radii[j] + GAP_PX
-        for i in range(len(centres))
-        for j in range(i)
-    )
+def _apart(centres: Sequence[Point], radii: Sequence[float]) -> bool:
+    pairs = itertools.combinations(zip(centres, radii, strict=True), 2)
+    return all(math.dist(a, b) >= r + s + GAP_PX for (a, r), (b, s) in pairs)
 
 
 def build_scene(
-    background: str,
-    things: Sequence[Thing],
-    rng: random.Random,
-    relations: Sequence[tuple[int, str, int]] = (),
+    background: str, things: Sequence[Thing], rng: random.Random, relations: Relations = ()
 ) -> Scene | None:
     """Place `things` on a background; None if they do not fit."""
     centres = place(things, relations, rng)
     if centres is None:
         return None
-    objects = (
-        SceneObject(thing.shape, thing.colour, thing.size, x, y)
-        for thing, (x, y) in zip(things, centres, strict=True)
-    )
+    placed = zip(things, centres, strict=True)
+    objects = (SceneObject(**vars(thing), x=x, y=y) for thing, (x, y) in placed)
     return Scene(background, tuple(objects))

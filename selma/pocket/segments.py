@@ -31,7 +31,6 @@ TEMPLATE_BLURS_PX = (0.0, 0.6)
 SIZE_LIMIT_PX = (RADII_PX["small"] + RADII_PX["large"]) / 2
 
 _SQUARE = (CANVAS_PX, CANVAS_PX)
-_BACKGROUND_NAMES, _COLOUR_NAMES = tuple(BACKGROUNDS), tuple(COLOURS)
 _BACKGROUND_RGB = np.array(list(BACKGROUNDS.values()), np.float32)  # (4, 3)
 _COLOUR_RGB = np.array(list(COLOURS.values()), np.float32)  # (8, 3)
 
@@ -88,13 +87,12 @@ def segment(picture: NDArray[np.uint8]) -> Segmentation:
     to_background = _distances(pixels, _BACKGROUND_RGB)  # (P, 4)
     ours = to_background.min(axis=1) < _distances(pixels, _COLOUR_RGB).min(axis=1)
     nearest = to_background.argmin(axis=1)
-    votes = np.bincount(nearest[ours], minlength=len(BACKGROUNDS))
-    winner = int(votes.argmax())
-    if not votes[winner]:
+    if not ours.any():
         return Segmentation(None, ())
+    winner = int(np.bincount(nearest[ours]).argmax())
     background = np.median(pixels[ours & (nearest == winner)], axis=0).astype(np.float32)  # (3,)
     named = float(np.linalg.norm(background - _BACKGROUND_RGB[winner])) <= COLOUR_LIMIT
-    name = _BACKGROUND_NAMES[winner] if named else None
+    name = tuple(BACKGROUNDS)[winner] if named else None
     return Segmentation(name, tuple(_pieces(pixels - background, background)))
 
 
@@ -153,10 +151,9 @@ def _label(
         parts, found = ndimage.label((mask & (owner == colour)).reshape(_SQUARE))
         for part in range(1, found + 1):
             body = parts == part
-            if body.sum() >= MIN_PART_PX:
-                number = int(labels.max()) + 1
-                labels[body] = number
-                touching.setdefault(int(whole[body][0]), []).append((-int(body.sum()), number))
+            if (area := int(body.sum())) >= MIN_PART_PX:
+                labels[body] = number = int(labels.max()) + 1
+                touching.setdefault(int(whole[body][0]), []).append((-area, number))
     return labels, [[number for _, number in sorted(parts)] for parts in touching.values()]
 
 
@@ -288,4 +285,4 @@ def _main_colour(piece: Piece) -> str | None:
 
 def _colour_name(rgb: Array) -> str | None:
     distances = _distances(rgb[None].astype(np.float32), _COLOUR_RGB)[0]
-    return _COLOUR_NAMES[int(distances.argmin())] if distances.min() <= COLOUR_LIMIT else None
+    return tuple(COLOURS)[distances.argmin()] if distances.min() <= COLOUR_LIMIT else None

@@ -3,7 +3,8 @@
 import hashlib
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from selma.pocket.captions import WRITERS, Description, Group, Link
 from selma.pocket.scenes import BACKGROUNDS, COLOURS, MAX_OBJECTS, RADII_PX, RELATIONS, SHAPES
@@ -23,16 +24,11 @@ FAVOURED_PAIRS = _pairs(0, 1)  # (shape, colour) that the training pictures show
 AVOIDED_PAIRS = _pairs(3, 6)  # (shape, colour) that the training pictures hardly show
 
 
-def _maybe(values: tuple[str, ...], share: float, rng: random.Random) -> str | None:
-    return rng.choice(values) if rng.random() < share else None
+def _maybe(values: Iterable[str], share: float, rng: random.Random) -> str | None:
+    return rng.choice(tuple(values)) if rng.random() < share else None
 
 
-def _background(share: float, rng: random.Random) -> str | None:
-    return _maybe(tuple(BACKGROUNDS), share, rng)
-
-
-def _size(share: float, rng: random.Random) -> str | None:
-    return _maybe(tuple(RADII_PX), share, rng)
+_background, _size = partial(_maybe, BACKGROUNDS), partial(_maybe, RADII_PX)
 
 
 def _distinct(number: int, rng: random.Random) -> list[tuple[str, str]]:
@@ -41,10 +37,11 @@ def _distinct(number: int, rng: random.Random) -> list[tuple[str, str]]:
     return list(zip(shapes, colours, strict=True))
 
 
-def draw_common(rng: random.Random) -> Description:
-    """One or two plain things."""
-    groups = [Group(s, c, _size(0.15, rng)) for s, c in _distinct(rng.choice((1, 2, 2)), rng)]
-    return Description(tuple(groups), background=_background(0.35, rng))
+def _draw_things(
+    numbers: Sequence[int], sizes: float, backgrounds: float, rng: random.Random
+) -> Description:
+    groups = [Group(s, c, _size(sizes, rng)) for s, c in _distinct(rng.choice(numbers), rng)]
+    return Description(tuple(groups), background=_background(backgrounds, rng))
 
 
 def draw_count(rng: random.Random) -> Description:
@@ -57,20 +54,13 @@ def draw_count(rng: random.Random) -> Description:
     return Description(tuple(groups), background=_background(0.35, rng))
 
 
-def draw_attributes(rng: random.Random) -> Description:
-    """Two or three things, each with size and colour, and mostly a background."""
-    groups = [Group(s, c, _size(1.0, rng)) for s, c in _distinct(rng.choice((2, 2, 3)), rng)]
-    return Description(tuple(groups), background=_background(0.8, rng))
-
-
 def draw_counterfactual(rng: random.Random) -> Description:
     """One or two things whose colour the training pictures avoid for that shape."""
     pairs = rng.sample(sorted(AVOIDED_PAIRS), rng.choice((1, 1, 2)))
     while len({s for s, _ in pairs}) < len(pairs) or len({c for _, c in pairs}) < len(pairs):
         pairs = rng.sample(sorted(AVOIDED_PAIRS), len(pairs))
-    return Description(
-        tuple(Group(s, c, _size(0.3, rng)) for s, c in pairs), background=_background(0.4, rng)
-    )
+    groups = tuple(Group(s, c, _size(0.3, rng)) for s, c in pairs)
+    return Description(groups, background=_background(0.4, rng))
 
 
 def draw_spatial(rng: random.Random) -> Description:
@@ -93,16 +83,15 @@ def draw_paragraph(rng: random.Random) -> Description:
 DRAW: dict[str, Callable[[random.Random], Description]] = {
     "paragraph": draw_paragraph,
     "count": draw_count,
-    "attributes": draw_attributes,
+    "attributes": partial(_draw_things, (2, 2, 3), 1.0, 0.8),  # each with size and colour
     "counterfactual": draw_counterfactual,
-    "common": draw_common,
+    "common": partial(_draw_things, (1, 2, 2), 0.15, 0.35),
     "spatial": draw_spatial,
 }
 TRAINED_SKILLS = ("paragraph", "count", "attributes", "counterfactual", "common")
 
 
 def write_prompt(skill: str, description: Description, rng: random.Random) -> str:
-    """Say a description in one of the skill's surface forms."""
     return WRITERS[skill](description, rng)
 
 

@@ -3,7 +3,7 @@
 import random
 import re
 
-from selma.pocket.replies import add_talk, check_version, draw_style, rng_of
+from selma.pocket.replies import PocketLLM, add_talk, draw_style
 from selma.pocket.skills import DRAW, write_prompt
 
 MODEL = "pocket-grammar"
@@ -24,19 +24,12 @@ _OPENINGS = ("Sure! Here are {} new prompts:", "Here is the list:", "Of course."
 _CLOSINGS = ("Let me know if you need more!", "I hope these prompts help.")
 
 
-class PocketWriter:
+class PocketWriter(PocketLLM):
     """Writes for the skill that the words of a request tell of."""
 
-    def __init__(self, model: str, revision: str) -> None:
-        """Check that it is this writer that is asked for; see `replies.check_version`."""
-        check_version(model, revision, MODEL, REVISION, "prompts.revision")
+    model, revision, option = MODEL, REVISION, "prompts.revision"
 
-    def generate(self, request: str, *, seed: int) -> str:
-        """Answer a request; the same request and seed give the same text.
-
-        A request that tells of no skill this writer knows is declined in words, as LLMs do.
-        """
-        rng = rng_of(request, seed)
+    def answer(self, request: str, rng: random.Random) -> str:
         skill = guess_skill(request)
         asked = _NUMBER_ASKED.search(request)
         if skill is None or asked is None:

@@ -32,17 +32,13 @@ class Chart:
         self,
         groups: Mapping[str, Sequence[Mark]],
         rows: int,
-        *,
         bars: bool = False,
         zero: bool = False,
     ) -> None:
-        """Find the axis.
+        """Find the axis; with `zero`, and for bars, it holds 0.
 
-        Args:
-            groups: row label → its marks, at least one in all.
-            rows: that a group takes; fewer marks stand in its middle.
-            bars: bars from 0; else points.
-            zero: the axis holds 0, as it always does for bars.
+        `groups`: row label → its marks, at least one in all; each takes `rows`, in whose middle
+        fewer marks stand.
         """
         self.groups, self.rows, self.bars = groups, rows, bars
         self.bottom = 4 + len(groups) * (rows * ROW + GAP) - GAP / 2
@@ -55,7 +51,6 @@ class Chart:
         self.last = max(math.ceil(high / self.step - 1e-9), self.first + 1)
 
     def x(self, value: float) -> float:
-        """Place a value."""
         share = (value / self.step - self.first) / (self.last - self.first)
         return LABELS + share * (WIDTH - LABELS - RIGHT)
 
@@ -64,7 +59,6 @@ class Chart:
         return 4 + group * (self.rows * ROW + GAP) + place * ROW
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Place the round numbers."""
         digits = max(0, -math.floor(math.log10(self.step) + 1e-9))
         digits += self.step * 10**digits % 1 > 1e-9
         values = [number * self.step for number in range(self.first, self.last + 1)]
@@ -79,11 +73,7 @@ def curve_points(curve: Curve, low: float, high: float) -> str:
 
 
 def parse_curve(text: str, where: str) -> list[tuple[int, float]]:
-    """Read a loss curve, CSV with the columns step and loss.
-
-    Raises:
-        RecordError: a line is not a number of steps and a loss.
-    """
+    """Read a loss curve, CSV with the columns step and loss; RecordError names the wrong line."""
     header, *lines = text.splitlines() or [""]
     if header != "step,loss":
         raise RecordError(f"{where}:1: expected the columns step,loss, got {header!r}")

@@ -2,30 +2,29 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeVar
 
 from selma.core.errors import MissingDataError
 
 Row = Mapping[str, Any]
+Rows = Iterable[Row]
+Tables = Mapping[str, Rows]  # by model
 Key = tuple[str, int]  # item and sample
+T = TypeVar("T")
+_KEY: Callable[[Row], Key] = itemgetter("item_id", "sample")
 OUTCOMES = ("worse", "alike", "better", "right")  # in the order they are shown
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The judge's answer to one question about one picture.
-
-    Attributes:
-        answer: the judge's word.
-        right: it is the answer that the prompt demands.
-        counted: it kept its point; a right answer loses it if its parent question is wrong.
-    """
+    """The judge's answer to one question about one picture."""
 
     answer: str
-    right: bool
-    counted: bool
+    right: bool  # it is what the prompt demands
+    counted: bool  # it kept its point; a right answer loses it if its parent question is wrong
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class Example:
 
     @property
     def difference(self) -> float:
-        """Score of the last picture minus score of the first."""
         return self.pictures[-1].score - self.pictures[0].score
 
     @property
@@ -63,99 +61,65 @@ class Example:
 
 
 def build_examples(
-    benchmark: Iterable[Row],
-    samples: Mapping[str, Iterable[Row]],
-    answers: Mapping[str, Iterable[Row]] | None,
-    scores: Mapping[str, Iterable[Row]],
-    *,
-    factor: float = 1.0,
+    benchmark: Rows, samples: Tables, answers: Tables | None, scores: Tables, *, factor: float = 1.0
 ) -> list[Example]:
-    """Join the pictures of the models with their scores and the judge's answers.
+    """Join the pictures of the models with their scores and the judge's answers, sorted.
 
-    Args:
-        benchmark: rows of a benchmark table.
-        samples: rows of a samples table per model, the reference first, the subject last.
-        answers: rows of an answers table per model; None for a measure without answers.
-        scores: rows of the measure's scores table per model.
-        factor: from the table's scores to the measure's unit.
-
-    Returns:
-        One example per sample, sorted; with answers only for items that have questions.
-
-    Raises:
-        MissingDataError: a model lacks a picture, an answer or a score that the other has.
+    All tables are given by model, the reference first, the subject last; `answers` is None for a
+    measure without answers, else items without questions are left out. A score times `factor` is in
+    the measure's unit. MissingDataError if a model lacks what the other has.
     """
     items = {row["item_id"]: row for row in benchmark if answers is None or row["questions"]}
-    pictures = {
-        model: _pictures(
-            model,
-            items,
-            rows,
-            answers[model] if answers is not None else None,
-            scores[model],
-            factor,
-        )
-        for model, rows in samples.items()
-    }
-    keys = sorted(set[Key]().union(*pictures.values()))
-    for model, own in pictures.items():
-        for item_id, sample in keys:
-            if (item_id, sample) not in own:
-                raise MissingDataError(
-                    f"samples of {model}: none for item {item_id!r} sample {sample}; "
-                    "run `dvc repro samples`"
-                )
+    asked = {name: item["questions"] if answers is not None else () for name, item in items.items()}
+    pictures: dict[str, dict[Key, Picture]] = {}
+    for model, rows in samples.items():
+        scored = {_KEY(row): row for row in scores[model]}
+        said = {
+            (*_KEY(row), row["question_id"]): row["answer"]
+            for row in (answers or {}).get(model, ())
+        }
+        own = pictures[model] = {}
+        for row in rows:
+            if row["item_id"] not in items:
+                continue
+            score = _found(scored, _KEY(row), f"scores of {model}", "")
+            verdicts = _verdicts(score, asked[row["item_id"]], said)
+            own[_KEY(row)] = Picture(row["image"]["bytes"], factor * score["score"], verdicts)
     examples = []
-    for item_id, sample in keys:
-        item = items[item_id]
-        asked = tuple(q["question"] for q in item["questions"] if answers is not None)
-        drawn = tuple(own[item_id, sample] for own in pictures.values())
-        examples.append(Example(item_id, sample, item["source"], item["prompt"], asked, drawn))
+    for key in sorted(set[Key]().union(*pictures.values())):
+        drawn = [
+            _found(own, key, f"samples of {model}", " samples") for model, own in pictures.items()
+        ]
+        item, questions = items[key[0]], tuple(q["question"] for q in asked[key[0]])
+        examples.append(Example(*key, item["source"], item["prompt"], questions, tuple(drawn)))
     return examples
 
 
-def _pictures(
-    model: str,
-    items: Mapping[str, Row],
-    samples: Iterable[Row],
-    answers: Iterable[Row] | None,
-    scores: Iterable[Row],
-    factor: float,
-) -> dict[Key, Picture]:
-    said = {(a["item_id"], a["sample"], a["question_id"]): a["answer"] for a in answers or ()}
-    scored = {(row["item_id"], row["sample"]): row for row in scores}
-    pictures = {}
-    for row in samples:
-        item_id, sample = key = (row["item_id"], row["sample"])
-        if item_id not in items:
-            continue
-        if key not in scored:
-            raise MissingDataError(
-                f"scores of {model}: none for item {item_id!r} sample {sample}; run `dvc repro`"
-            )
-        asked = items[item_id]["questions"] if answers is not None else ()
-        points = json.loads(scored[key]["details"]).get("questions", ())
-        verdicts = _verdicts(key, asked, {point["question_id"]: point for point in points}, said)
-        pictures[key] = Picture(row["image"]["bytes"], factor * scored[key]["score"], verdicts)
-    return pictures
+def _found(rows: Mapping[Key, T], key: Key, where: str, stage: str) -> T:
+    if key not in rows:
+        item_id, sample = key
+        raise MissingDataError(
+            f"{where}: none for item {item_id!r} sample {sample}; run `dvc repro{stage}`"
+        )
+    return rows[key]
 
 
 def _verdicts(
-    key: Key,
-    questions: Iterable[Row],
-    points: Mapping[int, Row],
-    said: Mapping[tuple[str, int, int], str],
+    score: Row, questions: Rows, said: Mapping[tuple[str, int, int], str]
 ) -> tuple[Verdict, ...]:
+    item_id, sample = _KEY(score)
+    details = json.loads(score["details"]).get("questions", ())
+    points = {point["question_id"]: point for point in details}
     verdicts = []
     for number in (question["question_id"] for question in questions):
-        if number not in points or (*key, number) not in said:
+        if number not in points or (item_id, sample, number) not in said:
             raise MissingDataError(
-                f"answers: none to question {number} of item {key[0]!r} sample {key[1]}; "
+                f"answers: none to question {number} of item {item_id!r} sample {sample}; "
                 "run `dvc repro answers`"
             )
         right = points[number].get("raw", points[number].get("score")) == 1
         counted = bool(points[number].get("filtered", right))
-        verdicts.append(Verdict(said[*key, number], right, counted))
+        verdicts.append(Verdict(said[item_id, sample, number], right, counted))
     return tuple(verdicts)
 
 
@@ -163,10 +127,8 @@ def choose_examples(examples: Sequence[Example], number: int) -> list[Example]:
     """Choose as many pairs of each outcome but "right" as there are, up to a number in all.
 
     Within an outcome the skills take turns, each with its largest difference first (where nothing
-    changed: its lowest score), so that no skill and no item fills the page.
-
-    Returns:
-        In the order of `OUTCOMES`; within one the largest difference first.
+    changed: its lowest score), so that no skill and no item fills the page. They come in the order
+    of `OUTCOMES`; within one the largest difference first.
     """
     queues = {outcome: _by_turns(examples, outcome) for outcome in OUTCOMES[:-1]}
     chosen: list[Example] = []
@@ -193,22 +155,19 @@ def _weight(example: Example) -> tuple[float, float, str, int]:
 
 
 def typical_examples(examples: Sequence[Example], number: int) -> list[Example]:
-    """Choose a pair per skill for a small picture, without picking the best.
+    """Choose a pair per skill, sorted, for a small picture, without picking the best.
 
-    The median by difference of a skill's pairs whose score changed, or its first pair where none
-    did; skills are sorted.
+    It is the median by difference of the pairs whose score changed, or the first where none did.
     """
     chosen = []
     for skill in sorted({example.skill for example in examples}):
         own = [example for example in examples if example.skill == skill]
-        moved = sorted(
-            (e for e in own if e.difference), key=lambda e: (e.difference, e.item_id, e.sample)
-        )
+        moved = [example for example in own if example.difference]
+        moved.sort(key=lambda example: (example.difference, example.item_id, example.sample))
         chosen.append(moved[len(moved) // 2] if moved else own[0])
     return chosen[:number]
 
 
 def count_outcomes(examples: Iterable[Example]) -> dict[str, int]:
-    """Count the pairs of each outcome."""
     counts = Counter(example.outcome for example in examples)
     return {outcome: counts[outcome] for outcome in OUTCOMES}

@@ -23,17 +23,9 @@ INK, SOFT, PAGE, EDGE = (27, 31, 36), (93, 102, 114), (255, 255, 255), (225, 229
 
 
 def render_grid(examples: Sequence[Example], models: Sequence[str]) -> bytes:
-    """Draw a column per example: its prompt, then each model's picture with its score.
+    """Draw a column for each of some examples: its prompt, then each model's picture and score.
 
-    Args:
-        examples: at least one.
-        models: names, in the order of an example's pictures.
-
-    Returns:
-        A PNG without metadata; its bytes depend on the arguments alone.
-
-    Raises:
-        RecordError: a picture is not a PNG.
+    Returns a PNG without metadata; RecordError if a picture is not a PNG.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -54,9 +46,16 @@ def render_grid(examples: Sequence[Example], models: Sequence[str]) -> bytes:
         for number, line in enumerate(lines):
             draw.text((x, top + number * LINE_PX), line, fill=INK, font=font)
         for index, picture in enumerate(example.pictures):
-            _place(grid, draw, font, picture, (x, head + index * row))
+            y = head + index * row
+            grid.paste(_square(picture.png), (x, y))
+            draw.rectangle((x - 1, y - 1, x + SIDE_PX, y + SIDE_PX), outline=EDGE)
+            draw.text((x, y + SIDE_PX + 3), _note(picture), fill=SOFT, font=font)
+    return as_png(grid)
+
+
+def as_png(image: "Image.Image") -> bytes:
     buffer = io.BytesIO()
-    grid.save(buffer, format="PNG", compress_level=9)
+    image.save(buffer, format="PNG", compress_level=9)
     return buffer.getvalue()
 
 
@@ -71,33 +70,24 @@ def open_png(png: bytes) -> "Image.Image":
         raise RecordError(f"a sample's picture is not a whole PNG ({error})") from error
 
 
-def _place(
-    grid: "Image.Image",
-    draw: "ImageDraw.ImageDraw",
-    font: "Font",
-    picture: Picture,
-    corner: tuple[int, int],
-) -> None:
+def _square(png: bytes) -> "Image.Image":
     from PIL import Image
 
-    image, (x, y) = open_png(picture.png), corner
+    image = open_png(png)
     enlarge = max(image.size) < SIDE_PX
     method = Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS
-    grid.paste(image.resize((SIDE_PX, SIDE_PX), method), corner)
-    draw.rectangle((x - 1, y - 1, x + SIDE_PX, y + SIDE_PX), outline=EDGE)
-    right = sum(verdict.counted for verdict in picture.verdicts)
-    asked = len(picture.verdicts)
-    note = f"{right} of {asked} right" if asked else plain(picture.score, 3)
-    draw.text((x, y + SIDE_PX + 3), note, fill=SOFT, font=font)
+    return image.resize((SIDE_PX, SIDE_PX), method)
+
+
+def _note(picture: Picture) -> str:
+    right, asked = sum(verdict.counted for verdict in picture.verdicts), len(picture.verdicts)
+    return f"{right} of {asked} right" if asked else plain(picture.score, 3)
 
 
 def wrap(
     text: str, draw: "ImageDraw.ImageDraw", font: "Font", width_px: int, max_lines: int
 ) -> list[str]:
-    """Break a text into lines of at most a width; what is too long ends in three dots.
-
-    A single word that is wider than a line has it for itself.
-    """
+    """Break a text into lines, a too wide word alone; what is too long ends in three dots."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word

@@ -1,12 +1,12 @@
 """The results as a Markdown table, and its place in the README."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selma.core.errors import MissingDataError, RecordError
-from selma.report.numbers import RERUN, Record, Results, digits_of, interval, plain, signed
+from selma.core.errors import RecordError
+from selma.core.files import read_json
+from selma.report.numbers import RERUN, Results, digits_of, interval, plain, signed
 
 START, END = "<!-- results -->", "<!-- /results -->"
 METRICS, COMPARISON = "metrics/metrics.json", "metrics/comparison.json"
@@ -16,14 +16,8 @@ ROUNDING = 1e-4  # metrics.json keeps four decimals
 def results_table(headline: Mapping[str, float], comparison: Mapping[str, Any]) -> str:
     """Write one row per measure, over all skills, and a line that says what the numbers are.
 
-    A difference is bold where its verdict is better or worse.
-
-    Args:
-        headline: of metrics/metrics.json.
-        comparison: of metrics/comparison.json.
-
-    Raises:
-        RecordError: a number is missing, or the two do not come from one run.
+    A difference is bold where its verdict is better or worse. RecordError if a number is missing,
+    or metrics.json and comparison.json do not come from one run.
     """
     import pandas as pd
 
@@ -45,12 +39,11 @@ def _row(results: Results, measure: str, headline: Mapping[str, float]) -> dict[
         row[model] = plain(score, digits)
     for _, baseline in results.pairs:
         record = results.difference(measure, (subject, baseline))
-        gain = baseline == results.reference
-        _same_run(
-            headline, f"{measure}_gain" if gain else f"{measure}_over_{baseline}",
-            record["difference"],
-        )  # fmt: skip
-        row[f"{subject} − {baseline}"] = _difference(record)
+        key = "gain" if baseline == results.reference else f"over_{baseline}"
+        _same_run(headline, f"{measure}_{key}", record["difference"])
+        value = signed(record["difference"], digits)
+        bold = f"**{value}**" if record["verdict"] in ("better", "worse") else value
+        row[f"{subject} − {baseline}"] = f"{bold} ({interval(record)})"
     score = results.score(measure, subject)
     return row | {"n": f"{score['n_items']} × {score['n_samples']}"}
 
@@ -62,12 +55,6 @@ def _same_run(headline: Mapping[str, float], key: str, value: float) -> None:
         raise RecordError(
             f"{METRICS} says {headline[key]} for {key}, {COMPARISON} {value}; {RERUN}"
         )
-
-
-def _difference(record: Record) -> str:
-    value = signed(record["difference"], digits_of(record["unit"]))
-    bold = f"**{value}**" if record["verdict"] in ("better", "worse") else value
-    return f"{bold} ({interval(record)})"
 
 
 def _legend(results: Results) -> str:
@@ -88,42 +75,13 @@ def _legend(results: Results) -> str:
 
 
 def replace_results(text: str, table: str, source: str) -> str:
-    """Put a table between the two markers of a text, in place of what stands there.
-
-    Args:
-        text: of the file.
-        table: ends with a line break.
-        source: the file's name, for the message.
-
-    Raises:
-        RecordError: there is not exactly one block.
-    """
+    """Put a table between the markers of a text; RecordError if `source` has not one such pair."""
     if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
         raise RecordError(f"{source}: expected one line {START} and, after it, one line {END}")
     before, rest = text.split(START)
     return f"{before}{START}\n{table}{END}{rest.split(END)[1]}"
 
 
-def _read_text(path: str) -> str:
-    return Path(path).read_text(encoding="utf-8")
-
-
-def table_of(read: Callable[[str], str] = _read_text) -> str:
-    """Write the table of a repository's metrics.
-
-    Args:
-        read: path in the repository → the file's text; by default that of the current folder.
-
-    Raises:
-        MissingDataError: the metrics are not there.
-        RecordError: they are not what `compare` writes.
-    """
-    path = METRICS
-    try:
-        headline = json.loads(read(path))
-        path = COMPARISON
-        return results_table(headline, json.loads(read(path)))
-    except FileNotFoundError as error:
-        raise MissingDataError(f"{path}: no such file; run `dvc repro`") from error
-    except ValueError as error:
-        raise RecordError(f"{path}: not valid JSON ({error}); {RERUN}") from error
+def table_of() -> str:
+    """Write the table of the metrics in the current folder; raises as `read_json` and Results."""
+    return results_table(read_json(Path(METRICS)), read_json(Path(COMPARISON)))

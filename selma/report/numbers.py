@@ -1,6 +1,7 @@
 """Numbers as a person reads them, and the comparison by measure, model and skill."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from selma.core.errors import RecordError
@@ -8,6 +9,8 @@ from selma.core.errors import RecordError
 Record = Mapping[str, Any]
 ALL_SKILLS = "all"
 RERUN = "run `dvc repro compare`"
+_SCORE = itemgetter("measure", "model", "skill")
+_DIFFERENCE = itemgetter("measure", "model", "baseline", "skill")
 
 
 def digits_of(unit: str) -> int:
@@ -21,25 +24,19 @@ def plain(value: float, digits: int) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """Write a difference with its sign."""
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def interval(record: Record) -> str:
-    """Write the interval of a difference."""
     digits = digits_of(record["unit"])
     return f"{signed(record['low'], digits)} to {signed(record['high'], digits)}"
 
 
 class Results:
-    """A comparison, looked up by measure, model and skill.
+    """A comparison, looked up by measure, model and skill; the models' order is their colours'.
 
-    Attributes:
-        subject, reference: the models that the report is about.
-        models: all of them; their order decides their colours.
-        measures: measure → its title, metric, unit, judge, …
-        pairs: (subject, baseline), the reference first; none if the subject is the reference.
-        other_pairs: (another model, reference).
+    `pairs` are (subject, baseline), the reference first, none if the subject is the reference;
+    `other_pairs` (another model, reference).
     """
 
     def __init__(self, comparison: Mapping[str, Any]) -> None:
@@ -53,10 +50,8 @@ class Results:
             against = comparison["against"]
         except (KeyError, TypeError) as error:
             raise RecordError(f"metrics/comparison.json: lacks {error}; {RERUN}") from error
-        self._scores = {(r["measure"], r["model"], r["skill"]): r for r in scores}
-        self._differences = {
-            (r["measure"], r["model"], r["baseline"], r["skill"]): r for r in comparisons
-        }
+        self._scores = {_SCORE(record): record for record in scores}
+        self._differences = {_DIFFERENCE(record): record for record in comparisons}
         baselines = [b for b in dict.fromkeys((self.reference, *against)) if b != self.subject]
         self.pairs = [(self.subject, baseline) for baseline in baselines]
         pairs = dict.fromkeys((r["model"], r["baseline"]) for r in comparisons)
@@ -76,7 +71,7 @@ class Results:
         return sorted(skills, key=lambda skill: skill != ALL_SKILLS)
 
     def colours(self) -> dict[str, str]:
-        """CSS class of each model, by its place."""
+        """CSS class of each model."""
         return {model: f"m{place}" for place, model in enumerate(self.models)}
 
 

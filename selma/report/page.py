@@ -1,7 +1,6 @@
 """The HTML page: self-contained, all text escaped, the same bytes for the same content."""
 
 import base64
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from selma.core.errors import RecordError
 from selma.report.charts import Chart, Curve, Mark, curve_points
 from selma.report.examples import OUTCOMES, Example, Verdict
-from selma.report.grid import open_png
+from selma.report.grid import as_png, open_png
 from selma.report.numbers import ALL_SKILLS, Record, Results, digits_of, interval, plain, signed
 
 MAX_SIDE_PX = 384  # larger pictures are reduced, so that the page stays one that can be mailed
@@ -32,33 +31,19 @@ PALETTE = (  # of the models in their order: on white, on black
 
 @dataclass(frozen=True)
 class Content:
-    """All that the page is made of.
+    """All that the page is made of, in the order in which it is shown."""
 
-    Attributes:
-        comparison: metrics/comparison.json.
-        measure: the measure of the headline and of the pictures.
-        skills: those that an expert was trained for; empty if that is not known.
-        curves: loss curve per training, in the order they are shown.
-        certificates: metrics/merges/NAME.json per merge.
-        examples: chosen, in the order they are shown.
-        n_by_outcome: number of pairs of pictures per outcome, among all pairs.
-    """
-
-    comparison: Mapping[str, Any]
-    measure: str
-    skills: Sequence[str] = ()
-    curves: Mapping[str, Curve] = field(default_factory=dict)
-    certificates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    examples: Sequence[Example] = ()
-    n_by_outcome: Mapping[str, int] = field(default_factory=dict)
+    comparison: Mapping[str, Any]  # metrics/comparison.json
+    measure: str  # of the headline and of the pictures
+    skills: Sequence[str] = ()  # that an expert was trained for; empty if that is not known
+    curves: Mapping[str, Curve] = field(default_factory=dict)  # by training
+    certificates: Mapping[str, Record] = field(default_factory=dict)  # metrics/merges/NAME.json
+    examples: Sequence[Example] = ()  # chosen
+    n_by_outcome: Mapping[str, int] = field(default_factory=dict)  # of all pairs of pictures
 
 
 def render_page(content: Content) -> str:
-    """Write the whole page.
-
-    Raises:
-        RecordError: the comparison lacks a record, or a picture is not a whole PNG.
-    """
+    """Write the page; RecordError if the comparison lacks a record or a picture is no whole PNG."""
     results = Results(content.comparison)
     if content.measure not in results.measures:
         raise RecordError(
@@ -74,12 +59,8 @@ def render_page(content: Content) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"px": "{:.1f}".format, "percent": "{:.4g} %".format, "short": _short}
-    environment.filters |= {
-        "interval": interval,
-        "signed": signed,
-        "plain": plain,
-        "digits": digits_of,
-    }
+    environment.filters |= {"interval": interval, "signed": signed}
+    environment.filters |= {"plain": plain, "digits": digits_of}
     rows = [PALETTE[place % len(PALETTE)] for place in range(max(len(results.models), 2))]
     return environment.get_template("page.html.j2").render(
         content=content,
@@ -108,10 +89,11 @@ def _skill_charts(
             _placed(results.score(measure, model, skill), "score", model, colours[model])
             for model in results.models
         ]
+        records = [results.difference(measure, pair, skill) for pair in results.pairs]
+        styles = [f"{colours[r['baseline']]} {r['verdict']}" for r in records]
         differences[label] = [
-            _placed(record, "difference", f"− {pair[1]}", f"{colours[pair[1]]} {record['verdict']}")
-            for pair in results.pairs
-            for record in [results.difference(measure, pair, skill)]
+            _placed(record, "difference", f"− {record['baseline']}", style)
+            for record, style in zip(records, styles, strict=True)
         ]
     rows = len(results.models)  # in both charts, so that their groups stand side by side
     bars = about["unit"] == "percent"  # any other unit has no natural zero: bars would mislead
@@ -160,9 +142,7 @@ def _reduced(png: bytes) -> tuple[bytes, int]:
     if max(image.size) <= MAX_SIDE_PX:
         return png, max(image.size)
     image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=9)
-    return buffer.getvalue(), max(image.size)
+    return as_png(image), max(image.size)
 
 
 def _mark(verdict: Verdict) -> tuple[str, str]:

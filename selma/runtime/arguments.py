@@ -8,7 +8,9 @@ from typing import Any
 from selma.runtime.params import PARAMS_PATH, Threads, load_section
 
 
-def stage_arguments(argv: Sequence[str] | None, doc: str | None, **options: Any) -> Any:
+def stage_arguments(
+    argv: Sequence[str] | None, doc: str | None, *, params: Path = PARAMS_PATH, **options: Any
+) -> Any:
     """Parse a stage's required arguments and `--params`; `doc` says what the stage does.
 
     `options` has the type of each value by name; a type in a list takes several values.
@@ -18,7 +20,7 @@ def stage_arguments(argv: Sequence[str] | None, doc: str | None, **options: Any)
         flag = f"--{name.replace('_', '-')}"
         value_type, number = (kind[0], "+") if isinstance(kind, list) else (kind, None)
         parser.add_argument(flag, type=value_type, required=True, nargs=number)
-    parser.add_argument("--params", type=Path, default=PARAMS_PATH)
+    parser.add_argument("--params", type=Path, default=params)
     return parser.parse_args(argv)
 
 

@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +19,10 @@ EXPERIMENT = "selma"
 
 
 def track(root: Path, *, finished_pid: int | None = None) -> tuple[list[str], int]:
-    """Sync; ``MLFLOW_TRACKING_URI`` is respected, else the database is in `.mlflow`.
+    """Sync; ``MLFLOW_TRACKING_URI`` is respected, else the database is `.mlflow` of `root`.
 
-    Args:
-        root: the repository.
-        finished_pid: a process that still runs but has done its stage's work.
-
-    Returns:
-        One line per run, the one at hand last, and the number of changes that were made.
+    Returns one line per run, the one at hand last, and the number of changes that were made. A
+    process that still runs but has done its stage's work is named by `finished_pid`.
     """
     import psutil
 
@@ -37,12 +34,10 @@ def track(root: Path, *, finished_pid: int | None = None) -> tuple[list[str], in
         own = f"sqlite:///{home / 'mlflow.db'}", EXPERIMENT, (home / "artifacts").as_uri()
         store = Store(uri, EXPERIMENT, None) if uri else Store(*own)
         now = time.time()
-        sessions = [
-            replace(session, ended=now, status="finished", locked=False)
-            if session.pid == finished_pid and not session.status
-            else session
-            for session in read_sessions(root / ".selma" / "runs")
-        ]
+        sessions = read_sessions(root / ".selma" / "runs")
+        for index, session in enumerate(sessions):
+            if session.pid == finished_pid and not session.status:
+                sessions[index] = replace(session, ended=now, status="finished", locked=False)
         here = current_variant(root)
         others = [other for other in experiment_variants(root) if other.name != here.name]
         summaries = sync(store, [*others, here], sessions, psutil.pid_exists, now)
@@ -50,9 +45,8 @@ def track(root: Path, *, finished_pid: int | None = None) -> tuple[list[str], in
 
 
 def describe(summary: Summary) -> str:
-    """Write a run in one line."""
-    kinds = [state.split(" ")[0] for state in summary.stages.values()]
-    counts = [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(sorted(kinds))]
+    kinds = Counter(state.split(" ")[0] for state in summary.stages.values())
+    counts = [f"{number} {kind}" for kind, number in sorted(kinds.items())]
     metrics = [f"{name}={value:g}" for name, value in sorted(summary.metrics.items())]
     stages = ", ".join(counts) or "no stages"
     return f"{summary.name}  {summary.status}  {stages}  {' '.join(metrics)}".rstrip()

@@ -23,31 +23,18 @@ class Point:
 
 @dataclass(frozen=True)
 class Session:
-    """One process's work on one stage.
+    """One process's work on one stage."""
 
-    Attributes:
-        key: the same on every reading, different for every session.
-        run: the DVC experiment, or `WORKSPACE`.
-        stage: with its item, e.g. "lora@count".
-        pid: the process.
-        started: seconds since 1970.
-        ended: None if the journal stops before the stage's end.
-        status: "finished", "failed", "interrupted", or "" without an end.
-        locked: DVC may have written its result into dvc.lock: the process is over.
-        params: flattened, as text.
-        points: in the order they were journalled.
-    """
-
-    key: str
-    run: str
-    stage: str
+    key: str  # the same on every reading, different for every session
+    run: str  # the DVC experiment, or `WORKSPACE`
+    stage: str  # with its item, e.g. "lora@count"
     pid: int
-    started: float
-    ended: float | None = None
-    status: str = ""
-    locked: bool = True
-    params: Mapping[str, str] = field(default_factory=dict)
-    points: tuple[Point, ...] = ()
+    started: float  # seconds since 1970
+    ended: float | None = None  # None if the journal stops before the stage's end
+    status: str = ""  # "finished", "failed", "interrupted", or "" without an end
+    locked: bool = True  # DVC may have written its result into dvc.lock: the process is over
+    params: Mapping[str, str] = field(default_factory=dict)  # flattened, as text
+    points: tuple[Point, ...] = ()  # in the order they were journalled
 
 
 def read_sessions(folder: Path) -> list[Session]:
@@ -70,29 +57,19 @@ def read_sessions(folder: Path) -> list[Session]:
 
 def _session(run: str, journal: str, events: Sequence[Mapping[str, Any]]) -> Session:
     start = events[0]
-    ends = [event for event in events if event["event"] == "end"]
-    params = {
-        key: str(value)
-        for event in events
-        if event["event"] == "params"
-        for key, value in flatten(event["values"]).items()
-    }
-    points = (
-        Point(event["name"], event["step"], float(event["value"]), event["time"])
-        for event in events
-        if event["event"] == "metric"
-    )
-    return Session(
-        f"{journal}@{start['time']}",
-        run,
-        str(start["stage"]),
-        start["pid"],
-        start["time"],
-        ended=ends[-1]["time"] if ends else None,
-        status=ends[-1]["status"] if ends else "",
-        params=params,
-        points=tuple(points),
-    )
+    end: Mapping[str, Any] = {"time": None, "status": ""}
+    params, points = dict[str, str](), list[Point]()
+    for event in events:
+        if event["event"] == "end":
+            end = event
+        elif event["event"] == "params":
+            params |= {key: str(value) for key, value in flatten(event["values"]).items()}
+        elif event["event"] == "metric":
+            value = float(event["value"])
+            points.append(Point(event["name"], event["step"], value, event["time"]))
+    key, stage = f"{journal}@{start['time']}", str(start["stage"])
+    began, ended = (start["pid"], start["time"]), (end["time"], end["status"])
+    return Session(key, run, stage, *began, *ended, params=params, points=tuple(points))
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from selma.tracking.journals import Point
 
 MAX_PARAM_CHARACTERS = 6000  # MLflow's own limit
-_METRICS_BATCH, _PARAMS_BATCH = 900, 100  # in one request
+_BATCH = {"metrics": 900, "params": 100}  # in one request
 
 
 @dataclass
@@ -31,42 +32,29 @@ class Store:
     """One MLflow experiment; `changes` counts the writes."""
 
     def __init__(self, uri: str, experiment: str, artifacts: str | None) -> None:
-        """Open or make the experiment.
-
-        Args:
-            uri: MLflow's tracking URI.
-            experiment: its name.
-            artifacts: where a new experiment keeps its files; None for the server's choice.
-        """
+        """Open the experiment, or make it with its files in `artifacts` (None: MLflow's choice)."""
         self.changes = 0
         self._client = _client(uri)
-        found = self._client.get_experiment_by_name(experiment)
-        self._experiment = (
-            found.experiment_id
-            if found
-            else self._client.create_experiment(experiment, artifact_location=artifacts)
-        )
+        self._experiment = getattr(
+            self._client.get_experiment_by_name(experiment), "experiment_id", None
+        ) or self._client.create_experiment(experiment, artifact_location=artifacts)
 
     def runs(self) -> list[Run]:
         """List all runs, oldest first."""
-        runs: list[Run] = []
-        token: str | None = ""
-        while token is not None:
-            page = self._client.search_runs([self._experiment], page_token=token or None)
+        page = self._client.search_runs([self._experiment])
+        runs = list(map(_run, page))
+        while page.token:
+            page = self._client.search_runs([self._experiment], page_token=page.token)
             runs += map(_run, page)
-            token = page.token or None
         return sorted(runs, key=lambda run: (run.started_ms, run.run_id))
 
     def create(self, name: str, started: float, tags: Mapping[str, str]) -> Run:
         """Start a run; `started` in seconds since 1970."""
-        made = self._client.create_run(
-            self._experiment, start_time=_ms(started), tags=dict(tags), run_name=name
-        )
         self.changes += 1
-        return _run(made)
+        begin, given = _ms(started), dict(tags)
+        return _run(self._client.create_run(self._experiment, begin, given, run_name=name))
 
     def tag(self, run: Run, key: str, value: str) -> None:
-        """Set a tag if it is not so already."""
         if run.tags.get(key) != value:
             self._client.set_tag(run.run_id, key, value)
             run.tags[key] = value
@@ -77,30 +65,25 @@ class Store:
         from mlflow.entities import Param
 
         new = {key: cut(value) for key, value in params.items() if key not in run.params}
-        batch = [Param(safe_name(key), value) for key, value in new.items()]
-        for start in range(0, len(batch), _PARAMS_BATCH):
-            self._client.log_batch(run.run_id, params=batch[start : start + _PARAMS_BATCH])
+        self._log(run, "params", [Param(safe_name(key), value) for key, value in new.items()])
         run.params.update(new)
-        self.changes += bool(new)
 
     def log_metrics(self, run: Run, metrics: Mapping[str, float], time: float) -> None:
         """Log the metrics whose latest value is another."""
-        new = [
-            Point(name, 0, value, time)
-            for name, value in metrics.items()
-            if run.metrics.get(safe_name(name)) != value
-        ]
-        self.log_points(run, new)
+        new = {n: v for n, v in metrics.items() if run.metrics.get(safe_name(n)) != v}
+        self.log_points(run, [Point(name, 0, value, time) for name, value in new.items()])
 
     def log_points(self, run: Run, points: Iterable[Point]) -> None:
-        """Log points of curves, all of them."""
         from mlflow.entities import Metric
 
         batch = [Metric(safe_name(p.name), p.value, _ms(p.time), p.step) for p in points]
-        for start in range(0, len(batch), _METRICS_BATCH):
-            part = batch[start : start + _METRICS_BATCH]
-            self._client.log_batch(run.run_id, metrics=part)
+        self._log(run, "metrics", batch)
         run.metrics.update({metric.key: metric.value for metric in batch})
+
+    def _log(self, run: Run, what: str, batch: Sequence[Any]) -> None:
+        size = _BATCH[what]
+        for start in range(0, len(batch), size):
+            self._client.log_batch(run.run_id, **{what: batch[start : start + size]})
         self.changes += bool(batch)
 
     def log_file(self, run: Run, path: str, data: bytes) -> None:
@@ -134,19 +117,17 @@ def _client(uri: str) -> Any:
 
 
 def _run(run: Any) -> Run:
-    info, data = run.info, run.data
-    kept = (dict(data.tags), dict(data.params), dict(data.metrics))
+    info, kept = run.info, map(dict, (run.data.tags, run.data.params, run.data.metrics))
     return Run(info.run_id, info.run_name, info.status, info.start_time, *kept)
 
 
 def cut(value: str) -> str:
-    """Shorten a param's value to what MLflow takes."""
     return value[:MAX_PARAM_CHARACTERS]
 
 
 def safe_name(name: str) -> str:
     """Replace what MLflow does not allow in the name of a metric or param."""
-    return "".join(char if char.isalnum() or char in "_-./ " else "_" for char in name)
+    return re.sub(r"[^\w\-./ ]", "_", name)
 
 
 def _ms(seconds: float) -> int:

@@ -22,6 +22,7 @@ EXPERIMENT, REVISION, BASELINE = "dvc.exp", "dvc.exp_rev", "dvc.baseline_rev"
 STAGE, STAGES = "dvc.stage", "dvc.stages"
 CURVES, ARTIFACTS = "plots/loss/", ("report/", "models/merged/")  # folders of outputs
 MAX_ARTIFACT_BYTES = 8 * 2**20  # a larger output is kept as its hash
+Alive = Callable[[int], bool]  # whether a process, by its id, runs
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -37,23 +38,12 @@ class Summary:
 
 
 def sync(
-    store: Store,
-    variants: Sequence[Variant],
-    sessions: Sequence[Session],
-    alive: Callable[[int], bool],
-    now: float,
+    store: Store, variants: Sequence[Variant], sessions: Sequence[Session], alive: Alive, now: float
 ) -> list[Summary]:
-    """Bring all to MLflow.
+    """Bring variants, the state at hand last, and sessions, the oldest first, to MLflow.
 
-    Args:
-        store: is written to.
-        variants: the experiments, then the state at hand.
-        sessions: oldest first.
-        alive: tells whether a process runs; one that left no end and does not run was killed.
-        now: seconds since 1970, for a variant that has no session.
-
-    Returns:
-        One summary per variant that has a run, in their order.
+    A session without an end whose process is not `alive` was killed. A variant without a session
+    has the time `now`, in seconds since 1970. Returns a summary per variant that has a run.
     """
     runs = store.runs()
     children = {run.tags[SESSION]: run for run in runs if SESSION in run.tags}
@@ -101,7 +91,7 @@ def _parent(store: Store, runs: Sequence[Run], variant: Variant, started: float)
     return run
 
 
-def _update_child(store: Store, child: Run, session: Session, alive: Callable[[int], bool]) -> None:
+def _update_child(store: Store, child: Run, session: Session, alive: Alive) -> None:
     store.log_params(child, {safe_name(key): value for key, value in session.params.items()})
     done = int(child.tags.get(EVENTS, "0"))
     if len(session.points) > done:
@@ -185,20 +175,14 @@ def _finish(
     here = [(s.stage, children[s.key]) for s in sessions if s.key in children]
     own = {stage: run for stage, run in here if run.tags.get(PARENT) == parent.run_id}
     pending = [s.stage for s in sessions if s.run == variant.run and not s.locked]
-    makers: dict[str, Run] = {}
-    for run in sorted(children.values(), key=lambda run: (run.started_ms, run.run_id)):
-        if FINGERPRINT in run.tags:
-            makers.setdefault(run.tags[FINGERPRINT], run)
-    states = {
-        stage: _state(made, own.get(stage), makers)
-        for stage, made in sorted(variant.stages.items())
-    }
+    oldest = sorted(children.values(), key=lambda run: (run.started_ms, run.run_id))
+    makers = {run.tags[FINGERPRINT]: run for run in reversed(oldest) if FINGERPRINT in run.tags}
+    stages = sorted(variant.stages.items())
+    states = {stage: _state(made, own.get(stage), makers) for stage, made in stages}
     states |= dict.fromkeys(pending, "ran")
-    states |= {
-        stage: "running" if child.status == "RUNNING" else "failed"
-        for stage, child in own.items()
-        if child.status != "FINISHED"
-    }
+    words = {"RUNNING": "running", "FINISHED": ""}
+    unfinished = {stage: words.get(child.status, "failed") for stage, child in own.items()}
+    states |= {stage: word for stage, word in unfinished.items() if word}
     ended = max((s.ended or s.started for s in sessions if s.run == variant.run), default=now)
     store.log_metrics(parent, variant.metrics, ended)
     _log_files(store, parent, variant, pending, ended)

@@ -39,27 +39,16 @@ class LockedStage(NamedTuple):
 
 @dataclass(frozen=True)
 class Variant:
-    """One state of the pipeline: the workspace, or an experiment.
+    """One state of the pipeline: the workspace, or an experiment."""
 
-    Attributes:
-        name: of the run in MLflow.
-        run: the folder of its journals.
-        revision: the experiment's commit; "" for the workspace and a running experiment.
-        baseline: the commit it started from; "" for the workspace.
-        params: flattened params.yaml, as text.
-        metrics: flattened metrics/metrics.json.
-        stages: per stage, its entry in dvc.lock.
-        read: returns a file of that state.
-    """
-
-    name: str
-    run: str
-    revision: str
-    baseline: str
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    stages: Mapping[str, LockedStage]
-    read: Reader
+    name: str  # of the run in MLflow
+    run: str  # the folder of its journals
+    revision: str  # the experiment's commit; "" for the workspace and a running experiment
+    baseline: str  # the commit it started from; "" for the workspace
+    params: Mapping[str, str]  # flattened params.yaml, as text
+    metrics: Mapping[str, float]  # flattened metrics/metrics.json
+    stages: Mapping[str, LockedStage]  # in dvc.lock
+    read: Reader  # returns a file of that state
 
 
 def parse_lock(text: str) -> dict[str, LockedStage]:
@@ -71,10 +60,8 @@ def _locked(entry: Mapping[str, Any]) -> LockedStage:
     dependencies = [[dep["path"], dep.get("md5")] for dep in entry.get("deps", [])]
     deciding = [entry["cmd"], dependencies, entry.get("params", {})]
     digest = hashlib.sha256(json.dumps(deciding, sort_keys=True, default=str).encode())
-    outs = {
-        out["path"]: Out(str(out.get("md5", "")), int(out.get("size", 0)))
-        for out in entry.get("outs", [])
-    }
+    outs = {out["path"]: Out(str(out.get("md5", "")), int(out.get("size", 0)))
+            for out in entry.get("outs", [])}  # fmt: skip
     return LockedStage(digest.hexdigest()[:16], outs)
 
 
@@ -141,10 +128,9 @@ def _yaml(text: str) -> dict[str, Any]:
 
 def _git(root: Path, *arguments: str) -> bytes | None:
     """Run git in the repository; None if it cannot be run or fails."""
+    options: dict[str, Any] = {"capture_output": True, "timeout": _TIMEOUT_S, "check": True}
     try:
-        return subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, timeout=_TIMEOUT_S, check=True
-        ).stdout
+        return bytes(subprocess.run(["git", *arguments], cwd=root, **options).stdout)
     except (OSError, subprocess.SubprocessError) as error:
         logger.debug("git %s: %s", " ".join(arguments), error)
         return None

@@ -9,21 +9,21 @@ from selma.foundation.denoiser import (
     save_pipeline,
     train_denoiser,
 )
-from selma.foundation.pictures import CaptionNoise
+from selma.foundation.params import BaseModelParams, TrainingParams
 from selma.foundation.tokenizer import build_tokenizer
-from selma.training.loop import Checkpointing
 
-SETTINGS = {
-    "channels": (32, 32),
-    "seed": 0,
-    "train_steps": 4,
-    "schedule_steps": 6,
-    "cooldown_steps": 2,
-    "batch_size": 4,
-    "learning_rate": 1e-3,
-    "average_decay": 0.9,
-    "device": "cpu",
-}
+BRIEF = {"train_steps": 4, "batch_size": 4, "learning_rate": 1e-3, "checkpoint_every_steps": 2}
+PLAN = BaseModelParams(
+    **BRIEF,
+    channels=[32, 32],
+    pictures=8,
+    wrong_captions=0.4,
+    partial_captions=0.15,
+    schedule_steps=6,
+    cooldown_steps=2,
+    average_decay=0.9,
+    grid_every_steps=3,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,80 +38,82 @@ def autoencoder():
 
 @pytest.fixture(scope="module")
 def training_set(autoencoder, tokenizer):
-    return build_training_set(
-        autoencoder,
-        tokenizer,
-        seed=0,
-        pictures=8,
-        noise=CaptionNoise(wrong=0.4, partial=0.15),
-        advance=lambda number: None,
-    )
+    return build_training_set(autoencoder, tokenizer, PLAN, seed=0)
 
 
 class KilledError(Exception):
     pass
 
 
-def die_at_step_three(step, loss):
-    if step == 3:
+def die_at_step_three(state):
+    if state.step == 3:
         raise KilledError
 
 
+def assert_same_weights(first, second):
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name])
+
+
 def test_a_killed_base_model_resumes_to_the_same_weights(tmp_path, training_set, tokenizer):
-    whole = train_denoiser(training_set, tokenizer, **SETTINGS)
-    keep = Checkpointing(tmp_path / "state.safetensors", 2)
-    with pytest.raises(KilledError):
-        train_denoiser(
-            training_set, tokenizer, **SETTINGS, checkpointing=keep, on_step=die_at_step_three
+    def trained(folder, on_average=None):
+        return train_denoiser(
+            training_set, tokenizer, PLAN, seed=0, device="cpu", work=folder, on_average=on_average
         )
-    resumed = train_denoiser(training_set, tokenizer, **SETTINGS, checkpointing=keep)
-    assert resumed[2] == whole[2]
-    for first, second in zip(whole[:2], resumed[:2], strict=True):
-        for name, tensor in first.state_dict().items():
-            assert torch.equal(tensor, second.state_dict()[name])
+
+    def die(step, denoiser):
+        raise KilledError
+
+    whole, losses = trained(tmp_path / "whole")
+    with pytest.raises(KilledError):
+        trained(tmp_path / "killed", die)
+    assert (tmp_path / "killed/state.safetensors").exists()
+    resumed, resumed_losses = trained(tmp_path / "killed")
+    assert resumed_losses == losses
+    for first, second in zip(whole, resumed, strict=True):
+        assert_same_weights(first, second)
 
 
 def test_a_killed_autoencoder_resumes_to_the_same_weights(tmp_path):
-    settings = {"seed": 0, "train_steps": 4, "batch_size": 2, "learning_rate": 1e-3}
-    whole, _ = train_autoencoder(**settings, device="cpu")
-    keep = Checkpointing(tmp_path / "state.safetensors", 2)
+    def trained(folder, on_state=None):
+        plan = TrainingParams(**BRIEF)
+        return train_autoencoder(plan, seed=0, device="cpu", work=folder, on_state=on_state)
+
+    whole, losses = trained(tmp_path / "whole")
     with pytest.raises(KilledError):
-        train_autoencoder(**settings, device="cpu", checkpointing=keep, on_step=die_at_step_three)
-    resumed, _ = train_autoencoder(**settings, device="cpu", checkpointing=keep)
-    for name, tensor in whole.state_dict().items():
-        assert torch.equal(tensor, resumed.state_dict()[name])
+        trained(tmp_path / "killed", die_at_step_three)
+    assert (tmp_path / "killed/state.safetensors").exists()
+    resumed, resumed_losses = trained(tmp_path / "killed")
+    assert resumed_losses == losses
+    assert_same_weights(whole, resumed)
 
 
-def test_averaged_models_are_shown_as_often_as_asked(training_set, tokenizer):
+def test_averaged_models_are_shown_as_often_as_asked(tmp_path, training_set, tokenizer):
     seen = []
     train_denoiser(
         training_set,
         tokenizer,
-        **SETTINGS,
-        on_average=lambda step, text_encoder, unet: seen.append((step, unet.training)),
-        average_every_steps=3,
+        PLAN,
+        seed=0,
+        device="cpu",
+        work=tmp_path,
+        on_average=lambda step, denoiser: seen.append((step, denoiser.unet.training)),
     )
     assert seen == [(3, False), (4, False)]
 
 
-def test_a_training_set_is_taken_up_and_not_built_again(tmp_path, autoencoder, tokenizer):
+def test_a_training_set_is_taken_up_and_not_built_again(tmp_path, training_set):
     built = []
 
     def build():
-        return build_training_set(
-            autoencoder,
-            tokenizer,
-            seed=0,
-            pictures=4,
-            noise=CaptionNoise(wrong=0.4, partial=0.15),
-            advance=built.append,
-        )
+        built.append(training_set)
+        return training_set
 
-    first = kept_training_set(tmp_path, build)
-    second = kept_training_set(tmp_path, build)
-    assert built == [4]
-    assert np.array_equal(first.latents, second.latents)
-    assert np.array_equal(first.token_ids, second.token_ids)
+    for _ in range(2):
+        kept = kept_training_set(tmp_path / "work" / "set.npz", build)
+        assert np.array_equal(kept.latents, training_set.latents)
+        assert np.array_equal(kept.token_ids, training_set.token_ids)
+    assert len(built) == 1
 
 
 def test_stock_diffusers_loads_the_half_stored_model_in_float32(
@@ -119,10 +121,10 @@ def test_stock_diffusers_loads_the_half_stored_model_in_float32(
 ):
     from diffusers import StableDiffusionPipeline
 
-    text_encoder, unet, _ = train_denoiser(training_set, tokenizer, **SETTINGS)
-    save_pipeline(tmp_path / "base", autoencoder, text_encoder, tokenizer, unet)
+    denoiser, _ = train_denoiser(training_set, tokenizer, PLAN, seed=0, device="cpu", work=tmp_path)
+    save_pipeline(tmp_path / "base", autoencoder, tokenizer, denoiser)
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "base", safety_checker=None)
     parts = (pipeline.unet, pipeline.text_encoder, pipeline.vae)
     assert {part.dtype for part in parts} == {torch.float32}
-    stored = next(iter(unet.parameters())).half().float()
+    stored = next(iter(denoiser.unet.parameters())).half().float()
     assert torch.equal(next(iter(pipeline.unet.parameters())), stored)

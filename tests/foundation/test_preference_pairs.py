@@ -9,8 +9,13 @@ import pytest
 from selma.core.errors import ConfigError
 from selma.foundation.defects import BROKEN, DEGRADED, paint
 from selma.foundation.flaws import FACTS, Defect, Draft, add_flaw
-from selma.foundation.preference_pairs import MIXES, build_preference_set, draw_ranking
-from selma.foundation.twins import build_twin_set, patch_shapes
+from selma.foundation.preference_pairs import (
+    MIXES,
+    build_preference_set,
+    build_twin_set,
+    draw_ranking,
+    patch_shapes,
+)
 from selma.pocket.captions import Description, Group, Link
 from selma.pocket.render import render
 from selma.pocket.scenes import SHAPES, Scene, SceneObject, holds

@@ -1,24 +1,17 @@
 """Tests of the preference scorers' training: tiny sets, few steps."""
 
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from selma.core.errors import ConfigError
+from selma.foundation.params import ScorerParams
 from selma.foundation.preference_pairs import PreferenceSet, build_preference_set
-from selma.foundation.scorer_files import (
-    build_scorer,
-    make_scorer,
-    pretrain,
-    save_scorer,
-    train_on_rankings,
-)
+from selma.foundation.scorer_files import Lesson, build_scorer, make_scorer, save_scorer
 from selma.foundation.scorer_models import RewardScorer, to_pixels, tokenize
 from selma.foundation.scorers import (
-    Plan,
     pair_accuracies,
     pairs_of,
     pictures_of,
@@ -28,7 +21,7 @@ from selma.foundation.scorers import (
 
 NAMES = ("hps", "imagereward", "pickscore")
 TEXTS = ["a red circle", "two blue stars on a white background", "a pink ring above a green heart"]
-PLAN = Plan(
+PLAN = ScorerParams(
     twins=6,
     rankings=6,
     held_out_rankings=4,
@@ -60,19 +53,11 @@ def pictures():
 
 
 def _make(name, tokenizer, folder, plan=PLAN):
-    tokenizer.save_pretrained(folder / "tokenizer")
-    make_scorer(
-        name,
-        tokenizer_path=folder / "tokenizer",
-        benchmarks=[],
-        out=folder / name,
-        metrics=folder / "metrics.json",
-        curve=folder / "curve.csv",
-        plan=plan,
-        seed=1,
-        work=folder / "work",
+    scorer, accuracies, losses = make_scorer(
+        name, tokenizer, frozenset(), plan, seed=1, work=folder / "work"
     )
-    return folder / name
+    save_scorer(scorer, tokenizer, folder / name)
+    return folder / name, accuracies, losses
 
 
 def _bytes(folder: Path):
@@ -81,13 +66,13 @@ def _bytes(folder: Path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_files(name, tokenizer, tmp_path):
-    first = _make(name, tokenizer, tmp_path / "a")
-    second = _make(name, tokenizer, tmp_path / "b")
+    first, accuracies, losses = _make(name, tokenizer, tmp_path / "a")
+    second, *others = _make(name, tokenizer, tmp_path / "b")
     assert _bytes(first) == _bytes(second)
-    assert (tmp_path / "a/curve.csv").read_text() == (tmp_path / "b/curve.csv").read_text()
-    metrics = json.loads((tmp_path / "a/metrics.json").read_text())
-    assert metrics["overall"]["n"] >= 4
-    assert metrics["overall"]["low"] <= metrics["overall"]["accuracy"] <= metrics["overall"]["high"]
+    assert [accuracies, losses] == others
+    overall = accuracies["overall"]
+    assert overall.n >= 4
+    assert overall.low <= overall.accuracy <= overall.high
 
 
 class _StoppedError(Exception):
@@ -120,8 +105,8 @@ def _train(name, tokenizer, work, stop_after=10**6):
     tokens = tokenize(tokenizer, rankings.prompts)
     scorer = build_scorer(name, tokenizer, 1)
     stopping = _Stopping(scorer, stop_after)
-    losses = pretrain(name, stopping, tokenizer, frozenset(), work, PLAN, 1)
-    losses += train_on_rankings(name, stopping, rankings, tokens, work, PLAN, 1)
+    lesson = Lesson(name, stopping, tokenizer, PLAN, 1, work)
+    losses = lesson.pretrain(frozenset()) + lesson.train_on_rankings(rankings, tokens)
     return losses, {key: value.detach() for key, value in scorer.parameters().items()}
 
 

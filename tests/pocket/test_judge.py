@@ -11,7 +11,7 @@ from scipy import ndimage
 from selma.core.errors import RecordError
 from selma.foundation.autoencoder import to_tensor, uniform_scene
 from selma.pocket.captions import COUNT_WORDS, article, plural
-from selma.pocket.judge import answer, answer_questions, detect
+from selma.pocket.judge import answer_questions, detect_all
 from selma.pocket.questions import YES_NO, answer_query, parse_question
 from selma.pocket.render import coverage, render
 from selma.pocket.scenes import (
@@ -28,6 +28,14 @@ from selma.pocket.scenes import (
 ROWS, COLUMNS = np.mgrid[:CANVAS_PX, :CANVAS_PX] + 0.5
 MIDDLE = CANVAS_PX / 2
 AUTOENCODER = Path(__file__).parents[2] / "models" / "pocket" / "base" / "vae"
+
+
+def detect(picture):
+    return detect_all([picture])[0]
+
+
+def answer(picture, question, choices):
+    return answer_questions([picture], [[(question, choices)]])[0][0]
 
 
 def _questions(scene, rng):

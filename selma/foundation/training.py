@@ -1,0 +1,37 @@
+"""How every model of the factory is trained, and its weights stored: as float16."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selma.runtime.progress import training_progress
+from selma.training.loop import Checkpointing, TrainingState, train
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def fit(
+    title: str, keep: Path, train_steps: int, every_steps: int, **options: Any
+) -> TrainingState:
+    """Run `selma.training.loop.train` under a bar; `keep` holds the state of a stopped run."""
+    checkpoints = Checkpointing(keep, every_steps)
+    with training_progress(train_steps, title) as on_step:
+        return train(train_steps=train_steps, checkpointing=checkpoints, on_step=on_step, **options)
+
+
+def round_to_float16(parameters: "Mapping[str, Tensor]") -> None:
+    """Round weights in place to what their float16 file will hold; mutates them."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.copy_(parameter.half().float())
+
+
+def load_as_float32(directory: Path) -> None:
+    """Note in a transformers model's config that its weights are to be loaded as float32."""
+    path = directory / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | {"dtype": "float32"}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
