@@ -249,6 +249,7 @@ def main():
     parser.add_argument("--packages", nargs="+", default=list(TESTS), choices=list(TESTS))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--list", action="store_true", help="only say which bugs there would be")
+    parser.add_argument("--trust", action="store_true", help="do not run the right code first")
     args = parser.parse_args()
     picked = chosen(args.packages, args.number, args.seed)
     if args.list:
@@ -262,11 +263,12 @@ def main():
     for package in args.packages:
         begun = time.time()
         tests = [name for name in TESTS[package] if (ROOT / name).exists()]
-        if runners[0].run(tests, 900) != "0":
+        if not args.trust and runners[0].run(tests, 900) != "0":
             sys.exit(f"mutants: the tests of {package} fail as they are: {' '.join(tests)}")
-        limits[package] = (tests, 3 * (time.time() - begun) + 20)
-        print(f"{package}: its tests take {time.time() - begun:.0f} s", flush=True)
+        limits[package] = (tests, 300 if args.trust else 3 * (time.time() - begun) + 20)
+    random.Random(args.seed).shuffle(picked)  # so that a run that is cut short is a fair sample
     free = list(runners)
+    results = []
 
     def trial(mutant):
         package, path, number, kind, line = mutant
@@ -284,10 +286,12 @@ def main():
             free.append(runner)
         if status == "0":
             print(f"SURVIVED {path}:{line} {kind}: {before}  →  {after}", flush=True)
-        return package, status != "0"
+        results.append((package, status != "0"))
+        if len(results) % 20 == 0:
+            print(f"{sum(found for _, found in results)} of {len(results)} noticed", flush=True)
 
     with ThreadPoolExecutor(args.jobs) as pool:
-        results = list(pool.map(trial, picked))
+        list(pool.map(trial, picked))
     for runner in runners:
         runner.close()
     for package in args.packages:
