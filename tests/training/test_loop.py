@@ -202,6 +202,8 @@ def test_a_checkpoint_that_does_not_fit_the_disk_leaves_the_old_one(tmp_path):
 
 
 def test_one_cycle_rises_to_the_peak_and_falls_to_zero():
+    warming = [one_cycle(2.0, 100)(step) for step in range(5)]
+    assert warming == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0])
     rate = one_cycle(1.0, 100)
     rates = [rate(step) for step in range(100)]
     assert max(rates) == pytest.approx(1.0)
