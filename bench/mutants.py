@@ -28,7 +28,7 @@ TESTS = {
     "selma/core": ["tests/core", "tests/stages"],
     "selma/training": ["tests/training", "tests/stages"],
     "selma/merging": ["tests/merging", "tests/stages"],
-    "selma/diffusion": ["tests/diffusion", "tests/stages"],
+    "selma/diffusion": ["tests/diffusion", "tests/checking", "tests/stages"],
     "selma/measuring": ["tests/measuring", "tests/stages", "tests/commands"],
     "selma/comparing": ["tests/comparing", "tests/commands"],
     "selma/report": ["tests/report", "tests/stages"],
