@@ -173,9 +173,8 @@ def mutated(path, number, kind):
 RUNNER = """
 import os, sys
 sys.path[:0] = [os.getcwd(), os.path.join(os.getcwd(), "tests")]
-if {same_bytes!r}:
-    from selma.core import processor  # its pin comes before torch
-    getattr(processor, "pin_processor", lambda: None)()
+from selma.core.processor import pin_processor
+pin_processor()  # before torch
 import diffusers, numpy, pandas, peft, pyarrow.parquet, pytest, torch, transformers
 for name in [name for name in sys.modules if name.split(".")[0] in ("selma", "stages")]:
     del sys.modules[name]
@@ -219,9 +218,8 @@ class Runner:
         environment = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1",
                        "PYTHONDONTWRITEBYTECODE": "1",
                        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # fmt: skip
-        pinned = (ROOT / "selma/core/processor.py").exists()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUNNER.format(same_bytes=pinned)], cwd=self.folder,
+            [sys.executable, "-c", RUNNER], cwd=self.folder,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A stage's arguments, and how the machine is prepared before a model is loaded."""
+"""A stage's arguments, and the machine settings that decide its last bits."""
 
 import argparse
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def stage_arguments(
 
 
 def prepare_machine(params: Path) -> dict[str, int | bool]:
-    """Pin instruction set and threads as params.yaml says, before torch is loaded; return both."""
+    """Set the threads of params.yaml; return them with `same_bytes`, which `stages` has obeyed."""
     from selma.core.devices import set_threads
 
     threads = load_section("threads", Threads, params)

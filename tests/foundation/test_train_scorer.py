@@ -65,9 +65,16 @@ def test_the_curve_has_both_phases_and_the_metrics_every_held_out_pair(run):
     assert json.loads((folder / "metrics.json").read_text())["overall"]["n"] == 5
 
 
-@pytest.mark.parametrize("scorer", ["hps", "imagereward", "pickscore"])
-def test_each_scorer_is_of_its_own_kind(run, scorer):
-    assert SCORERS[scorer](run(scorer) / "model", "pocket") is not None
+@pytest.mark.parametrize(
+    ("scorer", "unit"),
+    [
+        ("hps", "100 * cosine"),
+        ("imagereward", "(raw - mean) / standard deviation"),
+        ("pickscore", "exp(logit_scale) * cosine"),
+    ],
+)
+def test_each_scorer_is_of_its_own_kind(run, scorer, unit):
+    assert SCORERS[scorer](run(scorer) / "model", "pocket").about["unit"] == unit
 
 
 @pytest.mark.parametrize(
