@@ -56,7 +56,7 @@ def drawing() -> Callable[[], Any]:
     from selma.diffusion.backbone import load_backbone
     from selma.diffusion.sampling import draw_batch
 
-    backbone = load_backbone(BASE, None, "float32", "cpu")
+    backbone = load_backbone(BASE, "float32", "cpu")
     prompts = [f"{k} red circles and a blue square" for k in range(PICTURES)]
     seeds = range(PICTURES)
     return lambda: draw_batch(prompts, seeds, backbone, guidance_scale=3.0, inference_steps=12)
@@ -72,7 +72,7 @@ def training() -> Callable[[], Any]:
     from selma.training.moments import Examples
     from selma.training.trainer import denoising_loss, draw_step
 
-    backbone = load_backbone(BASE, None, "float32", "cpu")
+    backbone = load_backbone(BASE, "float32", "cpu")
     shape = (4, *backbone.latent_shape[1:])
     examples = Examples(
         latent_means=torch.randn(64, *shape),

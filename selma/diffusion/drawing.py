@@ -57,8 +57,8 @@ def draw(
     drawer = batch_drawer(backbone, guidance_scale=guidance_scale, inference_steps=inference_steps)
     rows = draw_resumably(requests, drawer, directory, batch_size, advance)
     truncated = count_truncated(list(prompts.values()), backbone)
-    counts = {"n": len(rows), "truncated_prompts": truncated, "black_images": count_black(rows)}
-    return Drawn(rows, counts)
+    counts = {"pictures": len(rows), "truncated_prompts": truncated}
+    return Drawn(rows, counts | {"black_images": count_black(rows)})
 
 
 def draw_resumably(

@@ -1,22 +1,52 @@
-"""Puts a LoRA adapter on a U-Net's attention, and takes its tensors off again."""
+"""Puts a LoRA adapter on a U-Net's attention."""
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch.nn.functional import linear
+
+from selma.core.seeds import derive_seed
+
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
 # SELMA, arXiv 2403.06952, section 3.3: the attention projections of the U-Net.
 TARGET_MODULES = ("to_q", "to_k", "to_v", "to_out.0")
-ADAPTER_NAME = "expert"
+
+
+class LoraLinear(torch.nn.Module):
+    """A frozen linear layer with trainable factors: y = (W + B A) x + b; LoRA, arXiv 2106.09685.
+
+    In float32 the sum is formed first, which is one product of tokens where B (A x) takes three,
+    thin and slow ones. Half precision would round the update away with W, so there the factors are
+    cast and stay apart.
+    """
+
+    def __init__(self, base: torch.nn.Linear, lora_a: "Tensor") -> None:
+        """Wrap `base`, (out, in); `lora_a` is A's first value, (rank, in); B starts as zero."""
+        super().__init__()
+        self.base = base
+        device = base.weight.device
+        self.lora_a = torch.nn.Parameter(lora_a.to(device))
+        self.lora_b = torch.nn.Parameter(torch.zeros(base.out_features, len(lora_a), device=device))
+
+    def forward(self, inputs: "Tensor") -> "Tensor":
+        """Map (…, in) to (…, out)."""
+        weight, bias = self.base.weight, self.base.bias
+        if weight.dtype == torch.float32:
+            return linear(inputs, weight + self.lora_b @ self.lora_a, bias)
+        low = linear(inputs, self.lora_a.to(inputs.dtype))  # (…, rank)
+        return linear(inputs, weight, bias) + linear(low, self.lora_b.to(inputs.dtype))
 
 
 def add_adapter(unet: Any, *, rank: int, seed: int) -> dict[str, "torch.nn.Parameter"]:
     """Add a new LoRA adapter to a U-Net; mutates `unet`, which then computes the same as before.
 
-    alpha = rank, so the scale is 1. A is drawn from N(0, 1/rank²), B is zero.
+    alpha = rank, so the scale is 1. A is drawn from N(0, 1/rank²) on the CPU, from the seed and the
+    layer's name; B is zero.
 
     Args:
-        unet: a `UNet2DConditionModel` without adapters.
+        unet: a frozen `UNet2DConditionModel` without adapters.
         rank: of every layer.
         seed: of A.
 
@@ -24,26 +54,13 @@ def add_adapter(unet: Any, *, rank: int, seed: int) -> dict[str, "torch.nn.Param
         The float32 parameters by name, ``<module>.lora_A.weight`` (rank, in) and
         ``<module>.lora_B.weight`` (out, rank), sorted.
     """
-    import torch
-    from peft import LoraConfig
-
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=rank,
-        init_lora_weights="gaussian",
-        target_modules=list(TARGET_MODULES),
-    )
-    device = unet.device
-    unet.to("cpu")  # A's values come from the CPU's generator on every device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        unet.add_adapter(config, adapter_name=ADAPTER_NAME)
-    found = {
-        name.replace(f".{ADAPTER_NAME}.", "."): parameter
-        for name, parameter in unet.named_parameters()
-        if f".{ADAPTER_NAME}." in name
-    }
-    for parameter in found.values():
-        parameter.data = parameter.data.float()
-    unet.to(device)
+    found = {}
+    for name, module in list(unet.named_modules()):
+        if name.endswith(TARGET_MODULES):
+            generator = torch.Generator().manual_seed(derive_seed(seed, name))
+            first = torch.randn(rank, module.in_features, generator=generator) / rank
+            layer = LoraLinear(module, first)
+            unet.set_submodule(name, layer)
+            found[f"{name}.lora_A.weight"] = layer.lora_a
+            found[f"{name}.lora_B.weight"] = layer.lora_b
     return {name: found[name] for name in sorted(found)}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from selma.core.choices import choose
 from selma.core.seeds import derive_seed
-from selma.training.adapters import add_adapter
 from selma.training.loop import Checkpointing, train
 from selma.training.moments import Examples
 from selma.training.objective import TARGETS, add_noise, squared_error, stratified_timesteps
@@ -151,6 +150,8 @@ def train_expert(
         RecordError: the checkpoint cannot be read.
         SelmaError: a loss, a gradient or the weights are not finite.
     """
+    from selma.training.adapters import add_adapter
+
     choose(
         "prediction type of the noise scheduler", noise_scheduler.config.prediction_type, TARGETS
     )

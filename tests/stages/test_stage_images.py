@@ -46,7 +46,7 @@ def test_each_prompt_is_drawn_per_prompt_times_with_a_seed_of_its_own(folder):
         derive_seed(5, "images", "count", *key) for key in keys(rows)
     ]
     assert {row["prompt"] for row in rows} == {"0 red cats", "1 red cats"}
-    assert read_json("counts.json") == {"n": 4, "truncated_prompts": 0, "black_images": 0}
+    assert read_json("counts.json") == {"pictures": 4, "truncated_prompts": 0, "black_images": 0}
 
 
 def test_a_skill_overrides_how_its_pictures_are_drawn(folder):

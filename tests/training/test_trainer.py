@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from selma.core.errors import ConfigError
-from selma.training.adapters import add_adapter
+from selma.training.adapters import TARGET_MODULES, add_adapter
 from selma.training.loop import Checkpointing
 from selma.training.trainer import denoising_loss, draw_step, train_expert
 
@@ -77,6 +77,34 @@ def test_an_adapter_starts_from_its_seed_and_leaves_the_global_generator_alone(m
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 5e-2)])
+def test_an_adapter_computes_and_learns_as_pefts_does(make_unet, dtype, tolerance):
+    from peft import LoraConfig
+
+    dtype = getattr(torch, dtype)
+    ours, pefts = make_unet().to(dtype), make_unet().to(dtype)
+    parameters = add_adapter(ours, rank=2, seed=0)
+    config = LoraConfig(r=2, lora_alpha=2, target_modules=list(TARGET_MODULES))
+    pefts.add_adapter(config, adapter_name="other")
+    others = {n.replace(".other.", "."): p for n, p in pefts.named_parameters() if "lora" in n}
+    assert others.keys() == parameters.keys()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name in parameters:
+            parameters[name].normal_(std=0.3, generator=generator)
+            others[name].data = parameters[name].detach().clone()
+    inputs = torch.randn(2, 4, 4, 4, generator=generator, dtype=dtype)
+    text = torch.randn(2, 5, 8, generator=generator, dtype=dtype)
+    results = []
+    for unet, factors in ((ours, parameters), (pefts, others)):
+        result = unet(inputs, torch.tensor([5, 600]), encoder_hidden_states=text).sample.float()
+        result.square().mean().backward()
+        gradient = torch.cat([factors[name].grad.flatten() for name in parameters])
+        results.append((result.detach(), gradient))
+    for one, other in zip(*results, strict=True):
+        assert (one - other).norm() <= tolerance * other.norm()
+
+
 def test_an_adapter_of_a_half_precision_unet_is_float32(make_unet):
     parameters = add_adapter(make_unet().to(torch.bfloat16), rank=2, seed=0)
     assert {parameter.dtype for parameter in parameters.values()} == {torch.float32}
@@ -140,7 +168,7 @@ def test_training_changes_the_adapter_alone(run, make_unet):
     unet = make_unet()
     frozen = {name: p.clone() for name, p in unet.named_parameters()}
     expert = run(unet=unet)
-    trained = {n.replace(".base_layer", ""): p for n, p in unet.named_parameters()}
+    trained = {n.replace(".base.", "."): p for n, p in unet.named_parameters()}
     assert all(torch.equal(trained[name], tensor) for name, tensor in frozen.items())
     assert all(tensor.any() for tensor in expert.tensors.values())
 
