@@ -15,7 +15,7 @@ import numpy as np
 from selma.core.devices import prepare_device
 from selma.core.seeds import derive_seed
 from selma.core.tables import read_table
-from selma.diffusion.backbone import load_backbone
+from selma.diffusion.loading import load_backbone
 from selma.diffusion.requests import to_uint8
 from selma.diffusion.sampling import draw_batch
 from selma.foundation.benchmarks import benchmark_rows

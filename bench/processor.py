@@ -7,6 +7,7 @@ busy machine `--threads 1` measures seconds of computing instead of seconds.
 """
 
 import argparse
+import copy
 import os
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def work(kernels: str, threads: int) -> None:
 
 def drawing() -> Callable[[], Any]:
     """Prepare to draw one batch."""
-    from selma.diffusion.backbone import load_backbone
+    from selma.diffusion.loading import load_backbone
     from selma.diffusion.sampling import draw_batch
 
     backbone = load_backbone(BASE, "float32", "cpu")
@@ -66,34 +67,30 @@ def training() -> Callable[[], Any]:
     """Prepare to train an adapter for some steps."""
     import torch
 
-    from selma.diffusion.backbone import load_backbone
-    from selma.training.adapters import add_adapter
-    from selma.training.loop import train
+    from selma.diffusion.loading import load_backbone
     from selma.training.moments import Examples
-    from selma.training.trainer import denoising_loss, draw_step
+    from selma.training.trainer import train_expert
 
     backbone = load_backbone(BASE, "float32", "cpu")
-    shape = (4, *backbone.latent_shape[1:])
+    clean, shape = backbone.denoiser, (64, *backbone.latent_shape)
     examples = Examples(
-        latent_means=torch.randn(64, *shape),
-        latent_deviations=torch.full((64, *shape), 0.1),
-        text_states=torch.randn(64, 48, backbone.unet.config.cross_attention_dim),
-        text_index=torch.arange(64),
+        shards=[{"mean": torch.randn(shape), "deviation": torch.full(shape, 0.1)}],
+        order=range(64),
+        conditions={"text": torch.randn(64, 48, clean.config.cross_attention_dim)},
+        condition_index=torch.arange(64),
+        per_shard=64,
     )
-    parameters = add_adapter(backbone.unet, rank=8, seed=0)
-    alphas_bar = backbone.noise_scheduler.alphas_cumprod
 
-    def loss_at(step: int) -> torch.Tensor:
-        draws = draw_step(
-            seed=0, name="bench", step=step, batch_size=TRAIN_BATCH, number=64,
-            latent_shape=shape, train_timesteps=len(alphas_bar),
+    def train() -> None:
+        backbone.denoiser = copy.deepcopy(clean)
+        train_expert(
+            backbone, examples, name="bench", seed=0, rank=8, targets=None, learning_rate=1e-4,
+            weight_decay=0.01, train_steps=TRAIN_STEPS, batch_size=TRAIN_BATCH,
+            micro_batch_size=TRAIN_BATCH, max_gradient_norm=1.0, min_snr_gamma=None,
+            average_decay=None, flip=False,
         )  # fmt: skip
-        kind = backbone.noise_scheduler.config.prediction_type
-        return denoising_loss(backbone.unet, examples, draws, alphas_bar, kind)
 
-    return lambda: train(
-        parameters, loss_at, train_steps=TRAIN_STEPS, learning_rate_at=lambda _: 1e-4
-    )
+    return train
 
 
 def start(environment: dict[str, str], kernels: str, threads: int) -> "subprocess.Popen[str]":

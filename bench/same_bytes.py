@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def compute_items() -> Iterator[tuple[str, Any]]:
     import torch
 
     from selma.core.devices import prepare_device, set_threads
-    from selma.diffusion.backbone import load_backbone
+    from selma.diffusion.loading import load_backbone
     from selma.diffusion.requests import to_uint8
     from selma.diffusion.sampling import draw_batch
 
@@ -62,8 +63,7 @@ def compute_items() -> Iterator[tuple[str, Any]]:
 def train_briefly(name: str, pictures: Any, backbone: Any) -> dict[str, Any]:
     """Train an adapter for two steps on the pictures."""
     from selma.pictures.png import encode_png
-    from selma.training.moments import encode_examples
-    from selma.training.trainer import train_expert
+    from selma.training.experts import train
 
     rows = [
         {
@@ -74,15 +74,12 @@ def train_briefly(name: str, pictures: Any, backbone: Any) -> dict[str, Any]:
         }
         for k, (prompt, picture) in enumerate(zip(PROMPTS, pictures, strict=True))
     ]
-    expert = train_expert(
-        backbone.unet, backbone.noise_scheduler,
-        encode_examples(
-            rows, vae=backbone.vae,
-            tokenizer=backbone.tokenizer, text_encoder=backbone.text_encoder,
-        ),
-        name=name, seed=0, rank=8, learning_rate=5e-4, weight_decay=0.01, train_steps=2,
-        batch_size=4, max_gradient_norm=1.0,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        expert = train(
+            rows, backbone, Path(folder), name=name, seed=0, rank=8, targets=None,
+            learning_rate=5e-4, weight_decay=0.01, train_steps=2, batch_size=4, micro_batch_size=4,
+            max_gradient_norm=1.0, min_snr_gamma=None, average_decay=None, flip=False,
+        )  # fmt: skip
     return dict(sorted(expert.tensors.items()))
 
 

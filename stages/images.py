@@ -6,8 +6,8 @@ from pathlib import Path
 from selma.core.devices import prepare_device
 from selma.core.files import write_json
 from selma.core.tables import read_table, write_table
-from selma.diffusion.backbone import load_backbone
 from selma.diffusion.drawing import draw
+from selma.diffusion.loading import load_backbone
 from selma.diffusion.requests import as_images
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.params import (

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from selma.core.devices import prepare_device
 from selma.core.files import write_curve
-from selma.core.tables import read_table
-from selma.diffusion.backbone import load_backbone
+from selma.core.tables import stream_table
+from selma.diffusion.loading import load_backbone
 from selma.merging.files import factors_of, write_adapter
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.params import (
@@ -26,7 +26,7 @@ from selma.training.loop import Checkpointing
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Train in float32; write the adapter as float16, as adapters are passed around."""
+    """Train the adapter in float32; write it as float16, as adapters are passed around."""
     args = stage_arguments(argv, __doc__, section=str, name=str, images=Path, out=Path, curve=Path)
     if args.section == "mixtures":
         skills = load_row("mixtures", args.name, MixtureParams, args.params).skills
@@ -37,14 +37,15 @@ def main(argv: list[str] | None = None) -> None:
     model = load_section("backbone", BackboneParams, args.params)
     seed, machine = load_section("seed", Seed, args.params), prepare_machine(args.params)
     images = [args.images / f"{skill}.parquet" for skill in skills]
-    rows = [row for path in images for row in read_table(path, "images")]
+    rows = (row for path in sorted(images) for row in stream_table(path, "images"))
     settings = {"seed": seed, **machine, **lora.model_dump(), **model.model_dump()}
     with workspace(f"lora-{args.name}", [*images, Path(model.path)], settings) as work:
-        backbone = load_backbone(model.path, model.dtype, prepare_device())
+        backbone = load_backbone(model.path, model.dtype, prepare_device(), "float32")
         with training_progress(lora.train_steps, "steps") as on_step:
             expert = train(
                 rows,
                 backbone,
+                work,
                 name=args.name,
                 seed=seed,
                 checkpointing=Checkpointing(

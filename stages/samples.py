@@ -5,8 +5,8 @@ from pathlib import Path
 
 from selma.core.devices import prepare_device
 from selma.core.tables import read_table, write_table
-from selma.diffusion.backbone import add_updates, load_backbone
 from selma.diffusion.drawing import draw
+from selma.diffusion.loading import add_updates, load_backbone
 from selma.merging.files import read_adapter
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.params import (
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         backbone = load_backbone(str(folder), base.dtype, prepare_device())
         if folder != weights:
             updates = ((name, layer.delta()) for name, layer in read_adapter(weights).items())
-            add_updates(backbone.unet, updates, str(weights))
+            add_updates(backbone.denoiser, updates, str(weights))
         drawn = draw(
             prompts, backbone, names=names, seed=seed, directory=work, advance=advance, **params
         )

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from selma.core.choices import choose
 from selma.core.errors import MissingDataError, RecordError
 from selma.core.files import written_whole
-from selma.core.schemas import KINDS, check_columns, checked_rows
+from selma.core.schemas import KINDS, TableKind, check_columns, checked_rows
 
 ABOUT_KEY = b"selma"  # file metadata: what the table's numbers are, as JSON
 ROWS_PER_GROUP = 1000
@@ -53,17 +53,37 @@ def read_table(path: Path, kind: str) -> list[dict[str, Any]]:
     Parquet, is cut short or damaged, or breaks the contract of its kind.
     """
     table_kind = choose("table kind", kind, KINDS)
+    rows = (row for batch in _batches(path, table_kind, kind) for row in batch)
+    return checked_rows(rows, table_kind, str(path))
+
+
+def stream_table(path: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """Read as `read_table`, but a few rows at a time; RecordError also if keys are out of order."""
+    table_kind = choose("table kind", kind, KINDS)
+    last: tuple[Any, ...] | None = None
+    for batch in _batches(path, table_kind, kind):
+        rows = checked_rows(batch, table_kind, str(path))
+        for row in rows:
+            values = tuple(row[name] for name in table_kind.key)
+            if last is not None and values <= last:
+                raise RecordError(
+                    f"{path}: {values} comes after {last}; expected each key once and in order, "
+                    "as selma writes them"
+                )
+            last = values
+            yield row
+
+
+def _batches(path: Path, table_kind: TableKind, kind: str) -> Iterator[list[dict[str, Any]]]:
     with _reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         check_columns(file.schema_arrow, table_kind.columns, f"{path}: {kind} table")
-        rows = [
-            row
-            for group in range(file.num_row_groups)
-            for batch in file.iter_batches(batch_size=ROWS_READ_AT_ONCE, row_groups=[group])
-            for row in batch.to_pylist()
-        ]
-        if len(rows) != file.metadata.num_rows:
-            raise OSError(f"{file.metadata.num_rows} rows are promised, {len(rows)} are there")
-    return checked_rows(rows, table_kind, str(path))
+        number = 0
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(batch_size=ROWS_READ_AT_ONCE, row_groups=[group]):
+                number += len(batch)
+                yield batch.to_pylist()
+        if number != file.metadata.num_rows:
+            raise OSError(f"{file.metadata.num_rows} rows are promised, {number} are there")
 
 
 def is_table(path: Path, kind: str) -> bool:

@@ -13,7 +13,7 @@ from selma.core.errors import MissingDataError, RecordError
 from selma.core.tables import read_table, write_table
 from selma.diffusion.backbone import Backbone
 from selma.diffusion.requests import Request, make_requests, picture_row, to_uint8
-from selma.diffusion.sampling import count_truncated, draw_batch
+from selma.diffusion.sampling import draw_batch
 from selma.pictures.png import count_black
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def draw(
     requests = make_requests(prompts, per_prompt, seed, *names)
     drawer = batch_drawer(backbone, guidance_scale=guidance_scale, inference_steps=inference_steps)
     rows = draw_resumably(requests, drawer, directory, batch_size, advance)
-    truncated = count_truncated(list(prompts.values()), backbone)
+    truncated = backbone.count_truncated(list(prompts.values()))
     counts = {"pictures": len(rows), "truncated_prompts": truncated}
     return Drawn(rows, counts | {"black_images": count_black(rows)})
 

@@ -5,10 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from selma.diffusion.backbone import NOISE_SCHEDULERS
-
-FAMILY = "StableDiffusionPipeline"
-WEIGHTED = ("unet", "vae", "text_encoder")
+from selma.diffusion.loading import FAMILIES
 
 
 def backbone_problems(path: Path, inference_steps: int) -> Iterator[str]:
@@ -17,11 +14,12 @@ def backbone_problems(path: Path, inference_steps: int) -> Iterator[str]:
     if index is None:
         yield f"{path}: holds no model_index.json that is JSON, so it is no pipeline of diffusers"
         return
-    family = index.get("_class_name")
-    if family != FAMILY:
-        yield f"{path}: is a {family}; the Stable Diffusion 1 and 2 families can be used ({FAMILY})"
+    family = FAMILIES.get(str(index.get("_class_name")))
+    if family is None:
+        known = ", ".join(FAMILIES)
+        yield f"{path}: is a {index.get('_class_name')}; what can be used: {known}"
         return
-    for part in WEIGHTED:
+    for part in family.weighted:
         if _json(path / part / "config.json") is None:
             yield f"{path / part}/config.json: is missing or not JSON"
         if not any((path / part).glob("*.safetensors")):
@@ -31,8 +29,8 @@ def backbone_problems(path: Path, inference_steps: int) -> Iterator[str]:
         yield f"{path}/scheduler/scheduler_config.json: is missing or not JSON"
         return
     name = config.get("_class_name")
-    if name not in NOISE_SCHEDULERS:
-        known = ", ".join(sorted(NOISE_SCHEDULERS))
+    if name not in family.noise_schedulers:
+        known = ", ".join(sorted(family.noise_schedulers))
         yield f"{path}/scheduler: unknown noise scheduler {name!r}; choose one of: {known}"
     steps = config.get("num_train_timesteps", 1000)
     if inference_steps > steps:

@@ -1,7 +1,7 @@
 """How every model of the factory is trained, and its weights stored: as float16."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 
 def fit(
-    title: str, keep: Path, train_steps: int, every_steps: int, **options: Any
-) -> TrainingState:
+    title: str, keep: Path, train_steps: int, every_steps: int, *,
+    loss_at: "Callable[[int], Tensor]", **options: Any,
+) -> TrainingState:  # fmt: skip
     """Run `selma.training.loop.train` under a bar; `keep` holds the state of a stopped run."""
     checkpoints = Checkpointing(keep, every_steps)
     with training_progress(train_steps, title) as on_step:
-        return train(train_steps=train_steps, checkpointing=checkpoints, on_step=on_step, **options)
+        return train(
+            losses_at=lambda step: [loss_at(step)], train_steps=train_steps,
+            checkpointing=checkpoints, on_step=on_step, **options,
+        )  # fmt: skip
 
 
 def round_to_float16(parameters: "Mapping[str, Tensor]") -> None:

@@ -60,12 +60,19 @@ class ImagesParams(Section):
 
 
 class LoraParams(Section):
+    """How an adapter is trained; null: the family's attention, all timesteps alike, the last."""
+
     rank: Annotated[int, Field(ge=1, le=4096)]
+    targets: Annotated[list[Place], Field(min_length=1)] | None
     learning_rate: Annotated[float, Field(gt=0, le=100)]
     weight_decay: Annotated[float, Field(ge=0, le=1000)]
     train_steps: Count
     batch_size: Batch
+    micro_batch_size: Batch
     max_gradient_norm: Annotated[float, Field(gt=0, le=1e9)]
+    min_snr_gamma: Annotated[float, Field(gt=0, le=1e9)] | None
+    average_decay: Annotated[float, Field(gt=0, lt=1)] | None
+    flip: bool
     checkpoint_every_steps: Count
 
 

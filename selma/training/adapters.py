@@ -1,17 +1,15 @@
-"""Puts a LoRA adapter on a U-Net's attention."""
+"""Puts a LoRA adapter on linear layers of a denoiser."""
 
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import linear
 
+from selma.core.errors import ConfigError
 from selma.core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# SELMA, arXiv 2403.06952, section 3.3: the attention projections of the U-Net.
-TARGET_MODULES = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 class LoraLinear(torch.nn.Module):
@@ -39,28 +37,47 @@ class LoraLinear(torch.nn.Module):
         return linear(inputs, weight, bias) + linear(low, self.lora_b.to(inputs.dtype))
 
 
-def add_adapter(unet: Any, *, rank: int, seed: int) -> dict[str, "torch.nn.Parameter"]:
-    """Add a new LoRA adapter to a U-Net; mutates `unet`, which then computes the same as before.
+def add_adapter(
+    denoiser: Any, *, targets: tuple[str, ...], rank: int, seed: int
+) -> dict[str, "torch.nn.Parameter"]:
+    """Add a new LoRA adapter to a denoiser; mutates it, and it then computes the same as before.
 
     alpha = rank, so the scale is 1. A is drawn from N(0, 1/rank²) on the CPU, from the seed and the
     layer's name; B is zero.
 
     Args:
-        unet: a frozen `UNet2DConditionModel` without adapters.
+        denoiser: a frozen network without adapters.
+        targets: ends of the names of its linear layers that get one.
         rank: of every layer.
         seed: of A.
 
     Returns:
         The float32 parameters by name, ``<module>.lora_A.weight`` (rank, in) and
         ``<module>.lora_B.weight`` (out, rank), sorted.
+
+    Raises:
+        ConfigError: a target fits no linear layer.
     """
+    layers = {
+        name: module
+        for name, module in denoiser.named_modules()
+        if isinstance(module, torch.nn.Linear) and _fits(name, targets)
+    }
+    for target in targets:
+        if not any(_fits(name, (target,)) for name in layers):
+            raise ConfigError(
+                f"lora.targets: no linear layer of the {type(denoiser).__name__} ends in {target!r}"
+            )
     found = {}
-    for name, module in list(unet.named_modules()):
-        if name.endswith(TARGET_MODULES):
-            generator = torch.Generator().manual_seed(derive_seed(seed, name))
-            first = torch.randn(rank, module.in_features, generator=generator) / rank
-            layer = LoraLinear(module, first)
-            unet.set_submodule(name, layer)
-            found[f"{name}.lora_A.weight"] = layer.lora_a
-            found[f"{name}.lora_B.weight"] = layer.lora_b
+    for name, module in layers.items():
+        generator = torch.Generator().manual_seed(derive_seed(seed, name))
+        first = torch.randn(rank, module.in_features, generator=generator) / rank
+        layer = LoraLinear(module, first)
+        denoiser.set_submodule(name, layer)
+        found[f"{name}.lora_A.weight"] = layer.lora_a
+        found[f"{name}.lora_B.weight"] = layer.lora_b
     return {name: found[name] for name in sorted(found)}
+
+
+def _fits(name: str, targets: tuple[str, ...]) -> bool:
+    return f".{name}".endswith(tuple(f".{target}" for target in targets))

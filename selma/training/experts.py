@@ -1,6 +1,7 @@
 """The act of training: pictures of prompts in, a LoRA adapter out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from selma.diffusion.backbone import Backbone
@@ -8,13 +9,16 @@ from selma.training.moments import encode_examples
 from selma.training.trainer import Expert, train_expert
 
 
-def train(rows: Sequence[Mapping[str, Any]], backbone: Backbone, **settings: Any) -> Expert:
-    """Train a LoRA adapter on a model's pictures; mutates the backbone's U-Net.
+def train(
+    rows: Iterable[Mapping[str, Any]], backbone: Backbone, directory: Path, *, flip: bool,
+    **settings: Any,
+) -> Expert:  # fmt: skip
+    """Train a LoRA adapter on a model's pictures; mutates the backbone's denoiser.
 
     `rows` are of an images table, in any order; the backbone is frozen and without an adapter;
-    `settings` are the keyword arguments of `train_expert`. RecordError if there are no rows or a
-    picture is damaged or of another size; SelmaError if loss or gradient are not finite.
+    `directory` keeps the encoded pictures; `settings` are the keyword arguments of `train_expert`.
+    RecordError if there are no rows or a picture is damaged or of another size; SelmaError if loss
+    or gradient are not finite.
     """
-    parts = {name: getattr(backbone, name) for name in ("vae", "tokenizer", "text_encoder")}
-    examples = encode_examples(rows, **parts)
-    return train_expert(backbone.unet, backbone.noise_scheduler, examples, **settings)
+    examples = encode_examples(rows, backbone, directory, flip=flip)
+    return train_expert(backbone, examples, flip=flip, **settings)

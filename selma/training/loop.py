@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,10 +24,11 @@ class Checkpointing:
 
 @dataclass
 class TrainingState:
-    """Everything that decides the next step: weights, Adam's moments, the average, the step."""
+    """Everything that decides the next step: weights, Adam's moments, scale, average, step."""
 
     parameters: Mapping[str, "torch.nn.Parameter"]
     optimiser: "torch.optim.Optimizer"
+    scaler: "torch.amp.GradScaler"
     average: dict[str, "torch.Tensor"] = field(default_factory=dict)
     step: int = 0
     losses: list[float] = field(default_factory=list)
@@ -44,7 +45,8 @@ class TrainingState:
             for key, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value)
         tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-        header = json.dumps({"step": self.step, "losses": self.losses})
+        scaler = self.scaler.state_dict()
+        header = json.dumps({"step": self.step, "losses": self.losses, "scaler": scaler})
         with written_whole(path) as part:
             try:
                 save_file(tensors, part, metadata={"state": header})
@@ -80,6 +82,8 @@ class TrainingState:
                 if key.startswith("optimiser/") and key.split("/", 2)[2] == name
             }
         self.step, self.losses = header["step"], header["losses"]
+        if header.get("scaler"):
+            self.scaler.load_state_dict(header["scaler"])
 
 
 def _as_kept_for(parameter: "torch.Tensor", stored: "torch.Tensor") -> "torch.Tensor":
@@ -97,13 +101,14 @@ def _as_kept_for(parameter: "torch.Tensor", stored: "torch.Tensor") -> "torch.Te
 
 def train(
     parameters: Mapping[str, "torch.nn.Parameter"],
-    loss_at: Callable[[int], "torch.Tensor"],
+    losses_at: Callable[[int], Iterable["torch.Tensor"]],
     *,
     train_steps: int,
     learning_rate_at: Callable[[int], float],
     weight_decay: float = 0.01,
     max_gradient_norm: float = 1.0,
     average_decay: float | None = None,
+    scaled: bool = False,
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
     on_state: Callable[[TrainingState], None] | None = None,
@@ -111,17 +116,20 @@ def train(
     """Minimise a loss with AdamW; mutates `parameters`, and returns the final state.
 
     A run that was killed and is started again ends in the same bytes: the state on disk is complete
-    and `loss_at` draws all its randomness from the step's number.
+    and `losses_at` draws all its randomness from the step's number.
 
     Args:
         parameters: what is trained, by name.
-        loss_at: the loss of step 0 … train_steps − 1, a scalar that depends on the step alone.
+        losses_at: the summands of the loss of step 0 … train_steps − 1, scalars that depend on the
+            step alone. Each one's gradient is taken before the next is asked for.
         train_steps: number of updates.
         learning_rate_at: the learning rate of each step.
         weight_decay: AdamW's decoupled decay.
         max_gradient_norm: the gradient of all parameters together is clipped to this norm.
         average_decay: keep an exponential moving average of the weights with this decay, warmed up
             as min(decay, (1 + step) / (10 + step)); None keeps none.
+        scaled: scale the loss up, so that float16 gradients do not vanish; a step whose gradient
+            overflows is left out and the scale halved.
         checkpointing: where to keep the state; an existing one is taken up.
         on_step: called after each step with the number of steps done and the loss.
         on_state: called after each step with the whole state, to look at, not to change.
@@ -136,21 +144,28 @@ def train(
     optimiser = torch.optim.AdamW(
         list(parameters.values()), lr=learning_rate_at(0), weight_decay=weight_decay, fused=True
     )
-    state = TrainingState(parameters, optimiser)
+    device = next(iter(parameters.values())).device.type
+    scaler = torch.amp.GradScaler(device, enabled=scaled)
+    state = TrainingState(parameters, optimiser, scaler)
     if average_decay is not None:
         state.average = {name: p.detach().clone() for name, p in parameters.items()}
     if checkpointing is not None and checkpointing.path.exists():
         state.load(checkpointing.path)
     while state.step < train_steps:
         optimiser.param_groups[0]["lr"] = learning_rate_at(state.step)
-        loss = loss_at(state.step)
-        loss.backward()  # type: ignore[no-untyped-call]
+        summands = []
+        for loss in losses_at(state.step):
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            summands.append(loss.detach())
+        scaler.unscale_(optimiser)
         norm = torch.nn.utils.clip_grad_norm_(list(parameters.values()), max_gradient_norm)
-        value = float(loss.detach())
-        for what, number in (("loss", value), ("norm of the gradient", float(norm))):
-            if not math.isfinite(number):
-                raise _diverged(f"the {what} is {number}", state)
-        optimiser.step()
+        value = float(sum(summands))
+        if not math.isfinite(value):
+            raise _diverged(f"the loss is {value}", state)
+        if not math.isfinite(norm) and not (scaled and scaler.get_scale() > 1):
+            raise _diverged(f"the norm of the gradient is {float(norm)}", state)
+        scaler.step(optimiser)
+        scaler.update()
         optimiser.zero_grad(set_to_none=True)
         if average_decay is not None:
             _average(state, min(average_decay, (1 + state.step) / (10 + state.step)))

@@ -1,81 +1,186 @@
 """Encodes pictures and prompts once; a training draws its latents from the moments."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selma.core.errors import RecordError
-from selma.diffusion.encoding import encode_pictures, encode_prompts
+from selma.core.files import written_whole
+from selma.diffusion.backbone import Backbone, Conditions
 from selma.pictures.png import decode_png
 
 if TYPE_CHECKING:
     import torch
 
+Moments = Mapping[str, "torch.Tensor"]  # "mean", "deviation" and, with flip, "flipped_…" of these
+PICTURES_PER_SHARD = 64
+
 
 @dataclass(frozen=True)
 class Examples:
-    """A training set as the U-Net sees it; latents are after the VAE's scaling.
+    """A training set as the denoiser sees it; latents are after the VAE's scaling.
 
     The posterior's moments are kept, not one draw from it: drawing anew in each step gives the same
-    distribution as encoding the picture anew in each step.
+    distribution as encoding the picture anew in each step. So it is with flipped pictures, whose
+    latents are not the flipped latents.
     """
 
-    latent_means: "torch.Tensor"  # (N, C, H/f, W/f), float32
-    latent_deviations: "torch.Tensor"  # (N, C, H/f, W/f), float32
-    text_states: "torch.Tensor"  # (P, tokens, width), float32, one per different prompt
-    text_index: "torch.Tensor"  # (N,), the row in text_states of each example
+    shards: Sequence[Moments]  # of `per_shard` pictures each, (n, C, H/f, W/f), float32
+    order: Sequence[int]  # the place of each example in the shards
+    conditions: Conditions  # of each different prompt
+    condition_index: "torch.Tensor"  # (N,), the row in `conditions` of each example
+    per_shard: int
 
     def __len__(self) -> int:
         """Number of pictures."""
-        return int(self.latent_means.shape[0])
+        return len(self.order)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(C, H/f, W/f)."""
+        return tuple(self.shards[0]["mean"].shape[1:])
+
+    def moments(
+        self, items: Sequence[int], flipped: Sequence[bool]
+    ) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """Look up means and deviations of examples, or of their mirrored pictures; (N, C, h, w)."""
+        import torch
+
+        def gather(name: str) -> torch.Tensor:
+            rows = []
+            for item, mirrored in zip(items, flipped, strict=True):
+                shard, row = divmod(self.order[item], self.per_shard)
+                rows.append(self.shards[shard][f"flipped_{name}" if mirrored else name][row])
+            return torch.stack(rows)
+
+        return gather("mean"), gather("deviation")
+
+    def conditions_of(self, items: "torch.Tensor") -> Conditions:
+        """Look up what the denoiser is told of examples (N,)."""
+        rows = self.condition_index[items.to(self.condition_index.device)]
+        return {name: values[rows] for name, values in self.conditions.items()}
 
 
-def decode_pictures(rows: Sequence[Mapping[str, Any]]) -> "torch.Tensor":
+def decode_pictures(rows: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> "torch.Tensor":
     """Decode an image table's pictures to (N, 3, H, W) float32 in [-1, 1].
 
     Raises:
-        RecordError: a picture is damaged or differs in size from the first.
+        RecordError: a picture is damaged or is not of `size` (width, height).
     """
     import torch
 
     pictures: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
     for row in rows:
-        where = f"picture {row['prompt_id']!r}, sample {row['sample']}"
+        where = _name(row)
         pictures.append(decode_png(row["image"]["bytes"], where))
-        if pictures[-1].shape != pictures[0].shape:
-            got, want = pictures[-1].shape[1::-1], pictures[0].shape[1::-1]
-            raise RecordError(f"{where}: is {got} pixels, expected {want} as the first picture")
+        if (got := pictures[-1].shape[1::-1]) != size:
+            raise RecordError(f"{where}: is {got} pixels, expected {size} as the first picture")
     pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # (N, 3, H, W)
     return pixels.float() / 127.5 - 1.0
 
 
+def _name(row: Mapping[str, Any]) -> str:
+    return f"picture {row['prompt_id']!r}, sample {row['sample']}"
+
+
 def encode_examples(
-    rows: Sequence[Mapping[str, Any]], *, vae: Any, tokenizer: Any, text_encoder: Any
+    rows: Iterable[Mapping[str, Any]], backbone: Backbone, directory: Path, *, flip: bool
 ) -> Examples:
-    """Encode an image table; the order of the rows does not matter.
+    """Encode an image table; the order of the rows does not matter to a training.
+
+    Moments go to `directory` in shards and are read back through memory maps, or from the GPU if
+    there is one and half of its free memory holds them. Shards of an earlier run of the same rows
+    are taken up.
 
     Args:
-        rows: of the table `images`; prompt_id, sample, image and prompt are read.
-        vae: an `AutoencoderKL`.
-        tokenizer: a `CLIPTokenizer`.
-        text_encoder: a `CLIPTextModel`.
+        rows: of the table `images`; prompt_id, sample, image and prompt are read, one shard's at a
+            time.
+        backbone: whose VAE and text encoders read them.
+        directory: of this training alone.
+        flip: also encode the mirrored pictures.
 
     Raises:
-        RecordError: there are no rows, or a picture is damaged or of another size.
+        RecordError: there are no rows, or a picture is damaged, of another size than the first, or
+            its latents are not finite.
     """
     import torch
 
-    if not rows:
+    keys, prompts, shards, size = [], [], [], None
+    for number, shard in enumerate(_cut(rows)):
+        keys += [(row["prompt_id"], row["sample"]) for row in shard]
+        prompts += [row["prompt"] for row in shard]
+        if size is None:
+            size = decode_png(shard[0]["image"]["bytes"], _name(shard[0])).shape[1::-1]
+        path = directory / f"moments-{number:06d}.safetensors"
+        shards.append(_shard(path, shard, backbone, size, flip))
+    if not keys:
         raise RecordError("there are no pictures to train on; run the stage images")
-    rows = sorted(rows, key=lambda row: (row["prompt_id"], row["sample"]))
-    prompts = sorted({row["prompt"] for row in rows})
-    place = {prompt: index for index, prompt in enumerate(prompts)}
-    means, deviations = encode_pictures(vae, decode_pictures(rows))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    different = sorted(set(prompts))
+    place = {prompt: index for index, prompt in enumerate(different)}
     return Examples(
-        latent_means=means,
-        latent_deviations=deviations,
-        text_states=encode_prompts(tokenizer, text_encoder, prompts).float(),
-        text_index=torch.tensor([place[row["prompt"]] for row in rows], device=means.device),
+        shards=_on_device(shards, backbone.device),
+        order=order,
+        conditions=backbone.encode_prompts(different),
+        condition_index=torch.tensor(
+            [place[prompts[row]] for row in order], device=backbone.device
+        ),
+        per_shard=PICTURES_PER_SHARD,
     )
+
+
+def _cut(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    waiting = iter(rows)
+    while shard := list(itertools.islice(waiting, PICTURES_PER_SHARD)):
+        yield shard
+
+
+def _shard(
+    path: Path, rows: Sequence[Mapping[str, Any]], backbone: Backbone, size: tuple[int, int],
+    flip: bool,
+) -> Moments:  # fmt: skip
+    """Encode a shard, unless its file is there, and map the file into memory."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    if not _whole(path):
+        parts: dict[str, list[torch.Tensor]] = {}
+        for row in rows:  # one by one, so that the bytes do not depend on how rows are cut
+            pixels = decode_pictures([row], size)
+            mirrored = {"flipped_": pixels.flip(3)} if flip else {}
+            for prefix, seen in ({"": pixels} | mirrored).items():
+                mean, deviation = backbone.encode_pictures(seen)
+                if not bool(mean.isfinite().all() and deviation.isfinite().all()):
+                    raise RecordError(f"{_name(row)}: its latents are not finite numbers")
+                parts.setdefault(f"{prefix}mean", []).append(mean)
+                parts.setdefault(f"{prefix}deviation", []).append(deviation)
+        tensors = {name: torch.cat(found).cpu().contiguous() for name, found in parts.items()}
+        with written_whole(path) as part:
+            save_file(tensors, part)
+    moments: Moments = load_file(path)
+    return moments
+
+
+def _whole(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt"):
+            return True
+    except (SafetensorError, FileNotFoundError):
+        return False
+
+
+def _on_device(shards: Sequence[Moments], device: str) -> Sequence[Moments]:
+    import torch
+
+    if device == "cpu":
+        return shards
+    needed = sum(t.numel() * t.element_size() for shard in shards for t in shard.values())
+    if needed > torch.cuda.mem_get_info()[0] / 2:
+        return shards
+    return [{name: tensor.to(device) for name, tensor in shard.items()} for shard in shards]

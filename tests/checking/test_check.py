@@ -126,11 +126,16 @@ def test_a_skill_may_bring_its_own_backend_and_is_checked_too(project):
     assert has(found, "skills.count.images.inference_steps", "less than or equal to 1000")
 
 
-@pytest.mark.parametrize("family", ["StableDiffusionXLPipeline", "FluxPipeline"])
-def test_a_folder_of_another_family(project, family):
-    put(project / "models/pocket/base/model_index.json", {"_class_name": family})
+def test_a_folder_of_another_family(project):
+    put(project / "models/pocket/base/model_index.json", {"_class_name": "FluxPipeline"})
     (found,) = problems(project)
-    assert has(found, "backbone.path", f"is a {family}", "StableDiffusionPipeline")
+    assert has(found, "backbone.path", "is a FluxPipeline", "StableDiffusionPipeline")
+
+
+def test_a_folder_that_lacks_parts_of_its_family(project):
+    xl = {"_class_name": "StableDiffusionXLPipeline"}
+    put(project / "models/pocket/base/model_index.json", xl)
+    assert has(problems(project)[0], "text_encoder_2", "missing")
 
 
 def test_an_unknown_scheduler(project):

@@ -86,6 +86,6 @@ def model_directory(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def backbone(model_directory):
-    from selma.diffusion.backbone import load_backbone
+    from selma.diffusion.loading import load_backbone
 
     return load_backbone(str(model_directory), "float32", "cpu")

@@ -7,7 +7,7 @@ import pytest
 from test_sampling import PROMPTS, SEEDS, draw, largest_difference, load_stock, stock_pictures
 
 from selma.core.errors import AdapterMismatchError, ConfigError, MissingDataError, RecordError
-from selma.diffusion.backbone import add_updates, load_backbone
+from selma.diffusion.loading import add_updates, load_backbone
 
 LAYER = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
 OTHER = "mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0"
@@ -47,7 +47,7 @@ def test_an_adapter_added_to_the_weights_draws_what_stock_diffusers_draws(
     stock.load_lora_weights(tmp_path, weight_name="adapter.safetensors")
 
     updates = [(name, b.double() @ a.double()) for name, (a, b) in factors.items()]
-    add_updates(backbone.unet, updates, "adapter.safetensors")
+    add_updates(backbone.denoiser, updates, "adapter.safetensors")
     after = draw(backbone)
     assert largest_difference(after, before) > 5
     assert largest_difference(after, stock_pictures(stock, PROMPTS, SEEDS, 3.0)) <= 1
@@ -57,9 +57,9 @@ def test_an_adapter_of_another_base_model_is_refused(backbone):
     import torch
 
     with pytest.raises(AdapterMismatchError, match=r"x\.safetensors: mid_block\.nope: .*no such"):
-        add_updates(backbone.unet, [("mid_block.nope", torch.zeros(32, 16))], "x.safetensors")
+        add_updates(backbone.denoiser, [("mid_block.nope", torch.zeros(32, 16))], "x.safetensors")
     with pytest.raises(AdapterMismatchError, match=r"update is \(3, 3\).*weight is \(32, 16\)"):
-        add_updates(backbone.unet, [(LAYER, torch.zeros(3, 3))], "x.safetensors")
+        add_updates(backbone.denoiser, [(LAYER, torch.zeros(3, 3))], "x.safetensors")
 
 
 def test_updates_of_a_half_precision_model_are_rounded_once():

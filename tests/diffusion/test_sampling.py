@@ -3,7 +3,7 @@ import pytest
 
 from selma.core.errors import BackendError
 from selma.diffusion.requests import to_uint8
-from selma.diffusion.sampling import count_truncated, draw_batch
+from selma.diffusion.sampling import draw_batch
 
 PROMPTS = ["a red cat", "dog", "a red cat", "the long blue boat sails far away over the sea", ""]
 SEEDS = [1, 2, 3, 2**62, 5]
@@ -64,7 +64,7 @@ def test_pictures_are_those_of_the_stock_pipeline(backbone, model_directory, gui
 def test_other_noise_schedulers_also_draw_the_stock_pictures(model_directory, tmp_path, name):
     import diffusers
 
-    from selma.diffusion.backbone import load_backbone
+    from selma.diffusion.loading import load_backbone
 
     stock = load_stock(model_directory)
     stock.scheduler = getattr(diffusers, name)(prediction_type="v_prediction", steps_offset=1)
@@ -78,7 +78,7 @@ def test_scheduler_settings_that_stock_diffusers_overrides_are_overridden(
 ):
     import shutil
 
-    from selma.diffusion.backbone import load_backbone
+    from selma.diffusion.loading import load_backbone
 
     shutil.copytree(model_directory, tmp_path, dirs_exist_ok=True)
     config = tmp_path / "scheduler" / "scheduler_config.json"
@@ -108,7 +108,7 @@ def test_prompt_and_seed_both_matter(backbone):
 
 def test_prompts_longer_than_the_text_encoder_reads_are_counted(backbone):
     letters = "abcdefghijklmn"  # 14 tokens and the two ends fill all 16 places
-    assert count_truncated([letters, letters + "o", "", "dog"], backbone) == 1
+    assert backbone.count_truncated([letters, letters + "o", "", "dog"]) == 1
 
 
 def test_a_picture_of_nan_names_its_prompt(backbone):

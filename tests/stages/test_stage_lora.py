@@ -19,6 +19,11 @@ LORA = {
     "weight_decay": 0.0,
     "train_steps": 1,
     "batch_size": 2,
+    "micro_batch_size": 2,
+    "targets": None,
+    "min_snr_gamma": None,
+    "average_decay": None,
+    "flip": False,
     "max_gradient_norm": 1.0,
     "checkpoint_every_steps": 1,
 }

@@ -105,6 +105,32 @@ def encoders():
 
 
 @pytest.fixture
+def make_backbone(encoders):
+    """Put a backbone together, of the shared encoders, a new U-Net and a noise scheduler."""
+    from selma.diffusion.backbone import TextEncoder
+    from selma.diffusion.noising import Diffusion
+    from selma.diffusion.stable_diffusion import StableDiffusion
+
+    def make(prediction_type="v_prediction", dtype=torch.float32):
+        scheduler = build_noise_scheduler(prediction_type)
+        return StableDiffusion(
+            denoiser=build_unet().to(dtype),
+            vae=encoders["vae"],
+            encoders=[TextEncoder(encoders["tokenizer"], encoders["text_encoder"])],
+            noise_scheduler=scheduler,
+            noising=Diffusion(scheduler.alphas_cumprod, prediction_type),
+            device="cpu",
+        )
+
+    return make
+
+
+@pytest.fixture
+def backbone(make_backbone):
+    return make_backbone()
+
+
+@pytest.fixture
 def make_unet():
     return build_unet
 
@@ -123,11 +149,19 @@ def make_row():
 def examples():
     """Seven encoded pictures of two prompts."""
     generator = torch.Generator().manual_seed(3)
+    shards = [
+        {
+            "mean": torch.randn(size, 4, 4, 4, generator=generator),
+            "deviation": torch.full((size, 4, 4, 4), 0.1),
+        }
+        for size in (4, 3)
+    ]
     return Examples(
-        latent_means=torch.randn(7, 4, 4, 4, generator=generator),
-        latent_deviations=torch.full((7, 4, 4, 4), 0.1),
-        text_states=torch.randn(2, 5, TEXT_WIDTH, generator=generator),
-        text_index=torch.tensor([0, 1, 0, 1, 0, 1, 0]),
+        shards=shards,
+        order=[3, 0, 6, 1, 2, 5, 4],
+        conditions={"text": torch.randn(2, 5, TEXT_WIDTH, generator=generator)},
+        condition_index=torch.tensor([0, 1, 0, 1, 0, 1, 0]),
+        per_shard=4,
     )
 
 

@@ -15,4 +15,4 @@ def test_any_damaged_byte_of_the_header_is_a_record_error_that_names_the_picture
             warnings.catch_warnings(action="ignore"),
             pytest.raises(RecordError, match="'count-0', sample 0: .* are not a whole picture"),
         ):
-            decode_pictures([{**row, "image": {"bytes": damaged, "path": None}}])
+            decode_pictures([{**row, "image": {"bytes": damaged, "path": None}}], (16, 16))

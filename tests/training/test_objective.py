@@ -1,70 +1,120 @@
 import pytest
 import torch
 
-from selma.core.choices import choose
-from selma.core.errors import ConfigError
-from selma.training.objective import TARGETS, add_noise, squared_error, stratified_timesteps
+from selma.diffusion.noising import TARGETS, Diffusion, Flow
+from selma.training.objective import min_snr_weights, squared_errors, stratified
 
 
 @pytest.fixture
-def batch(make_noise_scheduler):
-    """Latents, noise, timesteps with both ends of the schedule, and ᾱ at the timesteps."""
+def batch():
+    """Latents, noise, and timesteps with both ends of the schedule."""
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(4, 4, 2, 2, generator=generator)
     noise = torch.randn(4, 4, 2, 2, generator=generator)
-    timesteps = torch.tensor([0, 10, 500, 999])
-    alpha_bar = make_noise_scheduler().alphas_cumprod[timesteps].view(-1, 1, 1, 1)
-    return latents, noise, timesteps, alpha_bar
+    return latents, noise, torch.tensor([0, 10, 500, 999])
 
 
-def test_noise_is_added_as_diffusers_adds_it(batch, make_noise_scheduler):
-    latents, noise, timesteps, alpha_bar = batch
-    expected = make_noise_scheduler().add_noise(latents, noise, timesteps)
-    torch.testing.assert_close(add_noise(latents, noise, alpha_bar), expected)
+@pytest.fixture
+def noising(make_noise_scheduler):
+    def make(prediction_type="v_prediction"):
+        return Diffusion(make_noise_scheduler().alphas_cumprod, prediction_type)
+
+    return make
 
 
-def test_the_velocity_is_that_of_diffusers(batch, make_noise_scheduler):
-    latents, noise, timesteps, alpha_bar = batch
-    expected = make_noise_scheduler().get_velocity(latents, noise, timesteps)
-    torch.testing.assert_close(TARGETS["v_prediction"](latents, noise, alpha_bar), expected)
+def test_noise_is_added_as_diffusers_adds_it(batch, noising, make_noise_scheduler):
+    expected = make_noise_scheduler().add_noise(*batch)
+    torch.testing.assert_close(noising().add(*batch), expected)
+
+
+def test_the_velocity_is_that_of_diffusers(batch, noising, make_noise_scheduler):
+    expected = make_noise_scheduler().get_velocity(*batch)
+    torch.testing.assert_close(noising().target(*batch), expected)
 
 
 @pytest.mark.parametrize("prediction_type", sorted(TARGETS))
 def test_from_the_target_of_each_type_diffusers_recovers_the_clean_latents(
-    batch, make_noise_scheduler, prediction_type
+    batch, noising, make_noise_scheduler, prediction_type
 ):
-    latents, noise, timesteps, alpha_bar = batch
+    latents, _, timesteps = batch
     scheduler = make_noise_scheduler(prediction_type)
     scheduler.set_timesteps(1000)
-    target = TARGETS[prediction_type](latents, noise, alpha_bar)
-    noisy = add_noise(latents, noise, alpha_bar)
+    target = noising(prediction_type).target(*batch)
+    noisy = noising().add(*batch)
     for item in (0, 1, 2):  # at zero SNR the noise says nothing about the latents
         step = scheduler.step(target[item], timesteps[item], noisy[item])
         torch.testing.assert_close(step.pred_original_sample, latents[item], rtol=1e-4, atol=1e-4)
 
 
-def test_an_unknown_prediction_type_is_refused_with_the_list():
-    with pytest.raises(ConfigError, match="flow.*epsilon, sample, v_prediction"):
-        choose("prediction type of the noise scheduler", "flow", TARGETS)
+def test_a_flow_is_that_of_diffusers(batch):
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    latents, noise, _ = batch
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    timesteps = scheduler.timesteps[[5, 300, 700, 990]]
+    flow = Flow(1000, 3.0)
+    noisy = flow.add(latents, noise, timesteps)
+    torch.testing.assert_close(noisy, scheduler.scale_noise(latents, timesteps, noise))
+    level = (timesteps / 1000).view(-1, 1, 1, 1)
+    torch.testing.assert_close(noisy - level * flow.target(latents, noise, timesteps), latents)
 
 
-def test_each_item_of_a_batch_has_its_own_stratum_of_the_timesteps():
-    lowest = stratified_timesteps(torch.zeros(4), 1000)
-    highest = stratified_timesteps(torch.full((4,), 0.999999, dtype=torch.float64), 1000)
+def test_a_flows_noise_levels_are_shifted_logit_normal():
+    uniform = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    level = Flow(1000, 3.0).timesteps(uniform).double() / 1000
+    unshifted = level / (3 - 2 * level)
+    normal = torch.logit(unshifted)
+    assert abs(normal.mean()) < 0.01
+    assert abs(normal.std() - 1) < 0.01
+
+
+@pytest.mark.parametrize("kind", [*sorted(TARGETS), "flow"])
+def test_min_snr_weights_are_the_capped_error_of_the_clean_latents(batch, noising, kind):
+    """An error of the target moves x₀, whose squared error min-SNR weighs by min(SNR, γ)."""
+    latents, noise, _ = batch
+    process = Flow(1000, 1.0) if kind == "flow" else noising(kind)
+    timesteps = torch.tensor([50, 300, 500, 900])
+    noisy = process.add(latents, noise, timesteps)
+    error = torch.full_like(latents, 0.1)
+    if kind == "flow":
+        level = (timesteps / 1000).view(-1, 1, 1, 1)
+        signal, spread = 1 - level, level
+        off = level * error
+    else:
+        alpha = process.alphas_bar[timesteps].view(-1, 1, 1, 1)
+        signal, spread = alpha.sqrt(), (1 - alpha).sqrt()
+        clean = {
+            "epsilon": lambda target: (noisy - spread * target) / signal,
+            "v_prediction": lambda target: signal * noisy - spread * target,
+            "sample": lambda target: target,
+        }[kind]
+        target = process.target(latents, noise, timesteps)
+        off = clean(target + error) - clean(target)
+    cap = (signal / spread).square().clamp(max=5).flatten()
+    weighed = min_snr_weights(process, timesteps, 5.0) * error.square().flatten(1).mean(1)
+    torch.testing.assert_close(weighed, cap * off.square().flatten(1).mean(1), rtol=1e-3, atol=1e-7)
+
+
+def test_at_zero_snr_the_noise_counts_in_full(noising):
+    weights = min_snr_weights(noising("epsilon"), torch.tensor([999]), 5.0)
+    assert weights.tolist() == [1.0]
+
+
+def test_each_item_of_a_batch_has_its_own_stratum_of_the_timesteps(noising):
+    lowest = noising().timesteps(stratified(torch.zeros(4)))
+    highest = noising().timesteps(stratified(torch.full((4,), 0.999999, dtype=torch.float64)))
     assert lowest.tolist() == [0, 250, 500, 750]
     assert highest.tolist() == [249, 499, 749, 999]
 
 
-def test_stratified_timesteps_are_uniform_over_all_batches():
+def test_stratified_numbers_are_uniform_over_all_batches():
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.cat(
-        [stratified_timesteps(torch.rand(3, generator=generator), 10) for _ in range(4000)]
-    )
-    shares = torch.bincount(drawn, minlength=10) / len(drawn)
+    drawn = torch.cat([stratified(torch.rand(3, generator=generator)) for _ in range(4000)])
+    shares = torch.histc(drawn, 10, 0, 1) / len(drawn)
     torch.testing.assert_close(shares, torch.full((10,), 0.1), rtol=0, atol=0.01)
 
 
 def test_the_loss_of_a_half_precision_prediction_is_float32():
-    loss = squared_error(torch.tensor([1.0], dtype=torch.bfloat16), torch.tensor([3.0]))
+    loss = squared_errors(torch.tensor([[1.0]], dtype=torch.bfloat16), torch.tensor([[3.0]]))
     assert loss.dtype == torch.float32
-    assert loss.item() == 4
+    assert loss.tolist() == [4.0]

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from selma.core.errors import ConfigError
-from selma.training.adapters import TARGET_MODULES, add_adapter
+from selma.diffusion.stable_diffusion import StableDiffusion
+from selma.training.adapters import add_adapter
 from selma.training.loop import Checkpointing
-from selma.training.trainer import denoising_loss, draw_step, train_expert
+from selma.training.trainer import denoising_losses, draw_step, train_expert
 
 SETTINGS = {
     "name": "count",
@@ -17,14 +18,20 @@ SETTINGS = {
     "train_steps": 6,
     "batch_size": 4,
     "max_gradient_norm": 1.0,
+    "targets": None,
+    "micro_batch_size": 4,
+    "min_snr_gamma": None,
+    "average_decay": None,
+    "flip": False,
 }
+TARGETS = StableDiffusion.targets
+KINDS = ("epsilon", "v_prediction", "sample")
 
 
 @pytest.fixture
-def run(make_unet, make_noise_scheduler, examples):
-    def run(*, unet=None, scheduler=None, **changes):
-        unet, scheduler = unet or make_unet(), scheduler or make_noise_scheduler()
-        return train_expert(unet, scheduler, examples, **{**SETTINGS, **changes})
+def run(make_backbone, examples):
+    def run(*, backbone=None, **changes):
+        return train_expert(backbone or make_backbone(), examples, **{**SETTINGS, **changes})
 
     return run
 
@@ -56,7 +63,7 @@ def forward(unet):
 def test_a_new_adapter_is_on_the_attention_projections_and_changes_nothing(make_unet):
     unet = make_unet()
     before = forward(unet)
-    parameters = add_adapter(unet, rank=2, seed=0)
+    parameters = add_adapter(unet, targets=TARGETS, rank=2, seed=0)
     modules = {name.split(".lora_")[0].split(".attn")[1][2:] for name in parameters}
     assert modules == {"to_q", "to_k", "to_v", "to_out.0"}
     assert torch.equal(forward(unet), before)
@@ -69,10 +76,10 @@ def test_a_new_adapter_is_on_the_attention_projections_and_changes_nothing(make_
 
 def test_an_adapter_starts_from_its_seed_and_leaves_the_global_generator_alone(make_unet):
     torch.manual_seed(1)
-    one = add_adapter(make_unet(), rank=2, seed=7)
+    one = add_adapter(make_unet(), targets=TARGETS, rank=2, seed=7)
     unet = make_unet()
     state = torch.random.get_rng_state()
-    two = add_adapter(unet, rank=2, seed=7)
+    two = add_adapter(unet, targets=TARGETS, rank=2, seed=7)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -83,8 +90,8 @@ def test_an_adapter_computes_and_learns_as_pefts_does(make_unet, dtype, toleranc
 
     dtype = getattr(torch, dtype)
     ours, pefts = make_unet().to(dtype), make_unet().to(dtype)
-    parameters = add_adapter(ours, rank=2, seed=0)
-    config = LoraConfig(r=2, lora_alpha=2, target_modules=list(TARGET_MODULES))
+    parameters = add_adapter(ours, targets=TARGETS, rank=2, seed=0)
+    config = LoraConfig(r=2, lora_alpha=2, target_modules=list(TARGETS))
     pefts.add_adapter(config, adapter_name="other")
     others = {n.replace(".other.", "."): p for n, p in pefts.named_parameters() if "lora" in n}
     assert others.keys() == parameters.keys()
@@ -106,7 +113,7 @@ def test_an_adapter_computes_and_learns_as_pefts_does(make_unet, dtype, toleranc
 
 
 def test_an_adapter_of_a_half_precision_unet_is_float32(make_unet):
-    parameters = add_adapter(make_unet().to(torch.bfloat16), rank=2, seed=0)
+    parameters = add_adapter(make_unet().to(torch.bfloat16), targets=TARGETS, rank=2, seed=0)
     assert {parameter.dtype for parameter in parameters.values()} == {torch.float32}
 
 
@@ -115,7 +122,7 @@ def test_each_epoch_visits_every_item_once():
     for step in range(7):  # 7 steps of 4 are 4 epochs of 7
         draws = draw_step(
             seed=0, name="count", step=step, batch_size=4, number=7, latent_shape=(1, 1, 1),
-            train_timesteps=10,
+            flip=False,
         )  # fmt: skip
         seen.update(draws.items.tolist())
     assert seen == dict.fromkeys(range(7), 4)
@@ -124,7 +131,7 @@ def test_each_epoch_visits_every_item_once():
 def test_a_batch_may_be_larger_than_the_training_set():
     draws = draw_step(
         seed=0, name="count", step=5, batch_size=9, number=2, latent_shape=(4, 2, 2),
-        train_timesteps=10,
+        flip=False,
     )  # fmt: skip
     assert sorted(Counter(draws.items.tolist()).values()) == [4, 5]
 
@@ -133,7 +140,7 @@ def test_a_step_and_a_skill_have_their_own_noise():
     def noise(name, step):
         return draw_step(
             seed=0, name=name, step=step, batch_size=2, number=7, latent_shape=(1, 2, 2),
-            train_timesteps=10,
+            flip=False,
         ).noise  # fmt: skip
 
     assert torch.equal(noise("count", 1), noise("count", 1))
@@ -164,45 +171,106 @@ def test_experts_of_all_skills_start_from_the_same_a(run):
         torch.testing.assert_close(one.tensors[name], two.tensors[name])
 
 
-def test_training_changes_the_adapter_alone(run, make_unet):
-    unet = make_unet()
-    frozen = {name: p.clone() for name, p in unet.named_parameters()}
-    expert = run(unet=unet)
-    trained = {n.replace(".base.", "."): p for n, p in unet.named_parameters()}
+def test_training_changes_the_adapter_alone(run, backbone):
+    frozen = {name: p.clone() for name, p in backbone.denoiser.named_parameters()}
+    expert = run(backbone=backbone)
+    trained = {n.replace(".base.", "."): p for n, p in backbone.denoiser.named_parameters()}
     assert all(torch.equal(trained[name], tensor) for name, tensor in frozen.items())
     assert all(tensor.any() for tensor in expert.tensors.values())
 
 
-def test_a_step_lowers_the_loss_of_its_own_batch(run, make_unet, make_noise_scheduler, examples):
-    unet = make_unet()
-    before = run(unet=unet, train_steps=1, learning_rate=1e-3).losses[0]
+def test_a_step_lowers_the_loss_of_its_own_batch(run, backbone, examples):
+    before = run(backbone=backbone, train_steps=1, learning_rate=1e-3).losses[0]
     draws = draw_step(
         seed=3, name="count", step=0, batch_size=4, number=7, latent_shape=(4, 4, 4),
-        train_timesteps=1000,
+        flip=False,
     )  # fmt: skip
-    alphas_bar = make_noise_scheduler().alphas_cumprod
     with torch.no_grad():
-        after = denoising_loss(unet, examples, draws, alphas_bar, "v_prediction").item()
+        after = denoising_losses(backbone, examples, draws).mean().item()
     assert after < before
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
-def test_the_target_follows_the_noise_scheduler(run, make_noise_scheduler, prediction_type):
-    from selma.training.objective import TARGETS
-
-    scheduler = make_noise_scheduler(prediction_type)
-    seen = {}
-    for name in TARGETS:
-        seen[name] = run(scheduler=make_noise_scheduler(name), train_steps=1).losses[0]
-    assert run(scheduler=scheduler, train_steps=1).losses == [seen[prediction_type]]
-    assert len(set(seen.values())) == 3
+def test_the_target_follows_the_noise_scheduler(run, make_backbone, prediction_type):
+    losses = {name: run(backbone=make_backbone(name), train_steps=1).losses[0] for name in KINDS}
+    assert run(backbone=make_backbone(prediction_type), train_steps=1).losses == [
+        losses[prediction_type]
+    ]
+    assert len(set(losses.values())) == 3
 
 
-def test_an_unknown_prediction_type_stops_before_the_first_step(run, make_noise_scheduler):
-    scheduler = make_noise_scheduler()
-    scheduler.register_to_config(prediction_type="flow")
+def test_an_unknown_prediction_type_is_refused(make_backbone):
     with pytest.raises(ConfigError, match="flow"):
-        run(scheduler=scheduler)
+        make_backbone("flow")
+
+
+def test_a_target_that_fits_no_layer_is_refused(run):
+    with pytest.raises(ConfigError, match=r"lora\.targets: no .*UNet.* ends in 'to_nothing'"):
+        run(targets=["to_q", "to_nothing"])
+
+
+def test_targets_choose_the_layers(run):
+    names = run(targets=["attn2.to_k"], train_steps=1).tensors
+    assert names
+    assert all(".attn2.to_k.lora_" in name for name in names)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_micro_batches_add_up_to_the_whole_batch(run, size):
+    whole, cut = run(learning_rate=1e-3), run(learning_rate=1e-3, micro_batch_size=size)
+    for name, tensor in whole.tensors.items():
+        torch.testing.assert_close(cut.tensors[name], tensor, rtol=0, atol=1e-5)
+    assert list(cut.losses) == pytest.approx(list(whole.losses), rel=1e-5)
+
+
+def test_the_moving_average_of_the_steps_is_handed_out(run):
+    last, averaged = run(), run(average_decay=0.5)
+    differences = [(averaged.tensors[n] - last.tensors[n]).abs().max() for n in last.tensors]
+    assert max(differences) > 1e-4
+    assert list(averaged.losses) == list(last.losses)
+
+
+def test_min_snr_weighs_the_losses(run, backbone, examples):
+    draws = draw_step(
+        seed=3, name="count", step=0, batch_size=4, number=7, latent_shape=(4, 4, 4), flip=False
+    )
+    plain = denoising_losses(backbone, examples, draws)
+    weighed = denoising_losses(backbone, examples, draws, 5.0)
+    alpha = backbone.noising.alphas_bar[(draws.levels * 1000).long()]
+    snr = alpha / (1 - alpha)
+    torch.testing.assert_close(weighed, plain * snr.clamp(max=5) / (snr + 1))
+
+
+def test_some_pictures_are_mirrored_if_asked_and_none_if_not():
+    def flipped(flip):
+        draws = draw_step(
+            seed=0, name="count", step=0, batch_size=400, number=7, latent_shape=(1, 1, 1),
+            flip=flip,
+        )  # fmt: skip
+        return draws.flipped.sum().item()
+
+    assert flipped(False) == 0
+    assert 150 < flipped(True) < 250
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_trains_a_float32_adapter_to_about_the_same(run, make_backbone, dtype):
+    full, half = run(), run(backbone=make_backbone(dtype=dtype))
+    assert list(half.losses) == pytest.approx(list(full.losses), rel=0.02)
+    one = torch.cat([full.tensors[name].flatten() for name in full.tensors])
+    other = torch.cat([half.tensors[name].flatten() for name in full.tensors])
+    assert other.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.9
+
+
+def test_a_killed_float16_training_resumes_to_the_same_bytes(run, make_backbone, tmp_path):
+    whole = run(backbone=make_backbone(dtype=torch.float16))
+    keep = Checkpointing(tmp_path / "state.safetensors", 2)
+    with pytest.raises(KilledError):
+        run(
+            backbone=make_backbone(dtype=torch.float16), checkpointing=keep, on_step=die_at(3)
+        )
+    assert equal(run(backbone=make_backbone(dtype=torch.float16), checkpointing=keep), whole)
 
 
 def test_the_gradient_is_clipped_over_all_factors_together(run, tmp_path):

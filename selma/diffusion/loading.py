@@ -1,0 +1,74 @@
+"""Loads a backbone of any family, and adds an adapter's updates to it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selma.core.choices import choose
+from selma.core.errors import AdapterMismatchError, MissingDataError
+from selma.diffusion.backbone import Backbone
+from selma.diffusion.parts import Parts
+from selma.diffusion.stable_diffusion import StableDiffusion, StableDiffusionXL
+from selma.diffusion.stable_diffusion_3 import StableDiffusion3
+
+if TYPE_CHECKING:
+    import torch
+
+# By the class that a model_index.json names.
+FAMILIES: dict[str, type[StableDiffusion] | type[StableDiffusion3]] = {
+    "StableDiffusionPipeline": StableDiffusion,
+    "StableDiffusionXLPipeline": StableDiffusionXL,
+    "StableDiffusion3Pipeline": StableDiffusion3,
+}
+
+
+def load_backbone(
+    path: str, dtype: str, device: str, encoder_dtype: str | None = None
+) -> Backbone:
+    """Load a model in diffusers' layout from its safetensors files.
+
+    `dtype` is of all weights, or of the denoiser's if `encoder_dtype` says another for the VAE and
+    the text encoders. MissingDataError if there is no such folder; RecordError names a part that is
+    missing, damaged or incomplete; BackendError if the model does not take what its family takes;
+    ConfigError if its family or its noise scheduler cannot be used, or the dtype is unknown.
+    """
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # of loading weights; the stage has its own
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if not Path(path).is_dir():
+        raise MissingDataError(f"{path}: no such folder; run `dvc pull`, or put the model there")
+    parts = Parts(
+        Path(path), device,
+        dtype=choose("dtype", dtype, dtypes),
+        encoder_dtype=choose("dtype", encoder_dtype or dtype, dtypes),
+    )  # fmt: skip
+    name = str(parts.index().get("_class_name"))
+    return choose(f"family of models in {path}/model_index.json", name, FAMILIES).load(parts)
+
+
+def add_updates(denoiser: Any, updates: "Iterable[tuple[str, torch.Tensor]]", source: str) -> None:
+    """Add an adapter's dense updates to a denoiser's weights, W ← W + ΔW; mutates `denoiser`.
+
+    Sums are made in the updates' precision and then cast back, so that a half-precision model
+    loses one rounding and no more. `denoiser` has no peft layers; `updates` are module names with
+    ΔW (out, in), one module at a time; `source` is the adapter's file. AdapterMismatchError if a
+    module is not there, or its weight has another shape.
+    """
+    import torch
+
+    modules = dict(denoiser.named_modules())
+    with torch.no_grad():
+        for name, update in updates:
+            weight: Any = getattr(modules.get(name), "weight", None)
+            problem = ""
+            if weight is None:
+                problem = "the base model has no such layer"
+            elif weight.shape != update.shape:
+                got, wanted = tuple(update.shape), tuple(weight.shape)
+                problem = f"update is {got}, the base model's weight is {wanted}"
+            if problem:
+                problem += "; the adapter belongs to another base model"
+                raise AdapterMismatchError(f"{source}: {name}: {problem}")
+            weight.copy_(weight.to(update.dtype) + update.to(weight.device))
