@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         values,
         total=len(pictures.rows),
         what="pictures",
+        libraries=(),
     ) as (work, advance):
         answers, about = ask(
             benchmark,

@@ -7,7 +7,7 @@ from selma.core.devices import prepare_device
 from selma.core.files import write_json
 from selma.core.tables import read_table, write_table
 from selma.diffusion.drawing import draw
-from selma.diffusion.loading import load_backbone
+from selma.diffusion.loading import LIBRARIES, load_backbone
 from selma.diffusion.requests import as_images
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.params import (
@@ -29,15 +29,16 @@ def main(argv: list[str] | None = None) -> None:
     args = stage_arguments(argv, __doc__, skill=str, prompts=Path, out=Path, metrics=Path)
     params = load_skill_section("images", ImagesParams, args.skill, args.params).model_dump()
     model = load_section("backbone", BackboneParams, args.params)
-    seed, machine = load_section("seed", Seed, args.params), prepare_machine(args.params)
+    machine = prepare_machine(args.params)
+    seed = load_section("seed", Seed, args.params)
     prompts = {row["prompt_id"]: row["prompt"] for row in read_table(args.prompts, "prompts")}
     settings = {"seed": seed, **machine, **params, **model.model_dump()}
     inputs = [args.prompts, Path(model.path)]
     total = len(prompts) * params["per_prompt"]
-    with resumable_work(f"images-{args.skill}", inputs, settings, total=total, what="pictures") as (
-        work,
-        advance,
-    ):
+    with resumable_work(
+        f"images-{args.skill}", inputs, settings,
+        total=total, what="pictures", libraries=LIBRARIES,
+    ) as (work, advance):  # fmt: skip
         backbone = load_backbone(model.path, model.dtype, prepare_device())
         names = ("images", args.skill)
         drawn = draw(

@@ -1,11 +1,12 @@
 """Trains a LoRA adapter: one skill's expert, or a mixture on several skills' pictures."""
 
+from itertools import chain
 from pathlib import Path
 
 from selma.core.devices import prepare_device
 from selma.core.files import write_curve
 from selma.core.tables import stream_table
-from selma.diffusion.loading import load_backbone
+from selma.diffusion.loading import LIBRARIES, load_backbone
 from selma.merging.files import factors_of, write_adapter
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.params import (
@@ -35,15 +36,17 @@ def main(argv: list[str] | None = None) -> None:
         skills = [args.name]
         lora = load_skill_section("lora", LoraParams, args.name, args.params)
     model = load_section("backbone", BackboneParams, args.params)
-    seed, machine = load_section("seed", Seed, args.params), prepare_machine(args.params)
+    machine = prepare_machine(args.params)
+    seed = load_section("seed", Seed, args.params)
     images = [args.images / f"{skill}.parquet" for skill in skills]
-    rows = (row for path in sorted(images) for row in stream_table(path, "images"))
+    tables = [stream_table(path, "images") for path in sorted(images)]
     settings = {"seed": seed, **machine, **lora.model_dump(), **model.model_dump()}
-    with workspace(f"lora-{args.name}", [*images, Path(model.path)], settings) as work:
+    inputs = [*images, Path(model.path)]
+    with workspace(f"lora-{args.name}", inputs, settings, LIBRARIES) as work:
         backbone = load_backbone(model.path, model.dtype, prepare_device(), "float32")
         with training_progress(lora.train_steps, "steps") as on_step:
             expert = train(
-                rows,
+                chain.from_iterable(tables),
                 backbone,
                 work,
                 name=args.name,

@@ -9,8 +9,8 @@ from selma.measuring.preferring import load_scorer, score_pictures
 from selma.measuring.samples import read_samples
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.params import PreferenceParams, load_row
-from selma.runtime.progress import progress
 from selma.runtime.session import run_stage
+from selma.runtime.workspace import resumable_work
 
 logger = logging.getLogger(__name__)
 
@@ -21,18 +21,26 @@ def main(argv: list[str] | None = None) -> None:
         argv, __doc__, preference=str, model=str, benchmarks=Path, samples=Path, out=Path
     )
     row = load_row("preferences", args.preference, PreferenceParams, args.params)
-    prepare_machine(args.params)
+    machine = prepare_machine(args.params)
     file = f"{row.benchmark}.parquet"
-    benchmark = read_table(args.benchmarks / file, "benchmark")
-    pictures = read_samples(args.samples / file, benchmark, only_asked=False, allow_partial=False)
-    scorer = load_scorer(
-        row.kind,
-        Path(row.path),
-        version=row.version,
-        antialias=row.antialias,
-        device=prepare_device(),
-    )
-    with progress(len(pictures.rows), "pictures") as advance:
+    table, samples, weights = args.benchmarks / file, args.samples / file, Path(row.path)
+    benchmark = read_table(table, "benchmark")
+    pictures = read_samples(samples, benchmark, only_asked=False, allow_partial=False)
+    with resumable_work(
+        f"preferences-{args.preference}-{args.model}",
+        [table, samples, weights],
+        {**row.model_dump(), **machine},
+        total=len(pictures.rows),
+        what="pictures",
+        libraries=["transformers.models.clip.modeling_clip"],
+    ) as (work, advance):
+        scorer = load_scorer(
+            row.kind,
+            weights,
+            version=row.version,
+            antialias=row.antialias,
+            device=prepare_device(),
+        )
         scores, about = score_pictures(
             benchmark,
             pictures,
@@ -43,9 +51,10 @@ def main(argv: list[str] | None = None) -> None:
             title=row.title,
             benchmark_name=row.benchmark,
             batch_size=row.batch_size,
+            directory=work,
             advance=advance,
         )
-    write_table(args.out, "scores", scores, about)
+        write_table(args.out, "scores", scores, about)
     mean = sum(row["score"] for row in scores) / len(scores)
     logger.info("mean %.4f of %d pictures", mean, len(scores))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from selma.core.devices import prepare_device
 from selma.core.tables import read_table, write_table
 from selma.diffusion.drawing import draw
-from selma.diffusion.loading import add_updates, load_backbone
+from selma.diffusion.loading import LIBRARIES, add_updates, load_backbone
 from selma.merging.files import read_adapter
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.params import (
@@ -30,15 +30,17 @@ def main(argv: list[str] | None = None) -> None:
     params = load_section("samples", ImagesParams, args.params).model_dump()
     base = load_section("backbone", BackboneParams, args.params)
     weights = Path(load_row("models", args.model, ModelParams, args.params).weights)
-    seed, machine = load_section("seed", Seed, args.params), prepare_machine(args.params)
+    machine = prepare_machine(args.params)
+    seed = load_section("seed", Seed, args.params)
     prompts = {row["item_id"]: row["prompt"] for row in read_table(args.benchmark, "benchmark")}
     folder = weights if weights.is_dir() else Path(base.path)
     settings = {"seed": seed, **machine, **params, **base.model_dump()}
     inputs = [args.benchmark, folder, weights]
     total, names = len(prompts) * params["per_prompt"], ("samples", args.benchmark.stem)
     with resumable_work(
-        "-".join([*names, args.model]), inputs, settings, total=total, what="pictures"
-    ) as (work, advance):
+        "-".join([*names, args.model]), inputs, settings,
+        total=total, what="pictures", libraries=LIBRARIES,
+    ) as (work, advance):  # fmt: skip
         backbone = load_backbone(str(folder), base.dtype, prepare_device())
         if folder != weights:
             updates = ((name, layer.delta()) for name, layer in read_adapter(weights).items())

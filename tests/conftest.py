@@ -1,7 +1,10 @@
+import os
+
 # The processor is pinned before anything loads numpy or torch.
 from selma.core.processor import pin_processor
 
 pin_processor()
+os.environ.setdefault("SELMA_PROCESSES", "1")  # tests that want more say so
 
 import pytest  # noqa: E402
 from tiny_world import write_models  # noqa: E402

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from selma.core import team
 from selma.core.choices import choose
 from selma.core.errors import ConfigError
 from selma.core.kernels import use_portable_kernels
@@ -17,13 +18,17 @@ DEVICES = ("cpu", "cuda")
 
 
 def prepare_device() -> str:
-    """Choose the device to work on, "cuda" if there is one, and make it repeat itself exactly."""
+    """Choose the device to work on, "cuda" if there is one, and make it repeat itself exactly.
+
+    Each process of a team gets a GPU of its own, as far as there are enough.
+    """
     import torch
 
     use_portable_kernels()
 
     if not torch.cuda.is_available():
         return "cpu"
+    torch.cuda.set_device(team.rank() % torch.cuda.device_count())
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False

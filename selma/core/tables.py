@@ -58,8 +58,17 @@ def read_table(path: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def stream_table(path: Path, kind: str) -> Iterator[dict[str, Any]]:
-    """Read as `read_table`, but a few rows at a time; RecordError also if keys are out of order."""
+    """Read as `read_table`, but a few rows at a time; RecordError also if keys are out of order.
+
+    That the file is there and a table of its kind is checked at once.
+    """
     table_kind = choose("table kind", kind, KINDS)
+    with _reading(path):
+        check_columns(pq.read_schema(path), table_kind.columns, f"{path}: {kind} table")
+    return _stream(path, table_kind, kind)
+
+
+def _stream(path: Path, table_kind: TableKind, kind: str) -> Iterator[dict[str, Any]]:
     last: tuple[Any, ...] | None = None
     for batch in _batches(path, table_kind, kind):
         rows = checked_rows(batch, table_kind, str(path))

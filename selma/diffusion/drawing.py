@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.errors import MissingDataError, RecordError
+from selma.core.shards import work_off
 from selma.core.tables import read_table, write_table
 from selma.diffusion.backbone import Backbone
 from selma.diffusion.requests import Request, make_requests, picture_row, to_uint8
@@ -67,21 +68,26 @@ def draw_resumably(
     """Draw requests with unique (item_id, sample) in batches; rows of `samples`, sorted by key.
 
     `draw` makes one picture (H, W, 3) per request. A batch always holds the same requests and is
-    kept as a file in `directory`, so a restart ends in the same bytes. `advance` is called with the
-    number of pictures after each batch.
+    kept as a file in `directory`, so a restart ends in the same bytes, and several processes share
+    the work. `advance` is called with the number of pictures after each batch.
     """
-    ordered = sorted(requests, key=lambda request: (request.item_id, request.sample))
-    rows: list[dict[str, Any]] = []
-    for start in range(0, len(ordered), batch_size):
-        batch = ordered[start : start + batch_size]
-        path = directory / f"batch-{start // batch_size:06d}.parquet"
-        kept = _finished(path, batch)
-        if kept is None:
-            kept = [picture_row(*one) for one in zip(batch, draw(batch), strict=True)]
-            write_table(path, "samples", kept)
-        rows += kept
-        advance(len(batch))
-    return rows
+
+    def path_of(number: int) -> Path:
+        return directory / f"batch-{number:06d}.parquet"
+
+    def make(number: int, batch: Sequence[Request]) -> list[dict[str, Any]]:
+        rows = [picture_row(*one) for one in zip(batch, draw(batch), strict=True)]
+        write_table(path_of(number), "samples", rows)
+        return rows
+
+    batches = work_off(
+        sorted(requests, key=lambda request: (request.item_id, request.sample)),
+        batch_size,
+        kept=lambda number, batch: _finished(path_of(number), batch),
+        make=make,
+        advance=advance,
+    )
+    return [row for rows in batches for row in rows]
 
 
 def _finished(path: Path, batch: Sequence[Request]) -> list[dict[str, Any]] | None:

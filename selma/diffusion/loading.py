@@ -14,6 +14,11 @@ from selma.diffusion.stable_diffusion_3 import StableDiffusion3
 if TYPE_CHECKING:
     import torch
 
+# What takes long to import when a model is loaded.
+LIBRARIES = (
+    "diffusers.models.autoencoders.autoencoder_kl", "diffusers.models.unets.unet_2d_condition",
+    "transformers.models.clip.modeling_clip",
+)  # fmt: skip
 # By the class that a model_index.json names.
 FAMILIES: dict[str, type[StableDiffusion] | type[StableDiffusion3]] = {
     "StableDiffusionPipeline": StableDiffusion,

@@ -20,7 +20,7 @@ def fit(
     checkpoints = Checkpointing(keep, every_steps)
     with training_progress(train_steps, title) as on_step:
         return train(
-            losses_at=lambda step: [loss_at(step)], train_steps=train_steps,
+            parts_at=lambda step: [lambda: loss_at(step)], train_steps=train_steps,
             checkpointing=checkpoints, on_step=on_step, **options,
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from selma.core.choices import choose
 from selma.core.errors import BackendError
+from selma.core.shards import work_off
 from selma.core.tables import content_hash
 from selma.judges.answer_log import AnswerLog
 from selma.judges.loading import describe_judge, judge_title, load_judge
@@ -36,9 +37,9 @@ def ask(
     Each picture is decoded once and all its questions are asked together.
 
     The kind is a key of `JUDGES`, `normalise` one of `NORMALISERS`; `revision` is that of a judge
-    whose weights do not tell it. `log` keeps the answers while the judge works, and those of an
-    interrupted run are taken up; in `replies` a judge that is paid for keeps each reply.
-    `advance` is called with the number of pictures of a batch.
+    whose weights do not tell it. `log` keeps the answers while the judge works, those of an
+    interrupted run are taken up, and several processes share the work; in `replies` a judge that is
+    paid for keeps each reply. `advance` is called with the number of pictures of a batch.
 
     Returns rows of an answers table, and what they are about.
 
@@ -55,21 +56,25 @@ def ask(
     questions = {row["item_id"]: row["questions"] for row in benchmark}
     asked = [row for row in pictures.rows if questions[row["item_id"]]]
     named = {"judge": judge_title(kind, about), "revision": about.get("revision") or revision}
-    rows: list[dict[str, Any]] = []
-    for start in range(0, len(asked), batch_size):
-        batch = asked[start : start + batch_size]
-        for row, answers in zip(batch, _answers(judge, batch, questions, kept), strict=True):
-            picture = {key: row[key] for key in ("item_id", "sample", "sha256")} | named
-            rows += [
-                {
-                    **picture,
-                    "question_id": question["question_id"],
-                    "raw_answer": raw,
-                    "answer": normal(raw),
-                }
-                for question, raw in zip(questions[row["item_id"]], answers, strict=True)
-            ]
-        advance(len(batch))
+    batches = work_off(
+        asked,
+        batch_size,
+        kept=lambda _, batch: kept.get_all(list(map(_key, batch))),
+        make=lambda _, batch: _answers(judge, batch, questions, kept),
+        advance=advance,
+    )
+    answered = [answers for batch in batches for answers in batch]
+    rows = [
+        {
+            **{key: row[key] for key in ("item_id", "sample", "sha256")},
+            **named,
+            "question_id": question["question_id"],
+            "raw_answer": raw,
+            "answer": normal(raw),
+        }
+        for row, answers in zip(asked, answered, strict=True)
+        for question, raw in zip(questions[row["item_id"]], answers, strict=True)
+    ]
     seen = {"n_wanted": pictures.n_wanted, "left_out": pictures.findings.problems()}
     return rows, {**about, "pictures": seen}
 

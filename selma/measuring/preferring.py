@@ -59,12 +59,14 @@ def score_pictures(
     benchmark_name: str,
     batch_size: int,
     advance: Callable[[int], None],
+    directory: Path | None = None,
     shuffle_seed: int | None = None,
 ) -> Scores:
     """Score each picture of a benchmark against its prompt.
 
     The kind is the scorer's key in `SCORERS`, `judge` names its weights; `measure` and `title` are
-    as of `score_answers`. `advance` is called with the number of pictures of each batch. With a
+    as of `score_answers`. `advance` is called with the number of pictures of each batch, and
+    `directory` keeps its scores, so that it resumes and several processes share the work. With a
     `shuffle_seed` each picture is scored against another item's prompt, as a control.
 
     Raises:
@@ -78,6 +80,7 @@ def score_pictures(
         judge=judge,
         sources={row["item_id"]: row["source"] for row in benchmark},
         batch_size=batch_size,
+        directory=directory,
         advance=advance,
     )
     prompts = "own" if shuffle_seed is None else f"another item's, seed {shuffle_seed}"

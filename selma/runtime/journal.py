@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from selma.core import team
+
 
 def root() -> Path:
     """The folder that holds `.selma`: DVC's root, also in a temporary experiment."""
@@ -26,7 +28,12 @@ def experiment() -> dict[str, str | None]:
 
 
 def journal(event: Mapping[str, Any]) -> None:
-    """Append an event to this process's journal, which `selma track` brings to MLflow."""
+    """Append an event to this process's journal, which `selma track` brings to MLflow.
+
+    The helpers of a stage keep none: the stage is one, however many processes work on it.
+    """
+    if team.rank():
+        return
     folder = root() / ".selma" / "runs" / (experiment()["experiment"] or "workspace")
     name = stage_name().replace("/", ".") or "manual"
     line = json.dumps({"time": round(time.time(), 3), "pid": os.getpid(), **event})

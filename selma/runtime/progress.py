@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from selma.core import team
 from selma.runtime.journal import stage_name
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], None]]:
     started, pause = time.monotonic(), 1.0 if sys.stderr.isatty() else _SECONDS_BETWEEN_LINES
     label = f"{stage_name()}: {what}".removeprefix(": ")
     looks: dict[str, Any] = {"mininterval": pause, "delay": pause, "dynamic_ncols": True}
+    looks["disable"] = bool(team.rank())  # the leader's tells
     with tqdm(total=total, desc=label, leave=False, **looks) as bar, logging_redirect_tqdm():
         yield bar.update
     logger.info("%d %s in %s", bar.n, what, duration(time.monotonic() - started))

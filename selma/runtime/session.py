@@ -12,11 +12,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from selma.core import team
 from selma.core.errors import SelmaError
 from selma.runtime.journal import experiment, journal, stage_name
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_S = 3.0  # for the library call that runs when a signal comes
+# Of what the libraries say a stage says the part that matters itself, in its own lines.
+_QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
 _NOISY = ("httpx", "httpx2", "diffusers", "transformers", "peft")
 _WHAT_TO_DO = {
     errno.ENOSPC: "the disk is full; make room and run the same command to go on",
@@ -48,12 +51,15 @@ def run_stage(stage: str, main: Callable[[], None]) -> NoReturn:
     is kept and the same command goes on from there.
     """
     os.environ.setdefault("DVC_STAGE", stage)
+    for variable, value in _QUIET.items():
+        os.environ.setdefault(variable, value)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LogLine())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     _heed_signals()
+    team.allow()
     name = stage_name()
     journal({"event": "start", "stage": name, "argv": sys.argv[1:], **experiment()})
     status, code = "failed", 1
@@ -62,12 +68,18 @@ def run_stage(stage: str, main: Callable[[], None]) -> NoReturn:
         status, code = "finished", 0
     except _Interrupted as interruption:
         status, code = "interrupted", _say_interrupted(interruption.args[0])
+    except team.ShareDoneError:
+        code = 0
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 2
     except Exception as error:
         code = report_error(error)
     finally:
+        team.stop()
         journal({"event": "end", "stage": name, "status": status})
+    if team.rank():  # what the leader has to do at its end is not a helper's
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
@@ -115,6 +127,7 @@ def _insist(reading: int) -> None:
         number = os.read(reading, 1)[0]
     select.select([reading], [], [], _GRACE_S)
     journal({"event": "end", "stage": stage_name(), "status": "interrupted"})
+    team.stop()
     os._exit(_say_interrupted(number))
 
 

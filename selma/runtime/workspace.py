@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
+from selma.core import team
 from selma.core.errors import MissingDataError
 from selma.runtime.journal import journal, root
 from selma.runtime.progress import progress
@@ -43,13 +44,18 @@ def _files(path: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def workspace(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]) -> Iterator[Path]:
+def workspace(
+    stage: str, inputs: Sequence[Path], settings: Mapping[str, object],
+    libraries: Sequence[str] | None = None,
+) -> Iterator[Path]:  # fmt: skip
     """Keep a folder for a stage's progress that outlives the process until the stage succeeds.
 
     The folder is found again by everything that decides the result, files and folders that are read
     as well as params and seeds, so a restart takes up only what the same run left. One process at a
-    time holds it. ``SELMA_FRESH=1`` empties it first. `stage` is the stage's name with its item,
-    e.g. "lora-count". MissingDataError if an input is not there.
+    time holds it, with its helpers (`selma.core.team`). ``SELMA_FRESH=1`` empties it first. `stage`
+    is the stage's name with its item, e.g. "lora-count". If `libraries` are given, also none, the
+    work can be shared: helpers part from this process here, after these have been loaded; the
+    `settings` then say the `threads` of each. MissingDataError if an input is not there.
     """
     mark = fingerprint(stage, inputs, settings)
     journal({"event": "params", "fingerprint": mark, "values": dict(settings)})
@@ -63,6 +69,10 @@ def workspace(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]
         if work.exists():
             logger.info("resuming from %s", work)
         work.mkdir(parents=True, exist_ok=True)
+        if libraries is not None:
+            torch_threads = settings["threads"]
+            assert isinstance(torch_threads, int)
+            team.fork(team.wanted(torch_threads), libraries)
         yield work
         shutil.rmtree(work)
 
@@ -77,8 +87,12 @@ def _wait_for(lock: IO[str], stage: str) -> None:
 
 @contextlib.contextmanager
 def resumable_work(
-    stage: str, inputs: Sequence[Path], settings: Mapping[str, object], *, total: int, what: str
+    stage: str, inputs: Sequence[Path], settings: Mapping[str, object], *, total: int, what: str,
+    libraries: Sequence[str] | None = None,
 ) -> Iterator[tuple[Path, Callable[[int], None]]]:
     """Open `workspace` and `progress` together; yields the folder and ``advance(number)``."""
-    with workspace(stage, inputs, settings) as work, progress(total, what) as advance:
+    with (
+        workspace(stage, inputs, settings, libraries) as work,
+        progress(total, what) as advance,
+    ):
         yield work, advance

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from selma.core.choices import choose_name
 from selma.core.devices import check_device, full_float32
 from selma.core.errors import ConfigError, RecordError
+from selma.core.files import read_text, write_json
+from selma.core.shards import work_off
 from selma.scorers.clip_models import Scorer, Variant, clip_scorer, describe_scorer, load_clip
 from selma.scorers.clipscore import load_clipscore
 from selma.scorers.hps import HPS_VERSIONS, POCKET_VERSION, RESIZE_BY_ANTIALIAS
@@ -153,38 +155,44 @@ def score_samples(
     sources: Mapping[str, str],
     batch_size: int,
     advance: Callable[[int], None],
+    directory: Path | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Score each picture of `samples`, rows of a samples table, against its own prompt.
 
     `judge` names the weights, `sources` says where each item's prompt comes from, and `advance`
-    gets the number of pictures done after each batch. Returns rows of a scores table, whose
-    `details` say whether the prompt was truncated, and what is to be kept about them all.
-    RecordError: a picture cannot be read, a score is not finite, or an item has no source.
+    gets the number of pictures done after each batch. `directory` keeps each batch's scores, so
+    that it resumes and several processes share the work; None keeps nothing. Returns rows of a
+    scores table, whose `details` say whether the prompt was truncated, and what is to be kept about
+    them all. RecordError: a picture cannot be read, a score is not finite, an item has no source.
     """
-    import torch
+    for row in samples:
+        if row["item_id"] not in sources:
+            raise RecordError(f"{judge}: item {row['item_id']!r} is not in the benchmark")
 
-    from selma.pictures.png import picture_of
-    from selma.scorers.pixels import preprocess
+    def path_of(number: int) -> Path | None:
+        return directory and directory / f"scores-{number:06d}.json"
 
-    rows: list[dict[str, Any]] = []
-    cut_prompts = 0
-    for start in range(0, len(samples), batch_size):
-        batch = samples[start : start + batch_size]
-        for row in batch:
-            if row["item_id"] not in sources:
-                raise RecordError(f"{judge}: item {row['item_id']!r} is not in the benchmark")
-        pixels = preprocess([picture_of(row) for row in batch], scorer.settings)
-        tokens = scorer.tokenize([row["prompt"] for row in batch])
-        with torch.inference_mode():
-            scores = scorer.score(torch.from_numpy(pixels), tokens)
-        if not bool(torch.isfinite(scores).all()):
-            raise RecordError(f"{judge}: a score of items {batch[0]['item_id']!r} … is not finite")
-        for row, value, cut in zip(batch, scores.tolist(), tokens.truncated, strict=True):
-            known = {"item_id": row["item_id"], "sample": row["sample"], "weight": 1.0}
-            made = {"score": value, "details": json.dumps({"truncated": cut})}
-            rows.append({**known, "source": sources[row["item_id"]], **made})
-        cut_prompts += sum(tokens.truncated)
-        advance(len(batch))
+    def kept(number: int, _: Sequence[Row]) -> list[tuple[float, bool]] | None:
+        path = path_of(number)
+        return json.loads(read_text(path)) if path and path.exists() else None
+
+    def make(number: int, batch: Sequence[Row]) -> list[tuple[float, bool]]:
+        scores = _score_batch(batch, scorer, judge)
+        if path := path_of(number):
+            write_json(path, scores)
+        return scores
+
+    batches = work_off(samples, batch_size, kept=kept, make=make, advance=advance)
+    scored = [one for batch in batches for one in batch]
+    rows = [
+        {
+            **{"item_id": row["item_id"], "sample": row["sample"], "weight": 1.0},
+            **{"source": sources[row["item_id"]], "score": value},
+            "details": json.dumps({"truncated": cut}),
+        }
+        for row, (value, cut) in zip(samples, scored, strict=True)
+    ]
+    cut_prompts = sum(cut for _, cut in scored)
     if cut_prompts:
         logger.warning("%s: %d of %d prompts were truncated", metric, cut_prompts, len(rows))
     about = {
@@ -196,6 +204,22 @@ def score_samples(
         "truncated": cut_prompts,
     }
     return rows, about
+
+
+def _score_batch(batch: Sequence[Row], scorer: Scorer, judge: str) -> list[tuple[float, bool]]:
+    """Score pictures; also whether each one's prompt was truncated."""
+    import torch
+
+    from selma.pictures.png import picture_of
+    from selma.scorers.pixels import preprocess
+
+    pixels = preprocess([picture_of(row) for row in batch], scorer.settings)
+    tokens = scorer.tokenize([row["prompt"] for row in batch])
+    with torch.inference_mode():
+        scores = scorer.score(torch.from_numpy(pixels), tokens)
+    if not bool(torch.isfinite(scores).all()):
+        raise RecordError(f"{judge}: a score of items {batch[0]['item_id']!r} … is not finite")
+    return list(zip(scores.tolist(), map(bool, tokens.truncated), strict=True))
 
 
 def _settings_and_origin(directory: Path, metric: str) -> tuple["ImageSettings", Origin | None]:

@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selma.core import team
 from selma.core.errors import RecordError, SelmaError
 from selma.core.files import written_whole
 
@@ -101,7 +102,7 @@ def _as_kept_for(parameter: "torch.Tensor", stored: "torch.Tensor") -> "torch.Te
 
 def train(
     parameters: Mapping[str, "torch.nn.Parameter"],
-    losses_at: Callable[[int], Iterable["torch.Tensor"]],
+    parts_at: Callable[[int], Sequence[Callable[[], "torch.Tensor"]]],
     *,
     train_steps: int,
     learning_rate_at: Callable[[int], float],
@@ -116,12 +117,13 @@ def train(
     """Minimise a loss with AdamW; mutates `parameters`, and returns the final state.
 
     A run that was killed and is started again ends in the same bytes: the state on disk is complete
-    and `losses_at` draws all its randomness from the step's number.
+    and `parts_at` draws all its randomness from the step's number.
 
     Args:
         parameters: what is trained, by name.
-        losses_at: the summands of the loss of step 0 … train_steps − 1, scalars that depend on the
-            step alone. Each one's gradient is taken before the next is asked for.
+        parts_at: computes each summand of the loss of step 0 … train_steps − 1, a scalar that
+            depends on the step alone. Their gradients are added up in their order, also where the
+            processes of a team share them; then the leader alone keeps the state.
         train_steps: number of updates.
         learning_rate_at: the learning rate of each step.
         weight_decay: AdamW's decoupled decay.
@@ -153,13 +155,9 @@ def train(
         state.load(checkpointing.path)
     while state.step < train_steps:
         optimiser.param_groups[0]["lr"] = learning_rate_at(state.step)
-        summands = []
-        for loss in losses_at(state.step):
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            summands.append(loss.detach())
+        value = _take_gradients(parameters.values(), parts_at(state.step), scaler)
         scaler.unscale_(optimiser)
         norm = torch.nn.utils.clip_grad_norm_(list(parameters.values()), max_gradient_norm)
-        value = float(sum(summands))
         if not math.isfinite(value):
             raise _diverged(f"the loss is {value}", state)
         if not math.isfinite(norm) and not (scaled and scaler.get_scale() > 1):
@@ -176,13 +174,48 @@ def train(
             raise _diverged("the weights after it are not finite", state)
         state.losses.append(value)
         state.step = done
-        if checkpointing is not None and keep:
+        if checkpointing is not None and keep and not team.rank():
             state.save(checkpointing.path)
         if on_step is not None:
             on_step(state.step, value)
         if on_state is not None:
             on_state(state)
+    team.join()
     return state
+
+
+def _take_gradients(
+    parameters: Iterable["torch.nn.Parameter"],
+    parts: Sequence[Callable[[], "torch.Tensor"]],
+    scaler: "torch.amp.GradScaler",
+) -> float:
+    """Add the gradients of a loss's summands to their parameters; returns the loss."""
+    import torch
+
+    trained = list(parameters)
+    values: list[torch.Tensor] = []
+    if team.size() == 1:
+        for part in parts:
+            loss = part()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            values.append(loss.detach())
+        return float(sum(values))
+    totals = [torch.zeros_like(p) for p in trained]
+    for first in range(0, len(parts), team.size()):
+        own = first + team.rank()
+        loss = parts[own]() if own < len(parts) else torch.zeros((), device=trained[0].device)
+        gradients: Sequence[torch.Tensor] = totals
+        if own < len(parts):
+            gradients = torch.autograd.grad(scaler.scale(loss), trained)
+        flat = torch.cat([loss.detach()[None], *(g.flatten() for g in gradients)])
+        for vector in team.gather(flat)[: len(parts) - first]:
+            values.append(vector[0])
+            pieces = torch.split(vector[1:], [p.numel() for p in trained])
+            for total, piece in zip(totals, pieces, strict=True):
+                total += piece.view(total.shape)
+    for parameter, total in zip(trained, totals, strict=True):
+        parameter.grad = total
+    return float(sum(values))
 
 
 def _average(state: TrainingState, decay: float) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selma.core import team
 from selma.core.errors import RecordError
 from selma.core.files import written_whole
 from selma.diffusion.backbone import Backbone, Conditions
@@ -108,22 +109,24 @@ def encode_examples(
             its latents are not finite.
     """
     import torch
+    from safetensors.torch import load_file
 
-    keys, prompts, shards, size = [], [], [], None
+    keys, prompts, paths, size = [], [], [], None
     for number, shard in enumerate(_cut(rows)):
         keys += [(row["prompt_id"], row["sample"]) for row in shard]
         prompts += [row["prompt"] for row in shard]
-        if size is None:
-            size = decode_png(shard[0]["image"]["bytes"], _name(shard[0])).shape[1::-1]
-        path = directory / f"moments-{number:06d}.safetensors"
-        shards.append(_shard(path, shard, backbone, size, flip))
+        size = size or _size_of(shard[0])
+        paths.append(directory / f"moments-{number:06d}.safetensors")
+        if team.owns(number) and not _whole(paths[-1]):
+            _encode_shard(paths[-1], shard, backbone, size, flip)
     if not keys:
         raise RecordError("there are no pictures to train on; run the stage images")
+    team.wait_until(lambda: all(map(_whole, paths)))
     order = sorted(range(len(keys)), key=keys.__getitem__)
     different = sorted(set(prompts))
     place = {prompt: index for index, prompt in enumerate(different)}
     return Examples(
-        shards=_on_device(shards, backbone.device),
+        shards=_on_device([load_file(path) for path in paths], backbone.device),
         order=order,
         conditions=backbone.encode_prompts(different),
         condition_index=torch.tensor(
@@ -139,30 +142,31 @@ def _cut(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]
         yield shard
 
 
-def _shard(
+def _size_of(row: Mapping[str, Any]) -> tuple[int, int]:
+    height, width = decode_png(row["image"]["bytes"], _name(row)).shape[:2]
+    return width, height
+
+
+def _encode_shard(
     path: Path, rows: Sequence[Mapping[str, Any]], backbone: Backbone, size: tuple[int, int],
     flip: bool,
-) -> Moments:  # fmt: skip
-    """Encode a shard, unless its file is there, and map the file into memory."""
+) -> None:  # fmt: skip
     import torch
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
-    if not _whole(path):
-        parts: dict[str, list[torch.Tensor]] = {}
-        for row in rows:  # one by one, so that the bytes do not depend on how rows are cut
-            pixels = decode_pictures([row], size)
-            mirrored = {"flipped_": pixels.flip(3)} if flip else {}
-            for prefix, seen in ({"": pixels} | mirrored).items():
-                mean, deviation = backbone.encode_pictures(seen)
-                if not bool(mean.isfinite().all() and deviation.isfinite().all()):
-                    raise RecordError(f"{_name(row)}: its latents are not finite numbers")
-                parts.setdefault(f"{prefix}mean", []).append(mean)
-                parts.setdefault(f"{prefix}deviation", []).append(deviation)
-        tensors = {name: torch.cat(found).cpu().contiguous() for name, found in parts.items()}
-        with written_whole(path) as part:
-            save_file(tensors, part)
-    moments: Moments = load_file(path)
-    return moments
+    parts: dict[str, list[torch.Tensor]] = {}
+    for row in rows:  # one by one, so that the bytes do not depend on how rows are cut
+        pixels = decode_pictures([row], size)
+        mirrored = {"flipped_": pixels.flip(3)} if flip else {}
+        for prefix, seen in ({"": pixels} | mirrored).items():
+            mean, deviation = backbone.encode_pictures(seen)
+            if not bool(mean.isfinite().all() and deviation.isfinite().all()):
+                raise RecordError(f"{_name(row)}: its latents are not finite numbers")
+            parts.setdefault(f"{prefix}mean", []).append(mean)
+            parts.setdefault(f"{prefix}deviation", []).append(deviation)
+    tensors = {name: torch.cat(found).cpu().contiguous() for name, found in parts.items()}
+    with written_whole(path) as part:
+        save_file(tensors, part)
 
 
 def _whole(path: Path) -> bool:

@@ -1,9 +1,9 @@
 """Trains one expert: a LoRA adapter that draws one skill's pictures from its prompts."""
 
-import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from selma.core.seeds import derive_seed
@@ -41,7 +41,7 @@ class Draws:
         return Draws(**{name: value[start : start + size] for name, value in vars(self).items()})
 
 
-@functools.lru_cache(maxsize=4)
+@lru_cache(maxsize=4)
 def item_order(seed: int, name: str, epoch: int, number: int) -> tuple[int, ...]:
     """The order in which an epoch visits the items, a permutation of 0 … number − 1."""
     import torch
@@ -148,7 +148,8 @@ def train_expert(
         weight_decay: AdamW's.
         train_steps: number of updates.
         batch_size: pictures per update.
-        micro_batch_size: pictures in memory at once; their gradients are added up.
+        micro_batch_size: pictures in memory at once; their gradients are added up, and it is what
+            the processes of a team share.
         max_gradient_norm: the gradient of all factors together is clipped to this norm.
         min_snr_gamma: weigh timesteps by min-SNR with this γ; None: all alike.
         average_decay: hand out the moving average of the factors instead of the last ones.
@@ -175,18 +176,21 @@ def train_expert(
         sum(parameter.numel() for parameter in parameters.values()),
     )  # fmt: skip
 
-    def losses_at(step: int) -> Iterator["torch.Tensor"]:
+    def parts_at(step: int) -> list[Callable[[], "torch.Tensor"]]:
         draws = draw_step(
             seed=seed, name=name, step=step, batch_size=batch_size, number=len(examples),
             latent_shape=examples.latent_shape, flip=flip,
         )  # fmt: skip
-        for start in range(0, batch_size, micro_batch_size):
+
+        def loss_of(start: int) -> "torch.Tensor":
             part = draws.part(start, micro_batch_size)
-            yield denoising_losses(backbone, examples, part, min_snr_gamma).sum() / batch_size
+            return denoising_losses(backbone, examples, part, min_snr_gamma).sum() / batch_size
+
+        return [partial(loss_of, start) for start in range(0, batch_size, micro_batch_size)]
 
     state = train(
         parameters,
-        losses_at,
+        parts_at,
         train_steps=train_steps,
         learning_rate_at=lambda _: learning_rate,
         weight_decay=weight_decay,

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from selma.core.errors import ConfigError, MissingDataError, RecordError
-from selma.core.tables import content_hash, read_about, read_table, write_table
+from selma.core.tables import content_hash, read_about, read_table, stream_table, write_table
 
 
 def score(item_id="a", sample=0, **changes):
@@ -322,3 +322,24 @@ def test_a_byte_changed_inside_a_picture_breaks_the_pages_checksum(path):
     path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     with pytest.raises(RecordError, match="checksum verification failed"):
         read_table(path, "samples")
+
+
+def test_a_streamed_table_is_the_table_and_is_checked_before_its_first_row(tmp_path):
+    path = tmp_path / "scores.parquet"
+    rows = [score(sample=number) for number in range(250)]
+    write_table(path, "scores", rows)
+    assert list(stream_table(path, "scores")) == read_table(path, "scores")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(RecordError, match="cut short"):
+        stream_table(path, "scores")
+    with pytest.raises(MissingDataError, match="no such file"):
+        stream_table(tmp_path / "none", "scores")
+
+
+def test_a_streamed_table_whose_keys_are_out_of_order_is_refused(tmp_path):
+    path = tmp_path / "scores.parquet"
+    write_table(path, "scores", [score(sample=number) for number in range(250)])
+    table = pq.read_table(path)
+    pq.write_table(table.take(list(range(249, -1, -1))), path)
+    with pytest.raises(RecordError, match="expected each key once and in order"):
+        list(stream_table(path, "scores"))

@@ -17,7 +17,7 @@ def run(net, *, checkpointing=None, on_step=None):
 
     return train(
         dict(net.named_parameters()),
-        lambda step: [loss_at(step)],
+        lambda step: [lambda: loss_at(step)],
         train_steps=8,
         learning_rate_at=lambda step: 1e-2,
         average_decay=0.9,

@@ -20,7 +20,7 @@ def run(net, *, steps=20, checkpointing=None, on_step=None, **settings):
 
     return train(
         dict(net.named_parameters()),
-        lambda step: [loss_at(step)],
+        lambda step: [lambda: loss_at(step)],
         train_steps=steps,
         learning_rate_at=lambda step: 1e-2,
         average_decay=0.9,
@@ -84,7 +84,7 @@ def test_clipping_really_bounds_the_gradient():
     net.weight.register_post_accumulate_grad_hook(lambda p: seen.append(p))
     state = train(
         dict(net.named_parameters()),
-        lambda step: [(net.weight * 1000).sum()],
+        lambda step: [lambda: (net.weight * 1000).sum()],
         train_steps=1,
         learning_rate_at=lambda step: 0.0,
         max_gradient_norm=0.5,
@@ -116,7 +116,7 @@ def poisoned_run(net, poisoned_step, *, steps=20, checkpointing=None, rate=1e-2,
 
     return train(
         dict(net.named_parameters()),
-        lambda step: [loss_at(step)],
+        lambda step: [lambda: loss_at(step)],
         train_steps=steps,
         learning_rate_at=lambda step: rate,
         checkpointing=checkpointing,
@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     with pytest.raises(SelmaError, match=r"training step 1: the loss is -inf; "):
         train(
             dict(net.named_parameters()),
-            lambda step: [net.weight.sum() * (float("inf") if step == 1 else 1.0)],
+            lambda step: [lambda: net.weight.sum() * (float("inf") if step == 1 else 1.0)],
             train_steps=2,
             learning_rate_at=lambda step: 1e-3,
         )

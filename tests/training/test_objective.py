@@ -22,52 +22,6 @@ def noising(make_noise_scheduler):
     return make
 
 
-def test_noise_is_added_as_diffusers_adds_it(batch, noising, make_noise_scheduler):
-    expected = make_noise_scheduler().add_noise(*batch)
-    torch.testing.assert_close(noising().add(*batch), expected)
-
-
-def test_the_velocity_is_that_of_diffusers(batch, noising, make_noise_scheduler):
-    expected = make_noise_scheduler().get_velocity(*batch)
-    torch.testing.assert_close(noising().target(*batch), expected)
-
-
-@pytest.mark.parametrize("prediction_type", sorted(TARGETS))
-def test_from_the_target_of_each_type_diffusers_recovers_the_clean_latents(
-    batch, noising, make_noise_scheduler, prediction_type
-):
-    latents, _, timesteps = batch
-    scheduler = make_noise_scheduler(prediction_type)
-    scheduler.set_timesteps(1000)
-    target = noising(prediction_type).target(*batch)
-    noisy = noising().add(*batch)
-    for item in (0, 1, 2):  # at zero SNR the noise says nothing about the latents
-        step = scheduler.step(target[item], timesteps[item], noisy[item])
-        torch.testing.assert_close(step.pred_original_sample, latents[item], rtol=1e-4, atol=1e-4)
-
-
-def test_a_flow_is_that_of_diffusers(batch):
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    latents, noise, _ = batch
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    timesteps = scheduler.timesteps[[5, 300, 700, 990]]
-    flow = Flow(1000, 3.0)
-    noisy = flow.add(latents, noise, timesteps)
-    torch.testing.assert_close(noisy, scheduler.scale_noise(latents, timesteps, noise))
-    level = (timesteps / 1000).view(-1, 1, 1, 1)
-    torch.testing.assert_close(noisy - level * flow.target(latents, noise, timesteps), latents)
-
-
-def test_a_flows_noise_levels_are_shifted_logit_normal():
-    uniform = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
-    level = Flow(1000, 3.0).timesteps(uniform).double() / 1000
-    unshifted = level / (3 - 2 * level)
-    normal = torch.logit(unshifted)
-    assert abs(normal.mean()) < 0.01
-    assert abs(normal.std() - 1) < 0.01
-
-
 @pytest.mark.parametrize("kind", [*sorted(TARGETS), "flow"])
 def test_min_snr_weights_are_the_capped_error_of_the_clean_latents(batch, noising, kind):
     """An error of the target moves x₀, whose squared error min-SNR weighs by min(SNR, γ)."""
