@@ -25,11 +25,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = {
     "stages": ["tests/stages"],
-    "selma/core": ["tests/core", "tests/stages"],
+    "selma/core": ["tests/core", "tests/stages", "tests/test_team.py"],
     "selma/training": ["tests/training", "tests/stages"],
     "selma/merging": ["tests/merging", "tests/stages"],
-    "selma/diffusion": ["tests/diffusion", "tests/checking", "tests/stages"],
-    "selma/measuring": ["tests/measuring", "tests/stages", "tests/commands"],
+    "selma/diffusion": ["tests/diffusion", "tests/training", "tests/checking", "tests/stages"],
+    "selma/measuring": [
+        "tests/measuring", "tests/scorers/test_preference.py", "tests/stages", "tests/commands",
+        "tests/judges/test_score_with_models.py",
+    ],
     "selma/comparing": ["tests/comparing", "tests/commands"],
     "selma/report": ["tests/report", "tests/stages"],
 }
