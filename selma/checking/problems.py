@@ -30,7 +30,7 @@ def find_problems(root: Path, params_path: Path) -> list[str]:
     problems = _Problems()
     params = problems.attempt(lambda: load_params(params_path))
     if params is not None:
-        for check in (_prompts, _backbone, _merges, _models, _judges, _measures, _preferences):
+        for check in (_hub, _prompts, _backbone, _merges, _models, _judges, _measures, _preferences):
             check(root, params, problems)
         available = os.cpu_count() or 1
         if params.threads > available:
@@ -56,6 +56,21 @@ class _Problems:
             return None
 
 
+def _hub(root: Path, params: Params, problems: _Problems) -> None:
+    for name, row in params.hub.items():
+        if row.revision is None:
+            problems.add(
+                f"hub.{name}.revision: is open; `selma hub pin {name}` asks the Hub for the newest "
+                f"of {row.repo} and fills it in"
+            )
+
+
+def _to_come(params: Params, path: str) -> bool:
+    """Whether a path lies in a folder that a row of `hub` brings."""
+    parts = Path(path).parts
+    return parts[:2] == ("models", "hub") and parts[2:3] != () and parts[2] in params.hub
+
+
 def _prompts(root: Path, params: Params, problems: _Problems) -> None:
     from selma.llm.generators import make_generator
     from selma.prompts.skills import read_skill
@@ -77,7 +92,8 @@ def _backbone(root: Path, params: Params, problems: _Problems) -> None:
 
     folder = root / params.backbone.path
     if not folder.is_dir():
-        problems.add(_absent("backbone.path", params.backbone.path))
+        if not _to_come(params, params.backbone.path):
+            problems.add(_absent("backbone.path", params.backbone.path))
         return
     own = [row.images.inference_steps or 0 for row in params.skills.values()]  # type: ignore[attr-defined]
     steps = max(params.images.inference_steps, params.samples.inference_steps, *own)
@@ -105,7 +121,8 @@ def _models(root: Path, params: Params, problems: _Problems) -> None:
             rows = ", ".join(getattr(params, section)) or "none"
             problems.add(f"{key}: {path} is made by no row of {section}; rows: {rows}")
         elif section is None and not (root / path).exists():
-            problems.add(_absent(key, row.weights))
+            if not _to_come(params, row.weights):
+                problems.add(_absent(key, row.weights))
         elif section is None and (root / path).is_dir() and row.weights != params.backbone.path:
             for problem in backbone_problems(root / path, params.samples.inference_steps):
                 problems.add(f"{key}: {problem}")
@@ -131,7 +148,8 @@ def _judges(root: Path, params: Params, problems: _Problems) -> None:
         elif row.kind == "endpoint":
             problems.attempt(_endpoint(row.model or "", row.model_dump()), key)
         if not (root / row.path).exists():
-            problems.add(_absent(f"{key}.path", row.path))
+            if not _to_come(params, row.path):
+                problems.add(_absent(f"{key}.path", row.path))
         elif row.kind not in WITHOUT_WEIGHTS:
             for problem in _model_folder(root / row.path, row.kind):
                 problems.add(f"{key}.path: {problem}")
@@ -165,7 +183,7 @@ def _measures(root: Path, params: Params, problems: _Problems) -> None:
         else:
             problems.attempt(lambda m=row.mapping: choose("tifa mapping", m, TIFA_MAPPINGS),
                              f"{key}.mapping")  # fmt: skip
-        if not (root / row.path).exists():
+        if not (root / row.path).exists() and not _to_come(params, row.path):
             problems.add(_absent(f"{key}.path", row.path))
 
 
@@ -181,7 +199,8 @@ def _preferences(root: Path, params: Params, problems: _Problems) -> None:
             continue
         problems.attempt(lambda r=row: check_version(r.kind, r.version, r.antialias), key)
         if not folder.is_dir():
-            problems.add(_absent(f"{key}.path", row.path))
+            if not _to_come(params, row.path):
+                problems.add(_absent(f"{key}.path", row.path))
             continue
         origin = problems.attempt(lambda f=folder, k=row.kind: read_origin(f, k), f"{key}.path")
         held = POCKET_VERSION if origin is None else origin.version

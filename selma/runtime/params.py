@@ -205,6 +205,16 @@ class ReportParams(Section):
 
 
 MeasureParams: Any = Annotated[DsgParams | TifaParams, Field(discriminator="kind")]
+
+
+class HubParams(Section):
+    """A revision of a repository of the Hugging Face Hub → models/hub/NAME; null: still open."""
+
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
+    files: Annotated[list[Place], Field(min_length=1)]
+
+
 Nothing = Annotated[dict[Name, Any], Field(max_length=0)]  # no stage reads it yet
 
 
@@ -212,7 +222,7 @@ class Params(Section):
     seed: Seed
     threads: Threads
     same_bytes: bool
-    hub: Nothing
+    hub: dict[Name, HubParams]
     routers: Nothing
     backbone: BackboneParams
     prompts: PromptsParams

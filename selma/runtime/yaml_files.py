@@ -1,11 +1,14 @@
 """A YAML file read as DVC reads it, and a value checked against a model: all problems in a line."""
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from selma.core.errors import ConfigError, MissingDataError
+from selma.core.files import write_bytes_atomic
 
 S = TypeVar("S")
 
@@ -30,6 +33,21 @@ def read_yaml(path: Path) -> Any:
         return YAML(typ="safe").load(text)
     except YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def set_value(path: Path, keys: Sequence[str], value: object) -> None:
+    """Change one value of a YAML file in place; comments, order and all other lines stay."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 2**16  # no line is wrapped anew
+    place = whole = yaml.load(path.read_text(encoding="utf-8"))
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    text = io.StringIO()
+    yaml.dump(whole, text)
+    write_bytes_atomic(path, text.getvalue().encode())
 
 
 def validate(model: type[S], value: object, where: str, prefix: str = "") -> S:

@@ -287,3 +287,10 @@ def test_the_stage_wants_as_many_pictures_of_both():
     given["dsg", "base"] = scores("base", {}, samples=1)
     with pytest.raises(RecordError, match="merged and base have different numbers of pictures"):
         summarised(given, against=())
+
+
+@pytest.mark.parametrize(("p_value", "verdict"), [(0.05, "better"), (0.0501, "undecided")])
+def test_a_p_value_of_exactly_alpha_is_still_a_finding(p_value, verdict):
+    (record, *_) = compared(scores("a", {"common": 0.9, "count": 0.9}), scores("b", {}))
+    (judged,) = add_verdicts([record | {"p_value": p_value, "skill": "all"}])
+    assert judged["verdict"] == verdict

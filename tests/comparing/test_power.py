@@ -49,6 +49,7 @@ def test_numbers_out_of_range_are_refused():
         predicted_power(1.0, 1.0, 10, alpha=0.0)
     with pytest.raises(ConfigError, match="at least 1 prompt"):
         minimum_detectable_effect(1.0, 0, alpha=0.05)
+    assert minimum_detectable_effect(1.0, 1, alpha=0.05) > 0
 
 
 def test_holm_multiplies_the_least_by_the_number_the_next_by_one_less_and_never_descends():

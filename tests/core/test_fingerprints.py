@@ -30,3 +30,13 @@ def test_a_folder_s_hash_is_of_names_and_bytes_but_of_no_compiled_code(tmp_path)
     assert content_sha256(folder) != expected
     with pytest.raises(MissingDataError, match="nothing: no such file or folder"):
         content_sha256(tmp_path / "nothing")
+
+
+def test_files_are_taken_by_their_names_whatever_the_folder_says_first(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
+    expected, glob = weights_revision(tmp_path), Path.glob
+    monkeypatch.setattr(Path, "glob", lambda *args: reversed(list(glob(*args))))
+    assert weights_revision(tmp_path) == expected

@@ -99,3 +99,15 @@ def test_the_judge_says_no_to_colour_and_background_of_a_picture_with_both_chang
             if question.category in ("attribute - color", "global")
         ]
         assert set(answer_questions([render(wrong)], [asked])[0]) == {"no"}
+
+
+def test_the_stage_writes_every_benchmark_as_a_table(tmp_path):
+    from stages.benchmarks import main
+
+    from selma.core.tables import read_table
+
+    main(["--out", str(tmp_path), "--items", "2", "--seed", "3"])
+    for name in BENCHMARKS:
+        assert read_table(tmp_path / f"{name}.parquet", "benchmark") == sorted(
+            benchmark_rows(name, 2, 3), key=lambda row: row["item_id"]
+        )

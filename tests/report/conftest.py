@@ -14,9 +14,9 @@ SKILLS = ("count", "all", "<b>odd</b>")
 MODELS = ("old", "new", "both")
 
 
-def png(colour, side=32):
+def png(colour, side=32, height=None):
     buffer = io.BytesIO()
-    Image.new("RGB", (side, side), colour).save(buffer, format="PNG")
+    Image.new("RGB", (side, height or side), colour).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

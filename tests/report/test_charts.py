@@ -37,6 +37,11 @@ def test_steps_of_a_quarter_have_two_decimals():
     assert [text for _, text in ticks] == ["0.00", "0.25", "0.50", "0.75", "1.00"]
 
 
+@pytest.mark.parametrize(("high", "step"), [(4.0, 1), (8.0, 2), (10.0, 2.5), (20.0, 5), (40.0, 10)])
+def test_an_axis_has_at_most_four_round_steps(high, step):
+    assert chart(high / 2, 0.0, high, zero=True).step == step
+
+
 def test_groups_stand_below_each_other():
     one = Mark("", "", 1.0, 0.0, 2.0)
     found = Chart({"a": [one, one, one], "b": [one]}, 3)

@@ -298,6 +298,7 @@ def test_small_pictures_keep_their_bytes_and_large_ones_are_reduced():
     assert _reduced(small) == (small, 32)
     assert _reduced(png("red", MAX_SIDE_PX))[0] == png("red", MAX_SIDE_PX)
     assert _reduced(png("red", MAX_SIDE_PX * 2))[1] == MAX_SIDE_PX
+    assert _reduced(png("red", MAX_SIDE_PX * 2, height=8))[1] == MAX_SIDE_PX
     with pytest.raises(RecordError, match="not a whole PNG"):
         _reduced(small[:45])
 

@@ -1,0 +1,81 @@
+"""Counts what a model computes, on tensors that have shapes and no numbers.
+
+A product of an addition and a multiplication counts as two operations. Norms, activations and
+additions are not counted; they take time, but next to no arithmetic.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from selma.diffusion.stable_diffusion import StableDiffusion
+
+TOKENS = 77  # of CLIP's text encoders
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Floating-point operations for one picture of a model."""
+
+    predict: int  # one prediction of the denoiser, without an adapter
+    train: int  # one training sample: prediction and gradient of an adapter, base frozen
+    encode: int  # the VAE's encoder
+    decode: int  # the VAE's decoder
+
+
+def count_costs(unet: Mapping[str, Any], vae: Mapping[str, Any], rank: int) -> Costs:
+    """Count from the configs of a U-Net and a VAE; the adapter is on the attention, of a rank."""
+    import torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    from selma.training.adapters import add_adapter
+
+    with torch.device("meta"):
+        denoiser = UNet2DConditionModel.from_config(dict(unet)).to(torch.bfloat16)
+        autoencoder = AutoencoderKL.from_config(dict(vae)).to(torch.bfloat16)
+    denoiser.requires_grad_(False)
+    autoencoder.requires_grad_(False)
+    inputs = _inputs(denoiser.config)
+    reduction = 2 ** (len(autoencoder.config.block_out_channels) - 1)
+    side = denoiser.config.sample_size * reduction
+    pixels = _empty(1, 3, side, side)
+    latents = _empty(1, denoiser.config.in_channels, side // reduction, side // reduction)
+    predict = _count(lambda: denoiser(**inputs))
+    encode = _count(lambda: autoencoder.encode(pixels))
+    decode = _count(lambda: autoencoder.decode(latents))
+    add_adapter(denoiser, targets=StableDiffusion.targets, rank=rank, seed=0)
+
+    def train() -> None:
+        denoiser(**inputs).sample.sum().backward()
+
+    return Costs(predict, _count(train), encode, decode)
+
+
+def _inputs(config: Any) -> dict[str, Any]:
+    side = config.sample_size
+    inputs: dict[str, Any] = {
+        "sample": _empty(1, config.in_channels, side, side),
+        "timestep": _empty(1),
+        "encoder_hidden_states": _empty(1, TOKENS, config.cross_attention_dim),
+    }
+    if config.addition_embed_type == "text_time":
+        sizes = 6 * config.addition_time_embed_dim
+        pooled = _empty(1, config.projection_class_embeddings_input_dim - sizes)
+        inputs["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": _empty(1, 6)}
+    return inputs
+
+
+def _empty(*shape: int) -> Any:
+    import torch
+
+    return torch.empty(shape, device="meta", dtype=torch.bfloat16)
+
+
+def _count(action: Callable[[], Any]) -> int:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with counter, torch.set_grad_enabled(True):
+        action()
+    return int(counter.get_total_flops())

@@ -1,0 +1,1 @@
+"""Models of the Hugging Face Hub: one pinned revision, whole, checked, in a folder."""

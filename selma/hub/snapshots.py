@@ -1,0 +1,163 @@
+"""Brings one revision of a Hub repository into a folder, whole and checked by its hashes."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from selma.core.errors import BackendError, ConfigError, RecordError, one_line
+
+TOKEN = "HF_TOKEN"
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a repository; its name there, bytes, and the hash that the Hub promises.
+
+    The hash is the SHA-256 of a large file, and of a small one git's SHA-1, of its size and bytes.
+    """
+
+    name: str
+    size: int
+    sha256: str | None
+    git_sha1: str
+
+
+def newest_revision(repository: str) -> str:
+    """Ask the Hub for the commit that a repository's main branch is at, 40 hex digits.
+
+    BackendError if the Hub cannot be asked, or has no such repository for this token.
+    """
+    from huggingface_hub import HfApi
+
+    with _explained(repository, "main"):
+        return str(HfApi().model_info(repository).sha)
+
+
+def list_files(repository: str, revision: str, patterns: Sequence[str]) -> list[RemoteFile]:
+    """List the files of a revision that fit any of the patterns, e.g. ``unet/*.safetensors``.
+
+    BackendError as `newest_revision`; ConfigError, with what there is, if a pattern fits none.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import filter_repo_objects
+
+    with _explained(repository, revision):
+        info = HfApi().model_info(repository, revision=revision, files_metadata=True)
+    found = {one.rfilename: one for one in info.siblings or []}
+    for pattern in patterns:
+        if not list(filter_repo_objects(found, allow_patterns=[pattern])):
+            shown = ", ".join(sorted(found)[:20])
+            raise ConfigError(
+                f"files: {repository} at {revision[:10]} has none that fits {pattern!r}; "
+                f"it has: {shown}{' …' if len(found) > 20 else ''}"
+            )
+    chosen = sorted(filter_repo_objects(found, allow_patterns=list(patterns)))
+    return [
+        RemoteFile(f.rfilename, f.size or 0, f.lfs.sha256 if f.lfs else None, f.blob_id or "")
+        for f in map(found.__getitem__, chosen)
+    ]
+
+
+def bring(
+    repository: str, revision: str, patterns: Sequence[str], work: Path, target: Path
+) -> None:
+    """Download a revision's files into a folder, which appears whole or not at all.
+
+    What a broken-off download left in `work` is taken up. Token and mirror come from the
+    environment (HF_TOKEN, HF_ENDPOINT).
+
+    Args:
+        repository: "owner/name".
+        revision: a commit, 40 hex digits.
+        patterns: of the files, as shells write them.
+        work: a folder on the file system of `target`.
+        target: the folder to make; one that is there is replaced.
+
+    Raises:
+        BackendError: the Hub cannot be reached, refuses, or breaks off.
+        ConfigError: a pattern fits no file.
+        RecordError: a file does not have the hash that the Hub promises; it is thrown away.
+    """
+    from huggingface_hub import snapshot_download
+
+    files = list_files(repository, revision, patterns)
+    missing = sum(one.size for one in files if not _is_whole(work / one.name, one))
+    free = shutil.disk_usage(work).free
+    if missing > free:
+        raise BackendError(
+            f"{repository}: {missing / 1e9:.1f} GB are still to come and {free / 1e9:.1f} GB are "
+            f"free on the disk of {work}; make room and run the same command to go on"
+        )
+    with _explained(repository, revision):
+        snapshot_download(
+            repository, revision=revision, local_dir=work, allow_patterns=[f.name for f in files]
+        )
+    for one in files:
+        if not _is_whole(work / one.name, one):
+            (work / one.name).unlink(missing_ok=True)
+            raise RecordError(
+                f"{repository}: {one.name} does not have the hash that the Hub promises; it was "
+                "thrown away, run the same command to fetch it again"
+            )
+    shutil.rmtree(work / ".cache", ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(work, target)
+
+
+def _is_whole(path: Path, wanted: RemoteFile) -> bool:
+    if not path.is_file() or path.stat().st_size != wanted.size:
+        return False
+    digest = hashlib.sha256() if wanted.sha256 else hashlib.sha1(b"blob %d\0" % wanted.size)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest() == (wanted.sha256 or wanted.git_sha1)
+
+
+@contextlib.contextmanager
+def _explained(repository: str, revision: str) -> Iterator[None]:
+    """Turn what the Hub's client raises into one line that says what to do."""
+    import httpx
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise BackendError(
+            f"{repository}: access is granted by its owners; ask for it on the repository's page, "
+            f"then set {TOKEN} to your token"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise BackendError(
+            f"{repository}: has no revision {revision!r}; `selma hub pin` asks for the newest"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise BackendError(
+            f"{repository}: there is no such repository, or it is private: check the name, or set "
+            f"{TOKEN} to a token that may read it"
+        ) from error
+    except errors.LocalEntryNotFoundError as error:
+        raise _broken_off(repository, error.__cause__ or error) from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        hint = f"set {TOKEN} to a valid token" if status in (401, 403) else "try again later"
+        raise BackendError(f"{repository}: the Hub answers {status}; {hint}") from error
+    except (httpx.HTTPError, errors.OfflineModeIsEnabled) as error:
+        raise _broken_off(repository, error) from error
+    except OSError as error:
+        if error.errno is not None:  # a full disk says what to do itself
+            raise
+        raise _broken_off(repository, error) from error
+
+
+def _broken_off(repository: str, error: BaseException) -> BackendError:
+    return BackendError(
+        f"{repository}: the Hub cannot be reached, or broke off ({one_line(error)}); run the same "
+        "command to go on; HF_ENDPOINT names a mirror"
+    )

@@ -1,0 +1,200 @@
+"""Stage hub@NAME and `selma hub pin`, against a local server that speaks the Hub's interface."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hub_server import LARGE, REVISION, HubServer
+from ruamel.yaml import YAML
+from tiny_world import ROOT, tiny_params, write_params
+
+ROW = {"repo": "owner/model", "revision": REVISION, "files": ["*.json", "unet/*.safetensors"]}
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def hub():
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path)
+    return tmp_path
+
+
+def write(folder, **changes):
+    params = tiny_params()
+    params["hub"] = {"mine": {**ROW, **changes}}
+    write_params(folder, params)
+
+
+def start(folder, hub, arguments="-m stages.hub --name mine --out models/hub/mine", **options):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder)}
+    environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "hf")}
+    environment |= {"HF_HUB_DOWNLOAD_TIMEOUT": "5", **options.pop("environment", {})}
+    return subprocess.Popen(
+        [sys.executable, *arguments.split()], cwd=folder, env=environment,
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options,
+    )  # fmt: skip
+
+
+def run(folder, hub, *arguments, **options):
+    process = start(folder, hub, *arguments, **options)
+    said, told = process.communicate(timeout=120)
+    return process.returncode, said, told
+
+
+def fetched(folder):
+    place = folder / "models/hub/mine"
+    return {str(p.relative_to(place)): p.read_bytes() for p in place.rglob("*") if p.is_file()}
+
+
+def refused(folder, hub, code, **options):
+    """The one line that says what is wrong; nothing has appeared."""
+    found, _, told = run(folder, hub, **options)
+    assert found == code, told
+    lines = [line for line in told.splitlines() if line.startswith("selma: error: ")]
+    assert len(lines) == 1, told
+    assert "Traceback" not in told
+    assert not (folder / "models/hub").exists()
+    return lines[0]
+
+
+def test_the_files_named_appear_whole_and_nothing_else(folder, hub):
+    code, _, told = run(folder, hub)
+    assert code == 0, told
+    expected = {n: d for n, d in hub.files.items() if not n.endswith(".bin")}
+    assert fetched(folder) == expected
+    assert "owner/model at 0123456789, 0.00 GB" in told
+    assert not any((folder / ".selma/work").iterdir())
+
+
+def test_a_line_that_is_cut_is_one_line_and_the_next_run_goes_on_from_there(folder, hub):
+    hub.cut_after = len(LARGE) // 2
+    line = refused(folder, hub, 4)
+    assert "broke off" in line
+    assert "run the same command to go on" in line
+    hub.cut_after = None
+    hub.requests.clear()
+    code, _, told = run(folder, hub)
+    assert code == 0, told
+    assert fetched(folder)[WEIGHTS] == LARGE
+    ranges = [one for command, path, one in hub.requests if command == "GET" and WEIGHTS in path]
+    assert ranges == [f"bytes={len(LARGE) // 2}-"]
+
+
+def test_a_killed_slow_download_goes_on(folder, hub):
+    hub.pause = 0.2
+    process = start(folder, hub)
+    while not any(p.stat().st_size > 2**17 for p in folder.rglob("*.incomplete")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "models/hub").exists()
+    hub.pause = 0.0
+    hub.requests.clear()
+    assert run(folder, hub)[0] == 0
+    assert fetched(folder)[WEIGHTS] == LARGE
+    assert any(one and one != "bytes=0-" for _, path, one in hub.requests if WEIGHTS in path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"repo": "owner/other"}, ["owner/other: there is no such repository", "HF_TOKEN"]),
+        ({"revision": "f" * 40}, ["owner/model: has no revision", "selma hub pin"]),
+        ({"files": ["unet/*.gguf"]}, ["has none that fits 'unet/*.gguf'", "model_index.json"]),
+    ],
+    ids=["repository", "revision", "pattern"],
+)
+def test_a_wrong_row_is_one_line(folder, hub, changes, told):
+    write(folder, **changes)
+    line = refused(folder, hub, 2 if "files" in changes else 4)
+    assert all(part in line for part in told), line
+
+
+def test_a_private_repository_is_opened_by_the_token_of_the_environment(folder, hub):
+    hub.token = "secret"
+    assert "HF_TOKEN" in refused(folder, hub, 4)
+    code, _, told = run(folder, hub, environment={"HF_TOKEN": "secret"})
+    assert code == 0, told
+    assert "secret" not in told + "".join(
+        p.read_text() for p in (folder / ".selma").rglob("*.jsonl")
+    )
+
+
+def test_a_gated_repository_says_where_to_ask(folder, hub):
+    hub.gated = True
+    assert "ask for it on the repository's page" in refused(folder, hub, 4)
+
+
+def test_bytes_that_are_not_the_promised_ones_are_thrown_away(folder, hub):
+    hub.served[WEIGHTS] = LARGE[:-1] + b"x"
+    assert f"{WEIGHTS} does not have the hash" in refused(folder, hub, 2)
+    hub.served.clear()
+    assert run(folder, hub)[0] == 0
+    assert fetched(folder)[WEIGHTS] == LARGE
+
+
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(folder, hub):
+    line = refused(
+        folder, hub, 2,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**19, 2**19)),
+    )  # fmt: skip
+    assert "too large" in line or "full" in line
+    assert run(folder, hub)[0] == 0
+
+
+def test_more_bytes_than_the_disk_has_are_refused_before_any_is_fetched(
+    tmp_path, hub, monkeypatch
+):
+    from selma.core.errors import BackendError
+    from selma.hub import snapshots
+
+    files = [snapshots.RemoteFile("a", 10**12, None, "0" * 40)]
+    monkeypatch.setattr(snapshots, "list_files", lambda *_: files)
+    monkeypatch.setattr(
+        snapshots.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**9})
+    )
+    with pytest.raises(BackendError, match=r"1000\.0 GB are still to come and 1\.0 GB are free"):
+        snapshots.bring("owner/model", REVISION, ["a"], tmp_path / "work", tmp_path / "out")
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(folder, hub):
+    hub.__exit__()
+    line = refused(folder, hub, 4)
+    assert "cannot be reached" in line
+    assert "HF_ENDPOINT" in line
+
+
+def test_an_open_revision_is_refused_and_pin_fills_it_in_and_changes_no_other_line(folder, hub):
+    path = folder / "params.yaml"
+    path.write_text((ROOT / "presets/sdxl.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    before = path.read_text(encoding="utf-8").replace(
+        "stabilityai/stable-diffusion-xl-base-1.0", "owner/model"
+    )
+    path.write_text(before, encoding="utf-8")
+    open_row = "-m stages.hub --name backbone --out models/hub/mine"
+    code, _, told = run(folder, hub, open_row)
+    assert code == 2
+    assert "`selma hub pin backbone` fills it" in told
+    code, said, told = run(folder, hub, "-m selma.commands.cli hub pin backbone")
+    assert code == 0, told
+    assert said == f"hub.backbone: owner/model at {REVISION}\n"
+    after = path.read_text(encoding="utf-8").splitlines()
+    changed = [line for line, old in zip(after, before.splitlines(), strict=True) if line != old]
+    assert changed == [f"    revision: {REVISION} # null is open: selma hub pin backbone"]
+    assert YAML(typ="safe").load(path)["hub"]["backbone"]["revision"] == REVISION
+
+
+def test_nothing_asks_the_network_after_the_fetch():
+    sources = [p.read_text(encoding="utf-8") for p in Path(ROOT, "selma").rglob("*.py")]
+    assert sum("huggingface_hub" in text for text in sources) == 1
