@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 
 from selma.core.errors import ConfigError
-from selma.hub.snapshots import bring
+from selma.hub.snapshots import bring, list_files
 from selma.runtime.arguments import stage_arguments
 from selma.runtime.params import HubParams, load_row
 from selma.runtime.session import run_stage
-from selma.runtime.workspace import workspace
+from selma.runtime.workspace import resumable_work
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +18,14 @@ def main(argv: list[str] | None = None) -> None:
     args = stage_arguments(argv, __doc__, name=str, out=Path)
     row = load_row("hub", args.name, HubParams, args.params)
     if row.revision is None:
-        raise ConfigError(f"hub.{args.name}.revision: is open; `selma hub pin {args.name}` fills it")
-    with workspace(f"hub-{args.name}", [], row.model_dump()) as work:
-        bring(row.repo, row.revision, row.files, work / "files", args.out)
-    size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
+        open_row = f"hub.{args.name}.revision"
+        raise ConfigError(f"{open_row}: is open; `selma hub pin {args.name}` fills it in")
+    files = list_files(row.repo, row.revision, row.files)
+    size = sum(one.size for one in files)
+    with resumable_work(
+        f"hub-{args.name}", [], row.model_dump(), total=size, what="bytes"
+    ) as (work, advance):
+        bring(row.repo, row.revision, files, work / "files", args.out, advance)
     logger.info("%s at %s, %.2f GB", row.repo, row.revision[:10], size / 1e9)
 
 

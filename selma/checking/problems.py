@@ -30,7 +30,7 @@ def find_problems(root: Path, params_path: Path) -> list[str]:
     problems = _Problems()
     params = problems.attempt(lambda: load_params(params_path))
     if params is not None:
-        for check in (_hub, _prompts, _backbone, _merges, _models, _judges, _measures, _preferences):
+        for check in CHECKS:
             check(root, params, problems)
         available = os.cpu_count() or 1
         if params.threads > available:
@@ -226,3 +226,6 @@ def _model_folder(folder: Path, kind: str) -> Iterator[str]:
 
 def _absent(key: str, path: str) -> str:
     return f"{key}: {path}: no such file or folder; run `dvc pull`, or put it there"
+
+
+CHECKS = (_hub, _prompts, _backbone, _merges, _models, _judges, _measures, _preferences)

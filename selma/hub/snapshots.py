@@ -4,9 +4,10 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from selma.core.errors import BackendError, ConfigError, RecordError, one_line
 
@@ -44,7 +45,7 @@ def list_files(repository: str, revision: str, patterns: Sequence[str]) -> list[
     BackendError as `newest_revision`; ConfigError, with what there is, if a pattern fits none.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import filter_repo_objects
+    from huggingface_hub.utils._paths import filter_repo_objects
 
     with _explained(repository, revision):
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
@@ -64,50 +65,89 @@ def list_files(repository: str, revision: str, patterns: Sequence[str]) -> list[
 
 
 def bring(
-    repository: str, revision: str, patterns: Sequence[str], work: Path, target: Path
-) -> None:
+    repository: str, revision: str, files: Sequence[RemoteFile], work: Path, target: Path,
+    advance: Callable[[int], None],
+) -> None:  # fmt: skip
     """Download a revision's files into a folder, which appears whole or not at all.
 
-    What a broken-off download left in `work` is taken up. Token and mirror come from the
-    environment (HF_TOKEN, HF_ENDPOINT).
+    What a broken-off download left in `work` is taken up, within a file too. Token and mirror come
+    from the environment (HF_TOKEN, HF_ENDPOINT).
 
     Args:
         repository: "owner/name".
         revision: a commit, 40 hex digits.
-        patterns: of the files, as shells write them.
+        files: as `list_files` gives them.
         work: a folder on the file system of `target`.
         target: the folder to make; one that is there is replaced.
+        advance: called with the number of bytes that have come, or were there.
 
     Raises:
-        BackendError: the Hub cannot be reached, refuses, or breaks off.
-        ConfigError: a pattern fits no file.
+        BackendError: the Hub cannot be reached, refuses, or breaks off; or the disk is too small.
         RecordError: a file does not have the hash that the Hub promises; it is thrown away.
     """
-    from huggingface_hub import snapshot_download
-
-    files = list_files(repository, revision, patterns)
-    missing = sum(one.size for one in files if not _is_whole(work / one.name, one))
+    work.mkdir(parents=True, exist_ok=True)
+    missing = sum(one.size - _size(_part(work, one)) for one in files)
     free = shutil.disk_usage(work).free
     if missing > free:
         raise BackendError(
             f"{repository}: {missing / 1e9:.1f} GB are still to come and {free / 1e9:.1f} GB are "
             f"free on the disk of {work}; make room and run the same command to go on"
         )
-    with _explained(repository, revision):
-        snapshot_download(
-            repository, revision=revision, local_dir=work, allow_patterns=[f.name for f in files]
-        )
     for one in files:
-        if not _is_whole(work / one.name, one):
-            (work / one.name).unlink(missing_ok=True)
+        _fetch(repository, revision, one, _part(work, one), advance)
+        if not _is_whole(_part(work, one), one):
+            _part(work, one).unlink()
             raise RecordError(
                 f"{repository}: {one.name} does not have the hash that the Hub promises; it was "
                 "thrown away, run the same command to fetch it again"
             )
-    shutil.rmtree(work / ".cache", ignore_errors=True)
+    for one in files:
+        os.replace(_part(work, one), work / one.name)
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(work, target)
+
+
+def _part(work: Path, file: RemoteFile) -> Path:
+    whole = work / file.name  # of a run that ended between the last two steps
+    return whole if whole.is_file() else work / f"{file.name}.part"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _fetch(
+    repository: str, revision: str, file: RemoteFile, part: Path, advance: Callable[[int], None]
+) -> None:
+    """Fetch what is missing of a file."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils._headers import build_hf_headers
+
+    part.parent.mkdir(parents=True, exist_ok=True)
+    if (there := _size(part)) > file.size:
+        part.unlink()
+        there = 0
+    advance(there)
+    url = hf_hub_url(repository, file.name, revision=revision)
+    with _explained(repository, revision), part.open("ab") as stream:
+        http_get(
+            url, _Counted(stream, advance),  # type: ignore[arg-type]
+            resume_size=there, headers=build_hf_headers(), expected_size=file.size,
+        )  # fmt: skip
+
+
+class _Counted:
+    """A file that tells how many bytes are written to it."""
+
+    def __init__(self, stream: BinaryIO, advance: Callable[[int], None]) -> None:
+        self._stream, self._advance = stream, advance
+        self.seek, self.tell, self.truncate = stream.seek, stream.tell, stream.truncate
+
+    def write(self, data: bytes) -> None:
+        self._stream.write(data)
+        self._advance(len(data))
 
 
 def _is_whole(path: Path, wanted: RemoteFile) -> bool:
@@ -123,7 +163,7 @@ def _is_whole(path: Path, wanted: RemoteFile) -> bool:
 @contextlib.contextmanager
 def _explained(repository: str, revision: str) -> Iterator[None]:
     """Turn what the Hub's client raises into one line that says what to do."""
-    import httpx
+    from httpx2 import HTTPError
     from huggingface_hub import errors
 
     try:
@@ -142,13 +182,11 @@ def _explained(repository: str, revision: str) -> Iterator[None]:
             f"{repository}: there is no such repository, or it is private: check the name, or set "
             f"{TOKEN} to a token that may read it"
         ) from error
-    except errors.LocalEntryNotFoundError as error:
-        raise _broken_off(repository, error.__cause__ or error) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         hint = f"set {TOKEN} to a valid token" if status in (401, 403) else "try again later"
         raise BackendError(f"{repository}: the Hub answers {status}; {hint}") from error
-    except (httpx.HTTPError, errors.OfflineModeIsEnabled) as error:
+    except (HTTPError, errors.OfflineModeIsEnabled) as error:
         raise _broken_off(repository, error) from error
     except OSError as error:
         if error.errno is not None:  # a full disk says what to do itself

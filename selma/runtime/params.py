@@ -297,11 +297,7 @@ def load_rows(name: str, model: Kind[S], path: Path = PARAMS_PATH) -> dict[str, 
 
 
 def load_row(section: str, name: str, model: Kind[S], path: Path = PARAMS_PATH) -> S:
-    """Read and check one row.
-
-    Raises:
-        ConfigError: there is no such row, or it is wrong.
-    """
+    """Read and check one row; ConfigError if there is no such row, or it is wrong."""
     rows = _section(section, path)
     if not isinstance(rows, Mapping) or name not in rows:
         known = ", ".join(rows) if isinstance(rows, Mapping) else ""
@@ -310,11 +306,7 @@ def load_row(section: str, name: str, model: Kind[S], path: Path = PARAMS_PATH) 
 
 
 def load_skill_section(name: str, model: Kind[S], skill: str, path: Path = PARAMS_PATH) -> S:
-    """Read a section with one skill's overrides (``skills.<skill>.<name>``) laid over it.
-
-    Raises:
-        ConfigError: the skill is unknown, or the section or the overrides are wrong.
-    """
+    """Read a section with one skill's overrides laid over it; ConfigError if anything is wrong."""
     row = load_row("skills", skill, SkillParams, path)
     return _laid_over(name, model, getattr(row, name), path)
 

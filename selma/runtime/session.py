@@ -19,7 +19,10 @@ from selma.runtime.journal import experiment, journal, stage_name
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_S = 3.0  # for the library call that runs when a signal comes
 # Of what the libraries say a stage says the part that matters itself, in its own lines.
-_QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
+_QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_VERBOSITY": "error",
+    "TRANSFORMERS_VERBOSITY": "error",
+}  # fmt: skip
 _NOISY = ("httpx", "httpx2", "diffusers", "transformers", "peft")
 _WHAT_TO_DO = {
     errno.ENOSPC: "the disk is full; make room and run the same command to go on",

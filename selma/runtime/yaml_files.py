@@ -1,6 +1,6 @@
 """A YAML file read as DVC reads it, and a value checked against a model: all problems in a line."""
 
-import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,19 +35,19 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def set_value(path: Path, keys: Sequence[str], value: object) -> None:
-    """Change one value of a YAML file in place; comments, order and all other lines stay."""
+def set_value(path: Path, keys: Sequence[str], value: str) -> None:
+    """Change one plain value of a YAML file in place; all other bytes stay."""
     from ruamel.yaml import YAML
 
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 2**16  # no line is wrapped anew
-    place = whole = yaml.load(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    place = YAML().load(text)
     for key in keys[:-1]:
         place = place[key]
-    place[keys[-1]] = value
-    text = io.StringIO()
-    yaml.dump(whole, text)
-    write_bytes_atomic(path, text.getvalue().encode())
+    line, column = place.lc.value(keys[-1])
+    lines = text.splitlines(keepends=True)
+    rest = re.sub(r"^[^\s,}#]+", value, lines[line][column:])
+    lines[line] = lines[line][:column] + rest
+    write_bytes_atomic(path, "".join(lines).encode())
 
 
 def validate(model: type[S], value: object, where: str, prefix: str = "") -> S:

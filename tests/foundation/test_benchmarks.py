@@ -102,9 +102,8 @@ def test_the_judge_says_no_to_colour_and_background_of_a_picture_with_both_chang
 
 
 def test_the_stage_writes_every_benchmark_as_a_table(tmp_path):
-    from stages.benchmarks import main
-
     from selma.core.tables import read_table
+    from stages.benchmarks import main
 
     main(["--out", str(tmp_path), "--items", "2", "--seed", "3"])
     for name in BENCHMARKS:

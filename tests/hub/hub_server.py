@@ -8,7 +8,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
-LARGE = bytes(range(256)) * 4096  # 1 MiB
+LARGE = bytes(range(256)) * 4096 * 24  # 24 MiB: the client writes 10 at a time
 
 
 class HubServer:
