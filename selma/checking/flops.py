@@ -31,10 +31,10 @@ def count_costs(unet: Mapping[str, Any], vae: Mapping[str, Any], rank: int) -> C
     from selma.training.adapters import add_adapter
 
     with torch.device("meta"):
-        denoiser = UNet2DConditionModel.from_config(dict(unet)).to(torch.bfloat16)
-        autoencoder = AutoencoderKL.from_config(dict(vae)).to(torch.bfloat16)
-    denoiser.requires_grad_(False)
-    autoencoder.requires_grad_(False)
+        denoiser = UNet2DConditionModel.from_config(dict(unet))
+        autoencoder = AutoencoderKL.from_config(dict(vae))
+    for model in (denoiser, autoencoder):
+        torch.nn.Module.to(model, torch.bfloat16).requires_grad_(False)
     inputs = _inputs(denoiser.config)
     reduction = 2 ** (len(autoencoder.config.block_out_channels) - 1)
     side = denoiser.config.sample_size * reduction

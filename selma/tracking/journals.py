@@ -55,6 +55,15 @@ def read_sessions(folder: Path) -> list[Session]:
     return sorted(sessions, key=lambda session: (session.started, session.key))
 
 
+def last_seconds(folder: Path) -> dict[str, float]:
+    """How long each stage took the last time that it finished in the workspace, by name."""
+    return {
+        session.stage: session.ended - session.started
+        for session in read_sessions(folder)
+        if session.run == WORKSPACE and session.status == "finished" and session.ended is not None
+    }
+
+
 def _session(run: str, journal: str, events: Sequence[Mapping[str, Any]]) -> Session:
     start = events[0]
     end: Mapping[str, Any] = {"time": None, "status": ""}
