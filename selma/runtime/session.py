@@ -24,6 +24,10 @@ _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
 }  # fmt: skip
 _NOISY = ("httpx", "httpx2", "diffusers", "transformers", "peft")
+_OUT_OF_MEMORY = (
+    "the GPU's memory is full; lower micro_batch_size (training) or batch_size (the rest), and run "
+    "the same command to go on"
+)
 _WHAT_TO_DO = {
     errno.ENOSPC: "the disk is full; make room and run the same command to go on",
     errno.EDQUOT: "the disk quota is used up; make room and run the same command to go on",
@@ -88,6 +92,8 @@ def run_stage(stage: str, main: Callable[[], None]) -> NoReturn:
 
 def report_error(error: Exception) -> int:
     """Write an error to stderr, one line if a person can mend it; returns the exit code."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be loaded
+        error = SelmaError(_OUT_OF_MEMORY)
     known = isinstance(error, SelmaError | OSError)
     if not known or os.environ.get("SELMA_DEBUG") == "1":
         traceback.print_exception(error)

@@ -322,3 +322,12 @@ def test_a_stage_takes_what_it_names_and_a_params_file():
     assert args.params == Path("params.yaml")
     with pytest.raises(SystemExit):
         stage_arguments(["--skill", "count"], "Draws.", skill=str, out=Path)
+
+
+def test_a_full_gpu_is_one_line_with_what_to_do(tmp_path):
+    body = "import torch\ndef main():\n    raise torch.OutOfMemoryError('CUDA out of memory')"
+    process = stage(tmp_path, f"{body}\nrun_stage('x', main)")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.startswith("selma: error: the GPU's memory is full; lower micro_batch_size")
+    assert len(err.splitlines()) == 1
