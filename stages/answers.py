@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         values,
         total=len(pictures.rows),
         what="pictures",
-        libraries=(),
+        libraries=None if judge.kind == "endpoint" else (),  # its limit is of requests at once
     ) as (work, advance):
         answers, about = ask(
             benchmark,

@@ -114,7 +114,7 @@ def test_what_is_wrong_ends_all_processes_with_one_line_each(world, stage):
     code, said = finish(begin(world, stage, 2, "out"))
     assert code == 2
     lines = said.splitlines()
-    assert all(line.startswith("selma: error: ") for line in lines if "stages" not in line)
+    assert all(line.startswith("selma: error: ") for line in lines if "stages" not in line), said
     assert "Traceback" not in said
     assert not (world / "out").exists()
 
@@ -153,10 +153,11 @@ def test_a_number_of_processes_that_is_none_is_refused(monkeypatch, text):
 def test_without_the_variable_the_processors_cores_decide(monkeypatch):
     monkeypatch.delenv("SELMA_PROCESSES")
     monkeypatch.setattr("os.path.exists", lambda path: False)
+    monkeypatch.setattr("glob.glob", lambda pattern: [])
     for cores, threads, expected in ((2, 1, 2), (2, 2, 1), (1, 4, 1), (64, 1, 4), (64, 32, 2)):
         monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: range(cores))
         assert team.wanted(threads) == expected
-    monkeypatch.setattr("os.path.exists", lambda path: path == "/dev/nvidia0")
+    monkeypatch.setattr("glob.glob", lambda pattern: ["/dev/nvidia3"])
     assert team.wanted(1) == 1
 
 

@@ -23,8 +23,14 @@ class Costs:
     decode: int  # the VAE's decoder
 
 
-def count_costs(unet: Mapping[str, Any], vae: Mapping[str, Any], rank: int) -> Costs:
-    """Count from the configs of a U-Net and a VAE; the adapter is on the attention, of a rank."""
+def count_costs(
+    unet: Mapping[str, Any], vae: Mapping[str, Any], rank: int,
+    targets: tuple[str, ...] = StableDiffusion.targets,
+) -> Costs:  # fmt: skip
+    """Count from the configs of a U-Net and a VAE; the adapter is on `targets`, of a rank.
+
+    It is counted as two thin products, as half precision computes it.
+    """
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
@@ -43,7 +49,7 @@ def count_costs(unet: Mapping[str, Any], vae: Mapping[str, Any], rank: int) -> C
     predict = _count(lambda: denoiser(**inputs))
     encode = _count(lambda: autoencoder.encode(pixels))
     decode = _count(lambda: autoencoder.decode(latents))
-    add_adapter(denoiser, targets=StableDiffusion.targets, rank=rank, seed=0)
+    add_adapter(denoiser, targets=targets, rank=rank, seed=0)
 
     def train() -> None:
         denoiser(**inputs).sample.sum().backward()

@@ -1,5 +1,6 @@
 """What a run will draw, train and ask, and what that computes, before anything runs."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selma.checking.flops import Costs, count_costs
+from selma.diffusion.stable_diffusion import StableDiffusion
 from selma.runtime.params import (
     ImagesParams,
     LoraParams,
@@ -24,44 +26,60 @@ BYTES_PER_PIXEL = 1.5  # of a PNG of a photograph, about half of its 3
 
 @dataclass(frozen=True)
 class Work:
-    """One stage's work; `operations` None: not counted, because the model is not known."""
+    """One stage's work; None: not known, because the model or the benchmark is not there yet."""
 
     stage: str
     what: str  # plural of what is counted
-    number: int
+    number: int | None
     operations: float | None
     disk: float  # bytes of what it writes
 
 
-def backbone_costs(folder: Path, rank: int) -> tuple[Costs, int] | None:
-    """Count a backbone's costs from its configs, with its pixels a picture; None if it has none."""
-    try:
-        unet, vae = (
-            json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
-            for part in ("unet", "vae")
-        )
-    except (OSError, ValueError):
-        return None
-    side = unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)
-    return count_costs(unet, vae, rank), side**2
+class Counter:
+    """Counts what a backbone computes, from its configs; `pixels` are of one of its pictures."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the configs; without them, or for a family without a U-Net, nothing is counted."""
+        self._parts: list[dict[str, Any]] | None = None
+        self.pixels = 0
+        with contextlib.suppress(OSError, ValueError):
+            self._parts = [
+                json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
+                for part in ("unet", "vae")
+            ]
+        if self._parts is not None:
+            unet, vae = self._parts
+            self.pixels = (unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)) ** 2
+        self._known: dict[object, Costs] = {}
+
+    def costs(self, lora: LoraParams) -> Costs | None:
+        """Count with an adapter as the params say."""
+        if self._parts is None:
+            return None
+        targets = tuple(lora.targets or StableDiffusion.targets)
+        key = (lora.rank, targets)
+        if key not in self._known:
+            unet, vae = self._parts
+            self._known[key] = count_costs(unet, vae, lora.rank, targets)
+        return self._known[key]
 
 
 def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
     """List every stage that draws, trains, asks or scores, in the graph's order."""
-    found = backbone_costs(root / params.backbone.path, params.lora.rank)
-    costs, pixels = found or (None, 0)
+    counter = Counter(root / params.backbone.path)
 
-    def drawing(stage: str, number: int, settings: Any) -> Work:
-        guided = 2 if settings.guidance_scale > 1 else 1
-        operations = None
-        if costs is not None:
+    def drawing(stage: str, number: int | None, settings: ImagesParams) -> Work:
+        operations, costs = None, counter.costs(params.lora)
+        if costs is not None and number is not None:
+            guided = 2 if settings.guidance_scale > 1 else 1
             each = guided * settings.inference_steps * costs.predict + costs.decode
             operations = float(number * each)
-        return Work(stage, "pictures", number, operations, number * pixels * BYTES_PER_PIXEL)
+        disk = (number or 0) * counter.pixels * BYTES_PER_PIXEL
+        return Work(stage, "pictures", number, operations, disk)
 
-    def training(stage: str, settings: Any, pictures: int) -> Work:
+    def training(stage: str, settings: LoraParams, pictures: int) -> Work:
         samples = settings.train_steps * settings.batch_size
-        operations = None
+        operations, costs = None, counter.costs(settings)
         if costs is not None:
             operations = float(samples * costs.train + pictures * costs.encode)
         return Work(stage, "training samples", samples, operations, 0.0)
@@ -81,23 +99,29 @@ def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
         known = sum(pictures[skill] for skill in mixture.skills)
         yield training(f"mixture@{name}", load_mixture(name, params_path), known)
     items = {name: _items(root, name) for name in params.benchmarks}
+
+    def times(number: int | None) -> int | None:
+        return None if number is None else number * params.samples.per_prompt
+
     for model in params.models:
-        for benchmark, (prompts_asked, _) in items.items():
-            number = prompts_asked * params.samples.per_prompt
-            yield drawing(f"samples@{model}-{benchmark}", number, params.samples)
+        for benchmark, (asked, _) in items.items():
+            yield drawing(f"samples@{model}-{benchmark}", times(asked), params.samples)
         for name, answers in params.answers.items():
-            number = items[answers.benchmark][1] * params.samples.per_prompt
+            number = times(items[answers.benchmark][1])
             yield Work(f"answers@{name}-{model}", "questions", number, None, 0.0)
         for name, preference in params.preferences.items():
-            number = items[preference.benchmark][0] * params.samples.per_prompt
+            number = times(items[preference.benchmark][0])
             yield Work(f"preferences@{name}-{model}", "pictures scored", number, None, 0.0)
 
 
-def _items(root: Path, benchmark: str) -> tuple[int, int]:
-    """Number of prompts and of questions of a benchmark; MissingDataError if it is not there."""
+def _items(root: Path, benchmark: str) -> tuple[int | None, int | None]:
+    """Number of prompts and of questions of a benchmark; None if it is not there yet."""
     from selma.core.tables import read_table
 
-    rows = read_table(root / "data/benchmarks" / f"{benchmark}.parquet", "benchmark")
+    path = root / "data/benchmarks" / f"{benchmark}.parquet"
+    if not path.exists():
+        return None, None
+    rows = read_table(path, "benchmark")
     return len(rows), sum(len(row["questions"]) for row in rows)
 
 

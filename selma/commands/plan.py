@@ -38,8 +38,10 @@ def run(args: argparse.Namespace) -> None:
             f"{name} {duration(operations / (SHARE * peak))}" for name, peak in DEVICES.items()
         )
         print(f"that is, at {SHARE:.0%} of the makers' bfloat16 figures: {hours}")
-    if any(work.operations is None and _kind(work) in ("images", "lora") for work in works):
-        print("operations are not counted: the backbone's folder has no U-Net's config yet")
+    if any(work.operations is None and _kind(work) == "lora" for work in works):
+        print("operations are not counted: the backbone's folder holds no U-Net's config")
+    if any(work.number is None for work in works):
+        print("a benchmark is not there yet: its pictures and questions are not counted")
     print("not counted: text encoders, judges, scorers, merges; what an LLM is paid")
 
 
@@ -54,7 +56,7 @@ def _line(
 
     to_run = [work for work in works if work.stage in waiting]
     text = f"{kind + ':':13}{len(to_run)} of {len(works)} to run, "
-    text += f"{sum(work.number for work in to_run):,} {works[0].what}"
+    text += f"{sum(work.number or 0 for work in to_run):,} {works[0].what}"
     operations = sum(work.operations or 0 for work in to_run)
     if operations:
         text += f", {operations / 1e12:,.1f} TFLOP"
@@ -62,6 +64,4 @@ def _line(
     if known:
         seconds = sum(took[work.stage] for work in known)
         text += f"; the last runs of {len(known)} took {duration(seconds)}"
-        if computed := sum(work.operations or 0 for work in known):
-            text += f", {computed / seconds / 1e9:,.1f} GFLOP/s"
     return text

@@ -7,6 +7,7 @@ result is the same for any number of processes. Without `fork` there is one, whi
 
 import contextlib
 import ctypes
+import glob
 import importlib
 import logging
 import os
@@ -16,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selma.core.errors import ConfigError, SelmaError
@@ -36,6 +38,7 @@ class _Team:
     rank: int = 0
     size: int = 1
     port: int = 0
+    folder: Path = Path()
     helpers: tuple[int, ...] = ()
     allowed: bool = False
 
@@ -72,7 +75,7 @@ def wanted(threads: int) -> int:
     """
     text = os.environ.get(PROCESSES)
     if text is None:
-        if os.path.exists("/dev/nvidia0"):
+        if glob.glob("/dev/nvidia[0-9]*") or os.path.exists("/dev/dxg"):
             return 1
         return max(1, min(len(os.sched_getaffinity(0)) // threads, AT_MOST_BY_ITSELF))
     if not text.isdecimal() or int(text) < 1:
@@ -85,11 +88,11 @@ def allow() -> None:
     _team.allowed = True
 
 
-def fork(processes: int, libraries: Sequence[str]) -> None:
+def fork(processes: int, libraries: Sequence[str], folder: Path) -> None:
     """Part into a leader and its helpers; both return. Does nothing unless allowed.
 
     Nothing may have been computed yet, on a GPU or by several threads. The `libraries` that all
-    will need are loaded before, once.
+    will need are loaded before, once; in `folder`, the stage's own, the processes meet.
     """
     if processes == 1 or not _team.allowed:
         return
@@ -98,13 +101,15 @@ def fork(processes: int, libraries: Sequence[str]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         _team.port = free.getsockname()[1]
-    _team.size = processes
+    _team.size, leader = processes, os.getpid()
     for number in range(1, processes):
         with warnings.catch_warnings(action="ignore"):  # of the thread that waits for signals
             pid = os.fork()
         if not pid:
             _team.rank, _team.helpers = number, ()
             ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+            if os.getppid() != leader:  # it had ended before
+                os._exit(1)
             logging.getLogger().setLevel(logging.WARNING)  # the leader tells
             signal.set_wakeup_fd(-1)  # the leader's
             for heeded in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -116,9 +121,15 @@ def fork(processes: int, libraries: Sequence[str]) -> None:
 def wait_until(done: Callable[[], bool]) -> None:
     """Wait for what the other processes make; SelmaError if a helper has ended."""
     while not done():
-        if any(os.waitpid(helper, os.WNOHANG)[0] for helper in _team.helpers):
-            raise _ended()
+        _check()
         time.sleep(_PAUSE_S)
+
+
+def _check() -> None:
+    for helper in _team.helpers:
+        if os.waitpid(helper, os.WNOHANG)[0]:
+            _team.helpers = tuple(other for other in _team.helpers if other != helper)
+            raise _ended()
 
 
 def join() -> None:
@@ -154,22 +165,42 @@ def gather(values: "torch.Tensor") -> "list[torch.Tensor]":
     """Exchange vectors of one length; returns every process's, by rank.
 
     Raises:
+        ConfigError: there are more processes than GPUs.
         SelmaError: another process has ended.
     """
-    import torch
-    from accelerate import PartialState
     from accelerate.utils import gather as gather_all
 
     if size() == 1:
         return [values]
+    try:
+        _meet(values.device.type)
+        gathered = list(gather_all(values[None]))
+    except RuntimeError as error:
+        raise _ended() from error
+    if len(gathered) != size():
+        raise SelmaError(f"{len(gathered)} of {size()} processes took part in an exchange")
+    return gathered
+
+
+def _meet(device: str) -> None:
+    """Connect the processes, once; the leader looks whether all are there before it waits."""
+    import torch
+    from accelerate import PartialState
+
+    if torch.distributed.is_initialized():
+        return
+    if device == "cuda" and size() > torch.cuda.device_count():
+        raise ConfigError(
+            f"{PROCESSES}: {size()} processes cannot train on {torch.cuda.device_count()} GPUs; "
+            "expected at most one for each"
+        )
+    here = _team.folder / f"met-{_team.port}-{rank()}"
+    here.touch()
+    everyone = [here.with_name(f"met-{_team.port}-{number}") for number in range(size())]
+    wait_until(lambda: all(path.exists() for path in everyone))
     os.environ |= {
         "RANK": str(rank()), "LOCAL_RANK": str(rank()), "WORLD_SIZE": str(size()),
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_team.port),
         "OMP_NUM_THREADS": str(torch.get_num_threads()),  # or accelerate sets other threads
     }  # fmt: skip
-    PartialState(cpu=values.device.type == "cpu")
-    try:
-        gathered: torch.Tensor = gather_all(values[None])
-    except RuntimeError as error:
-        raise _ended() from error
-    return list(gathered)
+    PartialState(cpu=device == "cpu")

@@ -130,7 +130,7 @@ class Backbone(ABC):
         import torch
 
         scale, shift = self._scale_and_shift()
-        latents = (latents / scale + shift).to(self.vae.dtype)
+        latents = latents.to(self.vae.dtype) / scale + shift
         slices = torch.split(latents, pictures_at_once(*self.picture_size))
         return torch.cat([self.vae.decode(one, return_dict=False)[0] for one in slices])
 

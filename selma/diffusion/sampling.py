@@ -1,4 +1,4 @@
-"""Draws pictures from prompts exactly as diffusers' stock pipelines do, seed by seed."""
+"""Draws what diffusers' stock pipelines draw, seed by seed; in float32 the same pictures."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

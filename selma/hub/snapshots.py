@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from selma.core.errors import BackendError, ConfigError, RecordError, one_line
@@ -50,6 +50,9 @@ def list_files(repository: str, revision: str, patterns: Sequence[str]) -> list[
     with _explained(repository, revision):
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
     found = {one.rfilename: one for one in info.siblings or []}
+    for name in found:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise RecordError(f"{repository}: a file's name leads out of its folder: {name!r}")
     for pattern in patterns:
         if not list(filter_repo_objects(found, allow_patterns=[pattern])):
             shown = ", ".join(sorted(found)[:20])
@@ -86,6 +89,7 @@ def bring(
         RecordError: a file does not have the hash that the Hub promises; it is thrown away.
     """
     work.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     missing = sum(one.size - _size(_part(work, one)) for one in files)
     free = shutil.disk_usage(work).free
     if missing > free:
@@ -104,7 +108,6 @@ def bring(
     for one in files:
         os.replace(_part(work, one), work / one.name)
     shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(work, target)
 
 

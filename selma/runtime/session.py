@@ -101,7 +101,8 @@ def report_error(error: Exception) -> int:
         print(f"selma: internal error: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     text = str(error) if isinstance(error, SelmaError) else _describe(error)
-    print(f"selma: error: {' '.join(text.split())}", file=sys.stderr)
+    line = f"selma: error: {' '.join(text.split())}\n"
+    sys.stderr.write(line)  # in one piece: processes of a team may write at once
     return getattr(error, "exit_code", SelmaError.exit_code)
 
 

@@ -72,7 +72,7 @@ def workspace(
         if libraries is not None:
             torch_threads = settings["threads"]
             assert isinstance(torch_threads, int)
-            team.fork(team.wanted(torch_threads), libraries)
+            team.fork(team.wanted(torch_threads), libraries, work)
         yield work
         shutil.rmtree(work)
 

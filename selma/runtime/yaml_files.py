@@ -36,17 +36,27 @@ def read_yaml(path: Path) -> Any:
 
 
 def set_value(path: Path, keys: Sequence[str], value: str) -> None:
-    """Change one plain value of a YAML file in place; all other bytes stay."""
+    """Change one plain value of a YAML file in place; all other bytes stay.
+
+    ConfigError if the value is not written out, as an empty one.
+    """
     from ruamel.yaml import YAML
 
-    text = path.read_text(encoding="utf-8")
+    text = path.read_bytes().decode()
     place = YAML().load(text)
     for key in keys[:-1]:
         place = place[key]
     line, column = place.lc.value(keys[-1])
     lines = text.splitlines(keepends=True)
-    rest = re.sub(r"^[^\s,}#]+", value, lines[line][column:])
-    lines[line] = lines[line][:column] + rest
+    if line < len(lines):
+        rest = re.sub(r"^[^\s,{}#:]+(?=[\s,}#]|$)", value, lines[line][column:])
+        lines[line] = lines[line][:column] + rest
+    changed = YAML(typ="safe").load("".join(lines))
+    for key in keys:
+        changed = changed[key] if isinstance(changed, dict) else None
+    if changed != value:
+        name = ".".join(keys)
+        raise ConfigError(f"{path}: {name}: cannot be filled in; write null for its value first")
     write_bytes_atomic(path, "".join(lines).encode())
 
 

@@ -204,10 +204,13 @@ def _take_gradients(
     for first in range(0, len(parts), team.size()):
         own = first + team.rank()
         loss = parts[own]() if own < len(parts) else torch.zeros((), device=trained[0].device)
-        gradients: Sequence[torch.Tensor] = totals
+        gradients: Sequence[torch.Tensor | None] = totals
+        scaled = scaler.scale(loss)  # by all: it sets the scale up
         if own < len(parts):
-            gradients = torch.autograd.grad(scaler.scale(loss), trained)
-        flat = torch.cat([loss.detach()[None], *(g.flatten() for g in gradients)])
+            gradients = torch.autograd.grad(scaled, trained, allow_unused=True)
+        pairs = zip(trained, gradients, strict=True)
+        known = [torch.zeros_like(p) if g is None else g for p, g in pairs]
+        flat = torch.cat([loss.detach()[None], *(g.flatten() for g in known)])
         for vector in team.gather(flat)[: len(parts) - first]:
             values.append(vector[0])
             pieces = torch.split(vector[1:], [p.numel() for p in trained])

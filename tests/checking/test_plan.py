@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from tiny_world import ROOT, copy_models, tiny_params, write_benchmarks, write_params
 
-from selma.checking.plan import backbone_costs, plan_work
+from selma.checking.plan import Counter, plan_work
 from selma.core.tables import read_table
 from selma.runtime.params import load_params
 
@@ -46,14 +46,14 @@ def test_numbers_and_operations_are_those_of_the_settings(world):
         lora={"train_steps": 20, "batch_size": 6},
         samples={"per_prompt": 2, "inference_steps": 3, "guidance_scale": 3.0},
     )
-    costs, pixels = backbone_costs(world / "models/pocket/base", 8)
-    assert pixels == 32 * 32
+    params = load_params(world / "params.yaml")
+    counter = Counter(world / "models/pocket/base")
+    assert counter.pixels == 32 * 32
+    costs = counter.costs(params.lora)
     assert found["prompts@count"].number == 3
     assert (found["images@count"].number, found["images@common"].number) == (30, 10)
     assert found["images@common"].operations == 10 * (5 * costs.predict + costs.decode)
     assert (found["lora@count"].number, found["lora@common"].number) == (42, 120)
-    lora = tiny_params()["lora"]["rank"]
-    costs, _ = backbone_costs(world / "models/pocket/base", lora)
     assert found["lora@count"].operations == 42 * costs.train + 30 * costs.encode
     assert found["mixture@mixture"].number == 5 * 120
     rows = read_table(world / "data/benchmarks/pocket-dsg.parquet", "benchmark")
@@ -69,3 +69,19 @@ def test_without_a_backbone_operations_are_not_counted(world):
     found = works(world, backbone={"path": "models/hub/backbone"})
     assert found["images@count"].operations is None
     assert found["images@count"].number > 0
+
+
+def test_an_adapter_of_its_own_rank_or_layers_is_counted_so(world):
+    small, large = works(world, lora={"rank": 1}), works(world, lora={"rank": 64})
+    fewer = works(world, lora={"rank": 64, "targets": ["attn2.to_k"]})
+    costs = [found["lora@common"].operations for found in (small, fewer, large)]
+    assert costs[2] == max(costs)
+    assert len(set(costs)) == 3
+
+
+def test_a_benchmark_that_is_not_there_yet_is_not_counted(world):
+    (world / "data/benchmarks/pocket-dsg.parquet").unlink()
+    found = works(world)
+    assert found["samples@base-pocket-dsg"].number is None
+    assert found["samples@base-pocket-dsg"].operations is None
+    assert found["samples@base-pocket-tifa"].number > 0

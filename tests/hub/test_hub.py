@@ -64,7 +64,7 @@ def refused(folder, hub, code, **options):
     lines = re.findall("selma: error: .*", told)
     assert len(lines) == 1, told
     assert "Traceback" not in told
-    assert not (folder / "models/hub").exists()
+    assert not (folder / "models/hub/mine").exists()
     return lines[0]
 
 
@@ -74,7 +74,7 @@ def test_the_files_named_appear_whole_and_nothing_else(folder, hub):
     expected = {n: d for n, d in hub.files.items() if not n.endswith(".bin")}
     assert fetched(folder) == expected
     assert "owner/model at 0123456789, 0.03 GB" in told
-    assert not any((folder / ".selma/work").iterdir())
+    assert [path.name for path in (folder / "models/hub").iterdir()] == ["mine"]
 
 
 def test_a_line_that_is_cut_is_one_line_and_the_next_run_goes_on_from_there(folder, hub):
@@ -99,7 +99,7 @@ def test_a_killed_slow_download_goes_on(folder, hub):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert not (folder / "models/hub").exists()
+    assert not (folder / "models/hub/mine").exists()
     hub.pause = 0.0
     hub.requests.clear()
     assert run(folder, hub)[0] == 0
@@ -170,6 +170,12 @@ def test_more_bytes_than_the_disk_has_are_refused_before_any_is_fetched(
         )
 
 
+@pytest.mark.parametrize("name", ["../../out.json", "/tmp/out.json"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(folder, hub, name):
+    hub.files[name] = b"{}"
+    assert "leads out of its folder" in refused(folder, hub, 2)
+
+
 def test_a_hub_that_cannot_be_reached_is_one_line(folder, hub):
     hub.__exit__()
     line = refused(folder, hub, 4)
@@ -200,3 +206,26 @@ def test_an_open_revision_is_refused_and_pin_fills_it_in_and_changes_no_other_li
 def test_nothing_asks_the_network_after_the_fetch():
     sources = [p.read_text(encoding="utf-8") for p in Path(ROOT, "selma").rglob("*.py")]
     assert sum("huggingface_hub" in text for text in sources) == 1
+
+
+@pytest.mark.parametrize("line", ["revision:", "revision: # open"])
+def test_a_value_that_is_not_written_out_is_not_filled_in(tmp_path, line):
+    from selma.core.errors import ConfigError
+    from selma.runtime.yaml_files import set_value
+
+    path = tmp_path / "params.yaml"
+    for text in (f"hub:\n  a:\n    {line}\n    files: [x]\n", f"hub:\n  a:\n    {line}"):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError, match=r"hub\.a\.revision: cannot be filled in"):
+            set_value(path, ("hub", "a", "revision"), "f" * 40)
+        assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_value_in_a_line_of_several_is_filled_in_and_line_ends_stay(tmp_path):
+    from selma.runtime.yaml_files import set_value
+
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"hub: {a: {revision: null, files: [x]}} # both\r\nb: 1\r\n")
+    set_value(path, ("hub", "a", "revision"), "e" * 40)
+    expected = f"hub: {{a: {{revision: {'e' * 40}, files: [x]}}}} # both\r\nb: 1\r\n"
+    assert path.read_bytes() == expected.encode()
