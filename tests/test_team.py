@@ -94,6 +94,7 @@ def test_several_processes_give_the_same_bytes_as_one(world, stage):
     assert code == 0, told
     assert files(world / "alone")
     assert files(world / "shared") == files(world / "alone")
+    assert not list(world.glob("met-*"))
     assert told.count(" in ") == 1  # "7 pictures in 1 s": helpers say nothing
     assert not any((world / ".selma/work").iterdir())
     assert len(list((world / ".selma/runs").rglob(f"{stage}-*.jsonl"))) == 1  # nor do they note

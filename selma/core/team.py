@@ -101,7 +101,7 @@ def fork(processes: int, libraries: Sequence[str], folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         _team.port = free.getsockname()[1]
-    _team.size, leader = processes, os.getpid()
+    _team.size, _team.folder, leader = processes, folder, os.getpid()
     for number in range(1, processes):
         with warnings.catch_warnings(action="ignore"):  # of the thread that waits for signals
             pid = os.fork()
