@@ -65,12 +65,6 @@ def _hub(root: Path, params: Params, problems: _Problems) -> None:
             )
 
 
-def _to_come(params: Params, path: str) -> bool:
-    """Whether a path lies in a folder that a row of `hub` brings."""
-    parts = Path(path).parts
-    return parts[:2] == ("models", "hub") and parts[2:3] != () and parts[2] in params.hub
-
-
 def _prompts(root: Path, params: Params, problems: _Problems) -> None:
     from selma.llm.generators import make_generator
     from selma.prompts.skills import read_skill
@@ -92,8 +86,7 @@ def _backbone(root: Path, params: Params, problems: _Problems) -> None:
 
     folder = root / params.backbone.path
     if not folder.is_dir():
-        if not _to_come(params, params.backbone.path):
-            problems.add(_absent("backbone.path", params.backbone.path))
+        _absent(problems, params, "backbone.path", params.backbone.path)
         return
     own = [row.images.inference_steps or 0 for row in params.skills.values()]  # type: ignore[attr-defined]
     steps = max(params.images.inference_steps, params.samples.inference_steps, *own)
@@ -121,8 +114,7 @@ def _models(root: Path, params: Params, problems: _Problems) -> None:
             rows = ", ".join(getattr(params, section)) or "none"
             problems.add(f"{key}: {path} is made by no row of {section}; rows: {rows}")
         elif section is None and not (root / path).exists():
-            if not _to_come(params, row.weights):
-                problems.add(_absent(key, row.weights))
+            _absent(problems, params, key, row.weights)
         elif section is None and (root / path).is_dir() and row.weights != params.backbone.path:
             for problem in backbone_problems(root / path, params.samples.inference_steps):
                 problems.add(f"{key}: {problem}")
@@ -148,8 +140,7 @@ def _judges(root: Path, params: Params, problems: _Problems) -> None:
         elif row.kind == "endpoint":
             problems.attempt(_endpoint(row.model or "", row.model_dump()), key)
         if not (root / row.path).exists():
-            if not _to_come(params, row.path):
-                problems.add(_absent(f"{key}.path", row.path))
+            _absent(problems, params, f"{key}.path", row.path)
         elif row.kind not in WITHOUT_WEIGHTS:
             for problem in _model_folder(root / row.path, row.kind):
                 problems.add(f"{key}.path: {problem}")
@@ -183,8 +174,8 @@ def _measures(root: Path, params: Params, problems: _Problems) -> None:
         else:
             problems.attempt(lambda m=row.mapping: choose("tifa mapping", m, TIFA_MAPPINGS),
                              f"{key}.mapping")  # fmt: skip
-        if not (root / row.path).exists() and not _to_come(params, row.path):
-            problems.add(_absent(f"{key}.path", row.path))
+        if not (root / row.path).exists():
+            _absent(problems, params, f"{key}.path", row.path)
 
 
 def _preferences(root: Path, params: Params, problems: _Problems) -> None:
@@ -199,8 +190,7 @@ def _preferences(root: Path, params: Params, problems: _Problems) -> None:
             continue
         problems.attempt(lambda r=row: check_version(r.kind, r.version, r.antialias), key)
         if not folder.is_dir():
-            if not _to_come(params, row.path):
-                problems.add(_absent(f"{key}.path", row.path))
+            _absent(problems, params, f"{key}.path", row.path)
             continue
         origin = problems.attempt(lambda f=folder, k=row.kind: read_origin(f, k), f"{key}.path")
         held = POCKET_VERSION if origin is None else origin.version
@@ -224,8 +214,11 @@ def _model_folder(folder: Path, kind: str) -> Iterator[str]:
         yield f"{folder}: is a model of type {found!r}; {kind!r} needs {MODEL_TYPES[kind]!r}"
 
 
-def _absent(key: str, path: str) -> str:
-    return f"{key}: {path}: no such file or folder; run `dvc pull`, or put it there"
+def _absent(problems: _Problems, params: Params, key: str, path: str) -> None:
+    """Tell that a path is not there, unless a row of `hub` brings it."""
+    parts = Path(path).parts
+    if parts[:2] != ("models", "hub") or not set(parts[2:3]) & set(params.hub):
+        problems.add(f"{key}: {path}: no such file or folder; run `dvc pull`, or put it there")
 
 
 CHECKS = (_hub, _prompts, _backbone, _merges, _models, _judges, _measures, _preferences)
