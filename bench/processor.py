@@ -69,7 +69,7 @@ def training() -> Callable[[], Any]:
 
     from selma.diffusion.loading import load_backbone
     from selma.training.moments import Examples
-    from selma.training.trainer import train_expert
+    from selma.training.trainer import train_experts
 
     backbone = load_backbone(BASE, "float32", "cpu")
     clean, shape = backbone.denoiser, (64, *backbone.latent_shape)
@@ -83,11 +83,11 @@ def training() -> Callable[[], Any]:
 
     def train() -> None:
         backbone.denoiser = copy.deepcopy(clean)
-        train_expert(
-            backbone, examples, name="bench", seed=0, rank=8, targets=None, learning_rate=1e-4,
+        train_experts(
+            backbone, {"bench": examples}, seed=0, rank=8, targets=None, learning_rate=1e-4,
             weight_decay=0.01, train_steps=TRAIN_STEPS, batch_size=TRAIN_BATCH,
             micro_batch_size=TRAIN_BATCH, max_gradient_norm=1.0, min_snr_gamma=None,
-            average_decay=None, flip=False,
+            average_decay=None, flip=False, select=None,
         )  # fmt: skip
 
     return train

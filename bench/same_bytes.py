@@ -76,10 +76,11 @@ def train_briefly(name: str, pictures: Any, backbone: Any) -> dict[str, Any]:
     ]
     with tempfile.TemporaryDirectory() as folder:
         expert = train(
-            rows, backbone, Path(folder), name=name, seed=0, rank=8, targets=None,
+            {name: rows}, backbone, Path(folder), seed=0, rank=8, targets=None,
             learning_rate=5e-4, weight_decay=0.01, train_steps=2, batch_size=4, micro_batch_size=4,
             max_gradient_norm=1.0, min_snr_gamma=None, average_decay=None, flip=False,
-        )  # fmt: skip
+            select=None, checkpoint_every_steps=2,
+        )[name]  # fmt: skip
     return dict(sorted(expert.tensors.items()))
 
 

@@ -9,6 +9,7 @@ from selma.core.tables import stream_table
 from selma.diffusion.loading import LIBRARIES, load_backbone
 from selma.merging.files import factors_of, write_adapter
 from selma.runtime.arguments import prepare_machine, stage_arguments
+from selma.runtime.journal import journal
 from selma.runtime.params import (
     BackboneParams,
     LoraParams,
@@ -23,7 +24,6 @@ from selma.runtime.progress import training_progress
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
 from selma.training.experts import train
-from selma.training.loop import Checkpointing
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -46,21 +46,22 @@ def main(argv: list[str] | None = None) -> None:
         backbone = load_backbone(model.path, model.dtype, prepare_device(), "float32")
         with training_progress(lora.train_steps, "steps") as on_step:
             expert = train(
-                chain.from_iterable(tables),
+                {args.name: chain.from_iterable(tables)},
                 backbone,
                 work,
-                name=args.name,
                 seed=seed,
-                checkpointing=Checkpointing(
-                    work / "state.safetensors", lora.checkpoint_every_steps
-                ),
                 on_step=on_step,
-                **lora.model_dump(exclude={"checkpoint_every_steps"}),
-            )
-        provenance = {"name": args.name, "seed": seed, "lora": lora.model_dump()}
+                **lora.model_dump(),
+            )[args.name]
+        for name, value in expert.speed.items():
+            journal({"event": "metric", "name": name, "step": lora.train_steps, "value": value})
+        provenance = {
+            "name": args.name, "seed": seed, "lora": lora.model_dump(), "step": expert.step,
+            "dev_losses": expert.dev_losses,
+        }  # fmt: skip
         halved = {name: tensor.half() for name, tensor in expert.tensors.items()}
         write_adapter(args.out, factors_of(halved), {**provenance, "base": model.path})
-        write_curve(args.curve, expert.losses)
+        write_curve(args.curve, {"loss": expert.losses, "gradient_norm": expert.norms})
 
 
 if __name__ == "__main__":

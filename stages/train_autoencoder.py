@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     with workspace("train_autoencoder", [], settings) as work:
         model, losses = train_autoencoder(plan, seed=seed, device=prepare_device(), work=work)
         model.save_pretrained(args.out, safe_serialization=True)
-        write_curve(args.curve, losses)
+        write_curve(args.curve, {"loss": losses})
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         save_pipeline(args.out, autoencoder, tokenizer, denoiser)
         shutil.copytree(work / "grids", args.grids, dirs_exist_ok=True)
-        write_curve(args.curve, losses)
+        write_curve(args.curve, {"loss": losses})
 
 
 if __name__ == "__main__":

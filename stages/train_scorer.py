@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         save_scorer(scorer, tokenizer, args.out)
         write_json(args.metrics, {kind: asdict(value) for kind, value in accuracies.items()})
-        write_curve(args.curve, losses)
+        write_curve(args.curve, {"loss": losses})
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
-"""Counts what a model computes, on tensors that have shapes and no numbers.
+"""Counts what a model computes, on tensors that have shapes and no numbers."""
 
-A product of an addition and a multiplication counts as two operations. Norms, activations and
-additions are not counted; they take time, but next to no arithmetic.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from selma.diffusion.stable_diffusion import StableDiffusion
+from selma.training.speed import count_operations
 
 TOKENS = 77  # of CLIP's text encoders
 
@@ -34,7 +31,7 @@ def count_costs(
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    from selma.training.adapters import add_adapter
+    from selma.training.adapters import add_adapters
 
     with torch.device("meta"):
         denoiser = UNet2DConditionModel.from_config(dict(unet))
@@ -46,15 +43,15 @@ def count_costs(
     side = denoiser.config.sample_size * reduction
     pixels = _empty(1, 3, side, side)
     latents = _empty(1, denoiser.config.in_channels, side // reduction, side // reduction)
-    predict = _count(lambda: denoiser(**inputs))
-    encode = _count(lambda: autoencoder.encode(pixels))
-    decode = _count(lambda: autoencoder.decode(latents))
-    add_adapter(denoiser, targets=targets, rank=rank, seed=0)
+    predict = count_operations(lambda: denoiser(**inputs))
+    encode = count_operations(lambda: autoencoder.encode(pixels))
+    decode = count_operations(lambda: autoencoder.decode(latents))
+    add_adapters(denoiser, ["one"], targets=targets, rank=rank, seed=0)
 
     def train() -> None:
         denoiser(**inputs).sample.sum().backward()
 
-    return Costs(predict, _count(train), encode, decode)
+    return Costs(predict, count_operations(train), encode, decode)
 
 
 def _inputs(config: Any) -> dict[str, Any]:
@@ -75,13 +72,3 @@ def _empty(*shape: int) -> Any:
     import torch
 
     return torch.empty(shape, device="meta", dtype=torch.bfloat16)
-
-
-def _count(action: Callable[[], Any]) -> int:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    counter = FlopCounterMode(display=False)
-    with counter, torch.set_grad_enabled(True):
-        action()
-    return int(counter.get_total_flops())

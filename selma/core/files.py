@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,14 @@ def write_json(path: Path, value: object) -> None:
     write_bytes_atomic(path, (text + "\n").encode())
 
 
-def write_curve(path: Path, losses: Sequence[float], *, every: int = 10) -> None:
-    """Write a loss curve as CSV for `dvc plots`: the mean of every few steps, 6 digits."""
-    lines = ["step,loss"]
-    for start in range(0, len(losses), every):
-        chunk = losses[start : start + every]
-        lines.append(f"{start + len(chunk)},{sum(chunk) / len(chunk):.6f}")
+def write_curve(path: Path, columns: Mapping[str, Sequence[float]], *, every: int = 10) -> None:
+    """Write a training's curves as CSV for `dvc plots`: the mean of every few steps, 6 digits."""
+    lines = [",".join(["step", *columns])]
+    number = len(next(iter(columns.values())))
+    for start in range(0, number, every):
+        chunks = [values[start : start + every] for values in columns.values()]
+        means = [f"{sum(chunk) / len(chunk):.6f}" for chunk in chunks]
+        lines.append(",".join([str(min(start + every, number)), *means]))
     write_bytes_atomic(path, ("\n".join(lines) + "\n").encode())
 
 

@@ -99,7 +99,7 @@ def train_autoencoder(
         pixels = to_tensor(np.stack([render(uniform_scene(rng)) for _ in range(512)]))
         scale = 1.0 / float(model.encode(pixels).latent_dist.mean.std())
     model.register_to_config(scaling_factor=round(scale, 6))
-    return model, state.losses
+    return model, state.curve()
 
 
 def to_tensor(pictures: NDArray[np.uint8]) -> "torch.Tensor":

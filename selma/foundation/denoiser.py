@@ -253,7 +253,7 @@ def train_denoiser(
     def look(state: TrainingState) -> None:
         due = state.step % plan.grid_every_steps == 0 or state.step == plan.train_steps
         if on_average and due:
-            on_average(state.step, denoiser.averaged(state.average, processors))
+            on_average(state.step, denoiser.averaged(state.final(), processors))
 
     cosine = one_cycle(plan.learning_rate, plan.schedule_steps)
     state = fit(
@@ -267,7 +267,7 @@ def train_denoiser(
         average_decay=plan.average_decay,
         on_state=look,
     )
-    return denoiser.averaged(state.average, processors), state.losses
+    return denoiser.averaged(state.final(), processors), state.curve()
 
 
 def build_pipeline(

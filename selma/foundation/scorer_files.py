@@ -73,7 +73,7 @@ class Lesson:
         keep, every = self.work / f"{phase}.safetensors", self.plan.checkpoint_every_steps
         schedule = one_cycle(rate, steps)
         title = f"{self.name} {phase}"
-        return fit(title, keep, steps, every, learning_rate_at=schedule, **what).losses
+        return fit(title, keep, steps, every, learning_rate_at=schedule, **what).curve()
 
 
 def make_scorer(

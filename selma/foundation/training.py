@@ -10,17 +10,18 @@ from selma.training.loop import Checkpointing, TrainingState, train
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Parameter
 
 
 def fit(
     title: str, keep: Path, train_steps: int, every_steps: int, *,
-    loss_at: "Callable[[int], Tensor]", **options: Any,
+    parameters: "Mapping[str, Parameter]", loss_at: "Callable[[int], Tensor]", **options: Any,
 ) -> TrainingState:  # fmt: skip
     """Run `selma.training.loop.train` under a bar; `keep` holds the state of a stopped run."""
     checkpoints = Checkpointing(keep, every_steps)
     with training_progress(train_steps, title) as on_step:
         return train(
-            parts_at=lambda step: [lambda: loss_at(step)], train_steps=train_steps,
+            [parameters], parts_at=lambda step: [lambda: loss_at(step)], train_steps=train_steps,
             checkpointing=checkpoints, on_step=on_step, **options,
         )  # fmt: skip
 

@@ -73,14 +73,14 @@ def curve_points(curve: Curve, low: float, high: float) -> str:
 
 
 def parse_curve(text: str, where: str) -> list[tuple[int, float]]:
-    """Read a loss curve, CSV with the columns step and loss; RecordError names the wrong line."""
+    """Read a loss curve, CSV of step, loss and more; RecordError names the wrong line."""
     header, *lines = text.splitlines() or [""]
-    if header != "step,loss":
+    if header.split(",")[:2] != ["step", "loss"]:
         raise RecordError(f"{where}:1: expected the columns step,loss, got {header!r}")
     curve = []
     for number, line in enumerate(lines, start=2):
         try:
-            step, loss = line.split(",")
+            step, loss = line.split(",")[:2]
             curve.append((int(step), float(loss)))
         except ValueError as error:
             raise RecordError(f"{where}:{number}: expected step,loss, got {line!r}") from error

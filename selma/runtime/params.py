@@ -59,6 +59,13 @@ class ImagesParams(Section):
     batch_size: Batch
 
 
+class SelectParams(Section):
+    """Keep the step with the least loss on a share of the prompts, held out."""
+
+    dev: Annotated[float, Field(gt=0, lt=1)]
+    every_steps: Count
+
+
 class LoraParams(Section):
     """How an adapter is trained; null: the family's attention, all timesteps alike, the last."""
 
@@ -73,6 +80,7 @@ class LoraParams(Section):
     min_snr_gamma: Annotated[float, Field(gt=0, le=1e9)] | None
     average_decay: Annotated[float, Field(gt=0, lt=1)] | None
     flip: bool
+    select: SelectParams | None
     checkpoint_every_steps: Count
 
 
@@ -127,8 +135,8 @@ class BenchmarkParams(Section):
 class JudgeParams(Section):
     """A model that answers questions about pictures; see `JudgeSettings`.
 
-    `path` is its folder; a judge without weights of its own names the code that answers.
-    `model` is an endpoint's model, else null. `revision` stands for what has no weights.
+    `path` is its folder, or the code that answers if it has no weights of its own; `model` is an
+    endpoint's, else null; `revision` stands for what has no weights.
     """
 
     kind: str
@@ -174,8 +182,7 @@ class TifaParams(_MeasureParams):
 class PreferenceParams(Section):
     """A preference model's scores of a benchmark's pictures.
 
-    `version` is HPS's, or CLIPScore's variant; null for the others. `antialias` is HPS's, of the
-    tensor's resize; null: what the model's folder says.
+    `version`: HPS's or CLIPScore's. `antialias`: of HPS's resize; null: as its folder says.
     """
 
     kind: str
@@ -216,8 +223,6 @@ class HubParams(Section):
 
 
 Nothing = Annotated[dict[Name, Any], Field(max_length=0)]  # no stage reads it yet
-
-
 class Params(Section):
     seed: Seed
     threads: Threads
@@ -342,5 +347,4 @@ def _section(name: str, path: Path) -> Any:
 
 ROWS: dict[str, Any] = {
     "answers": AnswersParams, "judges": JudgeParams, "mixtures": MixtureParams,
-    "models": ModelParams, "preferences": PreferenceParams,
-}  # fmt: skip
+    "models": ModelParams, "preferences": PreferenceParams}  # fmt: skip

@@ -116,7 +116,7 @@ def _bind(
         for path, out in made.outs.items():
             if path.startswith((CURVES, "metrics/")) and (data := _unchanged(variant, path, out)):
                 if path.endswith(".csv"):
-                    store.log_points(child, _points("loss", data, time))
+                    store.log_points(child, _points("{}", data, time))
                 elif path.endswith(".json"):
                     store.log_metrics(child, numbers(json.loads(data)), time)
         store.tag(child, FINGERPRINT, made.fingerprint)
@@ -132,8 +132,13 @@ def _md5(data: bytes) -> str:
 
 
 def _points(name: str, curve: bytes, time: float) -> list[Point]:
-    lines = [line.split(",") for line in curve.decode().splitlines()[1:]]
-    return [Point(name, int(step), float(value), time) for step, value in lines]
+    """The points of each column of a curve, named after it as `name` says."""
+    header, *lines = [line.split(",") for line in curve.decode().splitlines()]
+    return [
+        Point(name.format(column), int(step), float(value), time)
+        for step, *values in lines
+        for column, value in zip(header[1:], values, strict=True)
+    ]
 
 
 def _log_files(
@@ -155,8 +160,8 @@ def _log_files(
             elif (data := _unchanged(variant, path, out)) is None:
                 continue
             elif path.startswith(CURVES):
-                name = path.removeprefix("plots/").removesuffix(".csv")
-                store.log_points(parent, _points(name, data, time))
+                training = path.removeprefix(CURVES).removesuffix(".csv")
+                store.log_points(parent, _points(f"{{}}/{training}", data, time))
             else:
                 store.log_file(parent, path, data)
             known[path] = out.md5

@@ -1,5 +1,6 @@
-"""Puts a LoRA adapter on linear layers of a denoiser."""
+"""Puts LoRA adapters on linear layers of a denoiser."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,44 +16,66 @@ if TYPE_CHECKING:
 class LoraLinear(torch.nn.Module):
     """A frozen linear layer with trainable factors: y = (W + B A) x + b; LoRA, arXiv 2106.09685.
 
+    With several adapters the batch is their items one after the other, as many of each, and every
+    adapter sees its own alone: one batched product does for all.
+
     In float32 the sum is formed first, which is one product of tokens where B (A x) takes three,
     thin and slow ones. Half precision would round the update away with W, so there the factors are
     cast and stay apart.
     """
 
-    def __init__(self, base: torch.nn.Linear, lora_a: "Tensor") -> None:
-        """Wrap `base`, (out, in); `lora_a` is A's first value, (rank, in); B starts as zero."""
+    def __init__(self, base: torch.nn.Linear, lora_a: "Tensor", adapters: int = 1) -> None:
+        """Wrap `base`, (out, in); `lora_a` is every A's first value, (rank, in); B starts as 0."""
         super().__init__()
         self.base = base
-        device = base.weight.device
-        self.lora_a = torch.nn.Parameter(lora_a.to(device))
-        self.lora_b = torch.nn.Parameter(torch.zeros(base.out_features, len(lora_a), device=device))
+        first = lora_a.to(base.weight.device)
+        zero = torch.zeros(base.out_features, len(lora_a), device=first.device)
+        self.lora_a = torch.nn.ParameterList([first.clone() for _ in range(adapters)])
+        self.lora_b = torch.nn.ParameterList([zero.clone() for _ in range(adapters)])
 
     def forward(self, inputs: "Tensor") -> "Tensor":
-        """Map (…, in) to (…, out)."""
+        """Map (N, …, in) to (N, …, out)."""
         weight, bias = self.base.weight, self.base.bias
+        if len(self.lora_a) > 1:
+            return self._stacked(inputs)
+        lora_a, lora_b = self.lora_a[0], self.lora_b[0]
         if weight.dtype == torch.float32:
-            return linear(inputs, weight + self.lora_b @ self.lora_a, bias)
-        low = linear(inputs, self.lora_a.to(inputs.dtype))  # (…, rank)
-        return linear(inputs, weight, bias) + linear(low, self.lora_b.to(inputs.dtype))
+            return linear(inputs, weight + lora_b @ lora_a, bias)
+        low = linear(inputs, lora_a.to(inputs.dtype))  # (…, rank)
+        return linear(inputs, weight, bias) + linear(low, lora_b.to(inputs.dtype))
+
+    def _stacked(self, inputs: "Tensor") -> "Tensor":
+        weight, bias = self.base.weight, self.base.bias
+        lora_a = torch.stack([*self.lora_a]).to(inputs.dtype)  # (S, rank, in)
+        lora_b = torch.stack([*self.lora_b]).to(inputs.dtype)  # (S, out, rank)
+        own = inputs.reshape(len(lora_a), -1, inputs.shape[-1])  # (S, tokens, in)
+        if weight.dtype == torch.float32:
+            update = torch.baddbmm(weight.expand(len(lora_a), -1, -1), lora_b, lora_a)
+            outputs = torch.bmm(own, update.mT)
+            outputs = outputs if bias is None else outputs + bias
+        else:
+            low = torch.bmm(own, lora_a.mT)  # (S, tokens, rank)
+            outputs = torch.baddbmm(linear(own, weight, bias), low, lora_b.mT)
+        return outputs.reshape(*inputs.shape[:-1], -1)
 
 
-def add_adapter(
-    denoiser: Any, *, targets: tuple[str, ...], rank: int, seed: int
-) -> dict[str, "torch.nn.Parameter"]:
-    """Add a new LoRA adapter to a denoiser; mutates it, and it then computes the same as before.
+def add_adapters(
+    denoiser: Any, names: Sequence[str], *, targets: tuple[str, ...], rank: int, seed: int
+) -> dict[str, dict[str, "torch.nn.Parameter"]]:
+    """Add new LoRA adapters to a denoiser; mutates it, and it then computes the same as before.
 
     alpha = rank, so the scale is 1. A is drawn from N(0, 1/rank²) on the CPU, from the seed and the
-    layer's name; B is zero.
+    layer's name, alike for all; B is zero.
 
     Args:
         denoiser: a frozen network without adapters.
-        targets: ends of the names of its linear layers that get one.
+        names: of the adapters; with several, a batch is as `LoraLinear` says.
+        targets: ends of the names of its linear layers that get them.
         rank: of every layer.
         seed: of A.
 
     Returns:
-        The float32 parameters by name, ``<module>.lora_A.weight`` (rank, in) and
+        Each adapter's float32 parameters by name, ``<module>.lora_A.weight`` (rank, in) and
         ``<module>.lora_B.weight`` (out, rank), sorted.
 
     Raises:
@@ -68,15 +91,15 @@ def add_adapter(
             raise ConfigError(
                 f"lora.targets: no linear layer of the {type(denoiser).__name__} ends in {target!r}"
             )
-    found = {}
-    for name, module in layers.items():
+    found: dict[str, dict[str, torch.nn.Parameter]] = {adapter: {} for adapter in names}
+    for name, module in sorted(layers.items()):
         generator = torch.Generator().manual_seed(derive_seed(seed, name))
         first = torch.randn(rank, module.in_features, generator=generator) / rank
-        layer = LoraLinear(module, first)
+        layer = LoraLinear(module, first, len(names))
         denoiser.set_submodule(name, layer)
-        found[f"{name}.lora_A.weight"] = layer.lora_a
-        found[f"{name}.lora_B.weight"] = layer.lora_b
-    return {name: found[name] for name in sorted(found)}
+        for own, lora_a, lora_b in zip(found.values(), layer.lora_a, layer.lora_b, strict=True):
+            own |= {f"{name}.lora_A.weight": lora_a, f"{name}.lora_B.weight": lora_b}
+    return found
 
 
 def _fits(name: str, targets: tuple[str, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,16 +23,51 @@ class Checkpointing:
     every_steps: int
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which step's weights are handed out: those of the least `measure`, taken every few steps."""
+
+    every_steps: int
+    measure: Callable[[], Sequence[float]]  # of each group's weights at hand, and of nothing else
+
+
 @dataclass
 class TrainingState:
-    """Everything that decides the next step: weights, Adam's moments, scale, average, step."""
+    """Everything that decides the next step, and what has been seen on the way.
 
-    parameters: Mapping[str, "torch.nn.Parameter"]
+    That is weights, Adam's moments, scale, average and step; of each step, losses and gradient
+    norms of the groups; and, with a selection, what was measured after which step and the best
+    weights so far. The parameters are in groups that are trained side by side.
+    """
+
+    groups: Sequence[Mapping[str, "torch.nn.Parameter"]]
     optimiser: "torch.optim.Optimizer"
     scaler: "torch.amp.GradScaler"
     average: dict[str, "torch.Tensor"] = field(default_factory=dict)
     step: int = 0
-    losses: list[float] = field(default_factory=list)
+    losses: list[list[float]] = field(default_factory=list)
+    norms: list[list[float]] = field(default_factory=list)
+    measured: list[tuple[int, list[float]]] = field(default_factory=list)
+    best: dict[str, "torch.Tensor"] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> dict[str, "torch.nn.Parameter"]:
+        """All that is trained, by names that are their own."""
+        return {f"{n}/{name}": p for n, own in enumerate(self.groups) for name, p in own.items()}
+
+    def final(self, group: int = 0) -> dict[str, "torch.Tensor"]:
+        """Hand out a group's weights: the best, else their average, else the last."""
+        kept = self.best or self.average or self.parameters
+        return {name: kept[f"{group}/{name}"].detach() for name in self.groups[group]}
+
+    def best_step(self, group: int = 0) -> int:
+        """Say whose weights `final` are: the first step of the least measure, else the last."""
+        measured = [(values[group], step) for step, values in self.measured]
+        return min(measured)[1] if measured else self.step
+
+    def curve(self, group: int = 0) -> list[float]:
+        """List a group's losses, one of each step."""
+        return [losses[group] for losses in self.losses]
 
     def save(self, path: Path) -> None:
         """Write the state to one safetensors file, whole or not at all."""
@@ -42,12 +77,13 @@ class TrainingState:
 
         tensors = {f"weight/{name}": p.detach() for name, p in self.parameters.items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         for name, parameter in self.parameters.items():
             for key, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value)
         tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-        scaler = self.scaler.state_dict()
-        header = json.dumps({"step": self.step, "losses": self.losses, "scaler": scaler})
+        seen = {name: getattr(self, name) for name in ("step", "losses", "norms", "measured")}
+        header = json.dumps({**seen, "scaler": self.scaler.state_dict()})
         with written_whole(path) as part:
             try:
                 save_file(tensors, part, metadata={"state": header})
@@ -71,18 +107,21 @@ class TrainingState:
                 f"{path}: not a checkpoint of this training ({error}); "
                 "SELMA_FRESH=1 starts the training anew"
             ) from error
-        self.average = {
-            name: _as_kept_for(parameter, tensors[f"average/{name}"])
-            for name, parameter in self.parameters.items()
-            if f"average/{name}" in tensors
-        }
+        for kept in ("average", "best"):
+            found = {
+                name: _as_kept_for(parameter, tensors[f"{kept}/{name}"])
+                for name, parameter in self.parameters.items()
+                if f"{kept}/{name}" in tensors
+            }
+            setattr(self, kept, found)
         for name, parameter in self.parameters.items():
             self.optimiser.state[parameter] = {
                 key.split("/")[1]: _as_kept_for(parameter, tensor)
                 for key, tensor in tensors.items()
                 if key.startswith("optimiser/") and key.split("/", 2)[2] == name
             }
-        self.step, self.losses = header["step"], header["losses"]
+        self.step, self.losses, self.norms = header["step"], header["losses"], header["norms"]
+        self.measured = [(step, value) for step, value in header["measured"]]
         if header.get("scaler"):
             self.scaler.load_state_dict(header["scaler"])
 
@@ -101,7 +140,7 @@ def _as_kept_for(parameter: "torch.Tensor", stored: "torch.Tensor") -> "torch.Te
 
 
 def train(
-    parameters: Mapping[str, "torch.nn.Parameter"],
+    groups: Sequence[Mapping[str, "torch.nn.Parameter"]],
     parts_at: Callable[[int], Sequence[Callable[[], "torch.Tensor"]]],
     *,
     train_steps: int,
@@ -110,30 +149,34 @@ def train(
     max_gradient_norm: float = 1.0,
     average_decay: float | None = None,
     scaled: bool = False,
+    selection: Selection | None = None,
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
     on_state: Callable[[TrainingState], None] | None = None,
 ) -> TrainingState:
-    """Minimise a loss with AdamW; mutates `parameters`, and returns the final state.
+    """Minimise losses with AdamW; mutates the parameters, and returns the final state.
 
     A run that was killed and is started again ends in the same bytes: the state on disk is complete
     and `parts_at` draws all its randomness from the step's number.
 
     Args:
-        parameters: what is trained, by name.
-        parts_at: computes each summand of the loss of step 0 … train_steps − 1, a scalar that
-            depends on the step alone. Their gradients are added up in their order, also where the
-            processes of a team share them; then the leader alone keeps the state.
+        groups: what is trained, by name. Groups are trained side by side, as each alone would be:
+            a group's loss depends on its parameters alone.
+        parts_at: computes each summand of the losses of step 0 … train_steps − 1, one loss for each
+            group, (G,) or () for one; they depend on the step alone. Their gradients are added up
+            in their order, also where the processes of a team share them; then the leader alone
+            keeps the state.
         train_steps: number of updates.
         learning_rate_at: the learning rate of each step.
         weight_decay: AdamW's decoupled decay.
-        max_gradient_norm: the gradient of all parameters together is clipped to this norm.
+        max_gradient_norm: the gradient of all parameters of a group is clipped to this norm.
         average_decay: keep an exponential moving average of the weights with this decay, warmed up
             as min(decay, (1 + step) / (10 + step)); None keeps none.
         scaled: scale the loss up, so that float16 gradients do not vanish; a step whose gradient
             overflows is left out and the scale halved.
+        selection: which step's weights are handed out; None: the last.
         checkpointing: where to keep the state; an existing one is taken up.
-        on_step: called after each step with the number of steps done and the loss.
+        on_step: called after each step with the number of steps done and the sum of the losses.
         on_state: called after each step with the whole state, to look at, not to change.
 
     Raises:
@@ -143,25 +186,28 @@ def train(
     """
     import torch
 
+    trained = [parameter for group in groups for parameter in group.values()]
     optimiser = torch.optim.AdamW(
-        list(parameters.values()), lr=learning_rate_at(0), weight_decay=weight_decay, fused=True
+        trained, lr=learning_rate_at(0), weight_decay=weight_decay, fused=True
     )
-    device = next(iter(parameters.values())).device.type
-    scaler = torch.amp.GradScaler(device, enabled=scaled)
-    state = TrainingState(parameters, optimiser, scaler)
+    scaler = torch.amp.GradScaler(trained[0].device.type, enabled=scaled)
+    state = TrainingState(groups, optimiser, scaler)
     if average_decay is not None:
-        state.average = {name: p.detach().clone() for name, p in parameters.items()}
+        state.average = {name: p.detach().clone() for name, p in state.parameters.items()}
     if checkpointing is not None and checkpointing.path.exists():
         state.load(checkpointing.path)
     while state.step < train_steps:
         optimiser.param_groups[0]["lr"] = learning_rate_at(state.step)
-        value = _take_gradients(parameters.values(), parts_at(state.step), scaler)
+        losses = _take_gradients(trained, parts_at(state.step), scaler)
         scaler.unscale_(optimiser)
-        norm = torch.nn.utils.clip_grad_norm_(list(parameters.values()), max_gradient_norm)
-        if not math.isfinite(value):
-            raise _diverged(f"the loss is {value}", state)
-        if not math.isfinite(norm) and not (scaled and scaler.get_scale() > 1):
-            raise _diverged(f"the norm of the gradient is {float(norm)}", state)
+        norms = [
+            float(torch.nn.utils.clip_grad_norm_(list(group.values()), max_gradient_norm))
+            for group in groups
+        ]
+        if not all(map(math.isfinite, losses)):
+            raise _diverged(f"the loss is {sum(losses)}", state)
+        if not all(map(math.isfinite, norms)) and not (scaled and scaler.get_scale() > 1):
+            raise _diverged(f"the norm of the gradient is {sum(norms)}", state)
         scaler.step(optimiser)
         scaler.update()
         optimiser.zero_grad(set_to_none=True)
@@ -170,14 +216,17 @@ def train(
         done = state.step + 1
         keep = checkpointing is not None and done % checkpointing.every_steps == 0
         look = keep or done == train_steps
-        if look and not all(bool(p.isfinite().all()) for p in parameters.values()):
+        if look and not all(bool(p.isfinite().all()) for p in trained):
             raise _diverged("the weights after it are not finite", state)
-        state.losses.append(value)
+        state.losses.append(losses)
+        state.norms.append(norms)
         state.step = done
+        if selection and (done % selection.every_steps == 0 or done == train_steps):
+            _measure(state, selection)
         if checkpointing is not None and keep and not team.rank():
             state.save(checkpointing.path)
         if on_step is not None:
-            on_step(state.step, value)
+            on_step(state.step, sum(losses))
         if on_state is not None:
             on_state(state)
     team.join()
@@ -185,40 +234,46 @@ def train(
 
 
 def _take_gradients(
-    parameters: Iterable["torch.nn.Parameter"],
+    trained: Sequence["torch.nn.Parameter"],
     parts: Sequence[Callable[[], "torch.Tensor"]],
     scaler: "torch.amp.GradScaler",
-) -> float:
-    """Add the gradients of a loss's summands to their parameters; returns the loss."""
+) -> list[float]:
+    """Add the gradients of a loss's summands to their parameters; returns each group's loss."""
     import torch
 
-    trained = list(parameters)
     values: list[torch.Tensor] = []
     if team.size() == 1:
         for part in parts:
             loss = part()
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.scale(loss.sum()).backward()  # type: ignore[no-untyped-call]
             values.append(loss.detach())
-        return float(sum(values))
+        return _listed(values)
     totals = [torch.zeros_like(p) for p in trained]
     for first in range(0, len(parts), team.size()):
-        own = first + team.rank()
-        loss = parts[own]() if own < len(parts) else torch.zeros((), device=trained[0].device)
-        gradients: Sequence[torch.Tensor | None] = totals
-        scaled = scaler.scale(loss)  # by all: it sets the scale up
-        if own < len(parts):
-            gradients = torch.autograd.grad(scaled, trained, allow_unused=True)
+        own = min(first + team.rank(), len(parts) - 1)  # at the end some compute what is not asked
+        loss = parts[own]()
+        scaled = scaler.scale(loss.sum())  # by all: it sets the scale up
+        gradients = torch.autograd.grad(scaled, trained, allow_unused=True)
         pairs = zip(trained, gradients, strict=True)
         known = [torch.zeros_like(p) if g is None else g for p, g in pairs]
-        flat = torch.cat([loss.detach()[None], *(g.flatten() for g in known)])
+        loss = loss.detach().reshape(-1)  # (G,)
+        flat = torch.cat([loss, *(g.flatten() for g in known)])
         for vector in team.gather(flat)[: len(parts) - first]:
-            values.append(vector[0])
-            pieces = torch.split(vector[1:], [p.numel() for p in trained])
+            values.append(vector[: len(loss)])
+            pieces = torch.split(vector[len(loss) :], [p.numel() for p in trained])
             for total, piece in zip(totals, pieces, strict=True):
                 total += piece.view(total.shape)
     for parameter, total in zip(trained, totals, strict=True):
         parameter.grad = total
-    return float(sum(values))
+    return _listed(values)
+
+
+def _listed(values: Sequence["torch.Tensor"]) -> list[float]:
+    """Add up what the parts of a step lost."""
+    import torch
+
+    total: list[float] = torch.stack(list(values)).sum(0).reshape(-1).tolist()
+    return total
 
 
 def _average(state: TrainingState, decay: float) -> None:
@@ -227,6 +282,27 @@ def _average(state: TrainingState, decay: float) -> None:
     averages = [state.average[name] for name in state.parameters]
     with torch.no_grad():
         torch._foreach_lerp_(averages, [p.detach() for p in state.parameters.values()], 1 - decay)
+
+
+def _measure(state: TrainingState, selection: Selection) -> None:
+    """Measure the weights that would be handed out now, and keep each group's best."""
+    import torch
+
+    parameters = state.parameters
+    kept = {name: p.detach().clone() for name, p in parameters.items()}
+    now = state.average or kept
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(now[name])
+        values = list(selection.measure())
+        for name, parameter in parameters.items():
+            parameter.copy_(kept[name])
+    for group, names in enumerate(state.groups):
+        before = [known[group] for _, known in state.measured]
+        if not before or values[group] < min(before):
+            own = (f"{group}/{name}" for name in names)
+            state.best |= {name: now[name].clone() for name in own}
+    state.measured.append((state.step, values))
 
 
 def _diverged(what: str, state: TrainingState) -> SelmaError:

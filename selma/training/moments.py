@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,11 @@ class Examples:
     def latent_shape(self) -> tuple[int, ...]:
         """(C, H/f, W/f)."""
         return tuple(self.shards[0]["mean"].shape[1:])
+
+    def only(self, items: Sequence[int]) -> "Examples":
+        """Keep some examples, in the order given."""
+        index = self.condition_index[list(items)]
+        return replace(self, order=[self.order[item] for item in items], condition_index=index)
 
     def moments(
         self, items: Sequence[int], flipped: Sequence[bool]

@@ -16,6 +16,7 @@ def test_json_is_sorted_readable_and_never_nan(tmp_path):
 
 
 def test_a_curve_holds_the_mean_of_every_ten_steps(tmp_path):
-    write_curve(tmp_path / "curve.csv", [*[1.0] * 10, 2.0, 4.0])
+    columns = {"loss": [*[1.0] * 10, 2.0, 4.0], "gradient_norm": [*[0.5] * 10, 1.0, 2.0]}
+    write_curve(tmp_path / "curve.csv", columns)
     text = (tmp_path / "curve.csv").read_text(encoding="utf-8")
-    assert text == "step,loss\n10,1.000000\n12,3.000000\n"
+    assert text == "step,loss,gradient_norm\n10,1.000000,0.500000\n12,3.000000,1.500000\n"

@@ -1,5 +1,6 @@
 """The stage lora trains experts and mixtures as params.yaml says."""
 
+import json
 import math
 import shutil
 
@@ -73,7 +74,8 @@ def test_an_expert_has_the_rank_and_the_steps_of_params_and_says_how_it_was_made
     assert [line.partition(",")[0] for line in curve] == ["step", "10", "12"]
     made = read_provenance(folder / "out/count.safetensors")
     assert (made["name"], made["seed"], made["base"]) == ("count", 4, "models/pocket/base")
-    assert made["lora"] == lora
+    assert made["lora"] == {**lora, "select": None}
+    assert made["step"] == 12
 
 
 def test_an_adapter_is_written_in_half_precision(folder):
@@ -209,9 +211,27 @@ def test_the_order_of_a_mixtures_skills_changes_no_weight_but_each_set_does(fold
 
 def test_losses_are_finite_and_the_curve_has_six_digits(folder):
     _, curve = train(folder, params_of())
-    loss = curve[1].partition(",")[2]
-    assert math.isfinite(float(loss))
-    assert len(loss.partition(".")[2]) == 6
+    assert curve[0] == "step,loss,gradient_norm"
+    for value in curve[1].split(",")[1:]:
+        assert math.isfinite(float(value))
+        assert len(value.partition(".")[2]) == 6
+
+
+def test_the_journal_says_how_fast_the_training_was(folder):
+    train(folder, params_of())
+    (path,) = (folder / ".selma/runs/workspace").glob("*.jsonl")
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    figures = {event["name"]: event["value"] for event in events if event["event"] == "metric"}
+    assert set(figures) == {"samples_per_second", "flops_per_second", "peak_memory_bytes"}
+    assert all(value > 0 for value in figures.values())
+
+
+def test_the_step_that_is_best_on_held_out_prompts_is_kept_and_named(folder):
+    lora = {**LORA, "train_steps": 6, "select": {"dev": 0.4, "every_steps": 2}}
+    train(folder, params_of(lora=lora))
+    made = read_provenance(folder / "out/count.safetensors")
+    assert list(made["dev_losses"]) == ["2", "4", "6"]
+    assert str(made["step"]) == min(made["dev_losses"], key=made["dev_losses"].get)
 
 
 def test_a_missing_image_table_or_backbone_leaves_nothing_half_written(folder):

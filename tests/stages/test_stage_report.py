@@ -60,7 +60,7 @@ def folder(world):
         write_table(world / f"data/answers/asked/{model}.parquet", "answers", said)
         write_liked(world, model, {"old": 1.0, "new": 2.0, "other": 3.0}[model])
     for number, name in enumerate(("experts/count", "mixtures/both")):
-        write_curve(world / f"plots/loss/{name}.csv", [0.5 + number] * 20)
+        write_curve(world / f"plots/loss/{name}.csv", {"loss": [0.5 + number] * 20})
     write_json(world / "metrics/merges/sum.json", CERTIFICATE)
     return world
 

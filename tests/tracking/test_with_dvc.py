@@ -20,7 +20,7 @@ def main():
         from ruamel.yaml import YAML
         rank = YAML(typ="safe").load(Path("params.yaml"))["rank"]
         Path("plots/loss/experts").mkdir(parents=True, exist_ok=True)
-        Path("plots/loss/experts/count.csv").write_text(f"step,loss\\n10,{rank}.5\\n20,0.25\\n")
+        Path("plots/loss/experts/count.csv").write_text(f"step,loss,norm\\n10,{rank}.5,3\\n20,0.25,2\\n")
         Path("models/merged").mkdir(parents=True, exist_ok=True)
         Path("models/merged/merged.safetensors").write_text(f"rank {rank}")
         Path("metrics").mkdir(exist_ok=True)
@@ -103,7 +103,9 @@ def check(folder):
     assert sorted(children) == ["lora", "report"]
     assert stages_of(parent) == {"prompts": "cached", "lora": "ran", "report": "ran"}
     assert parent.params == {"rank": "7"}
-    assert parent.metrics == {"dsg": 7.0, "loss/experts/count": 0.25}
+    assert parent.metrics == {
+        "dsg": 7.0, "loss/experts/count": 0.25, "norm/experts/count": 2.0
+    }  # fmt: skip
     curve = store._client.get_metric_history(parent.run_id, "loss/experts/count")
     assert [(point.step, point.value) for point in curve] == [(10, 7.5), (20, 0.25)]
     for path, text in (("report/report.html", '{"dsg": 7}'),

@@ -12,15 +12,15 @@ from selma.diffusion.requests import make_requests
 from selma.diffusion.tiny import write_tiny_backbone
 from selma.merging.files import factors_of, read_adapter, write_adapter
 from selma.training.experts import train
-from selma.training.loop import Checkpointing
 from selma.training.moments import decode_pictures, encode_examples
-from selma.training.trainer import denoising_losses, draw_step
+from selma.training.steps import denoising_losses, draw_step
 
 KINDS = ("sd1", "sd2", "sdxl")
 LORA = {
-    "name": "count", "seed": 3, "rank": 2, "targets": None, "learning_rate": 0.05,
+    "seed": 3, "rank": 2, "targets": None, "learning_rate": 0.05,
     "weight_decay": 0.0, "train_steps": 6, "batch_size": 4, "micro_batch_size": 2,
     "max_gradient_norm": 1.0, "min_snr_gamma": None, "average_decay": None, "flip": False,
+    "select": None, "checkpoint_every_steps": 2,
 }  # fmt: skip
 PROMPTS = {"a": "a red cat", "b": "two dogs"}
 STEPS = {"guidance_scale": 3.0, "inference_steps": 3}
@@ -60,11 +60,14 @@ def test_an_expert_of_each_family_resumes_and_draws_as_in_stock_diffusers(
         if step == 3:
             raise KilledError
 
-    keep = Checkpointing(tmp_path / "state.safetensors", 2)
-    whole = train(rows, load(folders / kind), tmp_path / "whole", **LORA)
+    def run(work, **more):
+        backbone = load(folders / kind)
+        return train({"count": rows}, backbone, tmp_path / work, **LORA, **more)["count"]
+
+    whole = run("whole")
     with pytest.raises(KilledError):
-        train(rows, load(folders / kind), tmp_path / "w", checkpointing=keep, on_step=die, **LORA)
-    resumed = train(rows, load(folders / kind), tmp_path / "w", checkpointing=keep, **LORA)
+        run("killed", on_step=die)
+    resumed = run("killed")
     for name, tensor in whole.tensors.items():
         assert torch.equal(resumed.tensors[name], tensor)
 
@@ -115,7 +118,7 @@ def test_the_loss_from_cached_moments_is_that_of_encoding_in_every_step(
         target = scheduler.get_velocity(latents, draws.noise, timesteps)
     conditions = backbone.encode_prompts([rows[item]["prompt"] for item in draws.items])
     online = (backbone.predict(noisy, timesteps, conditions) - target).square().mean((1, 2, 3))
-    cached = denoising_losses(backbone, examples, draws)
+    cached = denoising_losses(backbone, [(examples, draws)])
     torch.testing.assert_close(cached, online, rtol=1e-5, atol=1e-5)
     assert bool(draws.flipped.any()) == flip
 

@@ -16,7 +16,7 @@ def run(net, *, checkpointing=None, on_step=None):
         return net(pictures.contiguous(memory_format=torch.channels_last)).square().mean()
 
     return train(
-        dict(net.named_parameters()),
+        [dict(net.named_parameters())],
         lambda step: [lambda: loss_at(step)],
         train_steps=8,
         learning_rate_at=lambda step: 1e-2,
@@ -45,7 +45,7 @@ def test_a_killed_channels_last_training_resumes_to_the_same_bytes(tmp_path):
     assert resumed.losses == uninterrupted.losses
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
-        assert torch.equal(uninterrupted.average[name], resumed.average[name])
+        assert torch.equal(uninterrupted.final()[name], resumed.final()[name])
 
 
 def test_a_resumed_state_lies_in_memory_as_its_weights_do(tmp_path):

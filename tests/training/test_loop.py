@@ -19,7 +19,7 @@ def run(net, *, steps=20, checkpointing=None, on_step=None, **settings):
         return (net(inputs) - inputs.sum(1, keepdim=True)).square().mean()
 
     return train(
-        dict(net.named_parameters()),
+        [dict(net.named_parameters())],
         lambda step: [lambda: loss_at(step)],
         train_steps=steps,
         learning_rate_at=lambda step: 1e-2,
@@ -56,8 +56,9 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, last):
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
     assert resumed.losses == uninterrupted.losses
-    for name, tensor in uninterrupted.average.items():
-        assert torch.equal(tensor, resumed.average[name])
+    assert resumed.norms == uninterrupted.norms
+    for name, tensor in uninterrupted.final().items():  # the average
+        assert torch.equal(tensor, resumed.final()[name])
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
@@ -83,7 +84,7 @@ def test_clipping_really_bounds_the_gradient():
     seen = []
     net.weight.register_post_accumulate_grad_hook(lambda p: seen.append(p))
     state = train(
-        dict(net.named_parameters()),
+        [dict(net.named_parameters())],
         lambda step: [lambda: (net.weight * 1000).sum()],
         train_steps=1,
         learning_rate_at=lambda step: 0.0,
@@ -115,7 +116,7 @@ def poisoned_run(net, poisoned_step, *, steps=20, checkpointing=None, rate=1e-2,
         return (outputs - inputs.sum(1, keepdim=True)).square().mean()
 
     return train(
-        dict(net.named_parameters()),
+        [dict(net.named_parameters())],
         lambda step: [lambda: loss_at(step)],
         train_steps=steps,
         learning_rate_at=lambda step: rate,
@@ -162,7 +163,7 @@ def test_a_far_too_high_learning_rate_is_one_line_and_a_lower_one_mends_it(tmp_p
     assert keep.path.read_bytes() == before
     state = poisoned_run(model(), None, checkpointing=keep, rate=1e-3)
     assert all(parameter.isfinite().all() for parameter in state.parameters.values())
-    assert state.losses[-1] < state.losses[0]
+    assert state.curve()[-1] < state.curve()[0]
 
 
 @pytest.mark.parametrize(("steps", "every"), [(1, 5), (5, 1)])
@@ -177,7 +178,7 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     net = torch.nn.Linear(1, 1)
     with pytest.raises(SelmaError, match=r"training step 1: the loss is -inf; "):
         train(
-            dict(net.named_parameters()),
+            [dict(net.named_parameters())],
             lambda step: [lambda: net.weight.sum() * (float("inf") if step == 1 else 1.0)],
             train_steps=2,
             learning_rate_at=lambda step: 1e-3,

@@ -5,12 +5,12 @@ import torch
 
 from selma.core.errors import ConfigError
 from selma.diffusion.stable_diffusion import StableDiffusion
-from selma.training.adapters import add_adapter
+from selma.training.adapters import add_adapters
 from selma.training.loop import Checkpointing
-from selma.training.trainer import denoising_losses, draw_step, train_expert
+from selma.training.steps import denoising_losses, draw_step
+from selma.training.trainer import train_experts
 
 SETTINGS = {
-    "name": "count",
     "seed": 3,
     "rank": 2,
     "learning_rate": 1e-2,
@@ -23,6 +23,7 @@ SETTINGS = {
     "min_snr_gamma": None,
     "average_decay": None,
     "flip": False,
+    "select": None,
 }
 TARGETS = StableDiffusion.targets
 KINDS = ("epsilon", "v_prediction", "sample")
@@ -30,10 +31,15 @@ KINDS = ("epsilon", "v_prediction", "sample")
 
 @pytest.fixture
 def run(make_backbone, examples):
-    def run(*, backbone=None, **changes):
-        return train_expert(backbone or make_backbone(), examples, **{**SETTINGS, **changes})
+    def run(*, backbone=None, name="count", **changes):
+        settings = {**SETTINGS, **changes}
+        return train_experts(backbone or make_backbone(), {name: examples}, **settings)[name]
 
     return run
+
+
+def adapter(unet, seed=0):
+    return add_adapters(unet, ["one"], targets=TARGETS, rank=2, seed=seed)["one"]
 
 
 class KilledError(Exception):
@@ -63,7 +69,7 @@ def forward(unet):
 def test_a_new_adapter_is_on_the_attention_projections_and_changes_nothing(make_unet):
     unet = make_unet()
     before = forward(unet)
-    parameters = add_adapter(unet, targets=TARGETS, rank=2, seed=0)
+    parameters = adapter(unet, seed=0)
     modules = {name.split(".lora_")[0].split(".attn")[1][2:] for name in parameters}
     assert modules == {"to_q", "to_k", "to_v", "to_out.0"}
     assert torch.equal(forward(unet), before)
@@ -76,10 +82,10 @@ def test_a_new_adapter_is_on_the_attention_projections_and_changes_nothing(make_
 
 def test_an_adapter_starts_from_its_seed_and_leaves_the_global_generator_alone(make_unet):
     torch.manual_seed(1)
-    one = add_adapter(make_unet(), targets=TARGETS, rank=2, seed=7)
+    one = adapter(make_unet(), seed=7)
     unet = make_unet()
     state = torch.random.get_rng_state()
-    two = add_adapter(unet, targets=TARGETS, rank=2, seed=7)
+    two = adapter(unet, seed=7)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -90,7 +96,7 @@ def test_an_adapter_computes_and_learns_as_pefts_does(make_unet, dtype, toleranc
 
     dtype = getattr(torch, dtype)
     ours, pefts = make_unet().to(dtype), make_unet().to(dtype)
-    parameters = add_adapter(ours, targets=TARGETS, rank=2, seed=0)
+    parameters = adapter(ours, seed=0)
     config = LoraConfig(r=2, lora_alpha=2, target_modules=list(TARGETS))
     pefts.add_adapter(config, adapter_name="other")
     others = {n.replace(".other.", "."): p for n, p in pefts.named_parameters() if "lora" in n}
@@ -113,7 +119,7 @@ def test_an_adapter_computes_and_learns_as_pefts_does(make_unet, dtype, toleranc
 
 
 def test_an_adapter_of_a_half_precision_unet_is_float32(make_unet):
-    parameters = add_adapter(make_unet().to(torch.bfloat16), targets=TARGETS, rank=2, seed=0)
+    parameters = adapter(make_unet().to(torch.bfloat16), seed=0)
     assert {parameter.dtype for parameter in parameters.values()} == {torch.float32}
 
 
@@ -186,7 +192,7 @@ def test_a_step_lowers_the_loss_of_its_own_batch(run, backbone, examples):
         flip=False,
     )  # fmt: skip
     with torch.no_grad():
-        after = denoising_losses(backbone, examples, draws).mean().item()
+        after = denoising_losses(backbone, [(examples, draws)]).mean().item()
     assert after < before
 
 
@@ -234,8 +240,8 @@ def test_min_snr_weighs_the_losses(run, backbone, examples):
     draws = draw_step(
         seed=3, name="count", step=0, batch_size=4, number=7, latent_shape=(4, 4, 4), flip=False
     )
-    plain = denoising_losses(backbone, examples, draws)
-    weighed = denoising_losses(backbone, examples, draws, 5.0)
+    plain = denoising_losses(backbone, [(examples, draws)])
+    weighed = denoising_losses(backbone, [(examples, draws)], 5.0)
     alpha = backbone.noising.alphas_bar[(draws.levels * 1000).long()]
     snr = alpha / (1 - alpha)
     torch.testing.assert_close(weighed, plain * snr.clamp(max=5) / (snr + 1))
