@@ -347,6 +347,7 @@ POCKET = {
     "selma/llm/generators.py": "table of choices: text generators",
     "selma/runtime/params.py": "table of choices: prompts.backend",
     "selma/scorers/hps.py": "table of choices: versions of HPS",
+    "selma/tiny/presets.py": "its grammar, in place of a hosted LLM",
 }
 POCKET_STAGES = {"benchmarks", "train_autoencoder", "train_base", "train_scorer", "train_tokenizer"}
 
