@@ -5,9 +5,14 @@ import os
 import shutil
 import subprocess
 import warnings
+from collections import OrderedDict
 from pathlib import Path
 
+import dvc.utils.serialize._yaml
+import pytest
+from dvc.utils.serialize import parse_yaml
 from fork_server import ForkServer
+from ruamel.yaml import YAML
 from tiny_world import ROOT, write_params
 
 IGNORED = shutil.ignore_patterns("__pycache__")
@@ -20,6 +25,14 @@ def lay_out(folder: Path) -> None:
     for name in ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(ROOT / name, folder / name)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+
+
+def _dump_quickly(data, stream):
+    """Write dvc.lock without the care for comments that takes DVC a second for each stage."""
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
+    yaml.Representer.add_representer(OrderedDict, yaml.Representer.represent_dict)
+    yaml.dump(data, stream)
 
 
 class DvcWorld:
@@ -38,15 +51,14 @@ class DvcWorld:
         from dvc.repo import Repo
 
         self.write()
-        before = os.getcwd(), os.environ["PATH"]
-        os.chdir(self.folder)
-        os.environ["PATH"] = f"{self.server.folder}:{before[1]}"
-        try:
-            with warnings.catch_warnings(action="ignore"), Repo(str(self.folder)) as repo:
+        path = f"{self.server.folder}:{os.environ['PATH']}"
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(action="ignore"):
+            patch.chdir(self.folder)
+            patch.setenv("PATH", path)
+            patch.setattr(dvc.utils.serialize._yaml, "parse_yaml_for_update", parse_yaml)
+            patch.setattr(dvc.utils.serialize._yaml, "_dump", _dump_quickly)
+            with Repo(str(self.folder)) as repo:
                 yield repo
-        finally:
-            os.chdir(before[0])
-            os.environ["PATH"] = before[1]
 
     def status(self) -> set[str]:
         """The stages that `dvc status` names."""

@@ -1,37 +1,15 @@
 """A world that shares no model, benchmark or LLM with the pocket one, written to a folder."""
 
-import csv
-import importlib.util
 import json
 import random
 import re
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tiny_world import tiny_params
 
-sys.path.append(str(Path(__file__).parent / "judges"))
 MODELS = Path("models/mine")
-DSG = {
-    "vrd_0": ("a red cat left of a blue dog", "entity", [
-        ("Is there a cat?", "0"), ("Is there a dog?", "0"), ("Is the cat red?", "1"),
-        ("Is the dog blue?", "2"), ("Is the cat left?", "1,2")]),
-    "vrd_1": ("two dogs under a tree", "entity", [
-        ("Is there a dog?", "0"), ("Is there a tree?", "0"), ("Is the dog under it?", "1,2")]),
-    "countbench_0": ("two red cars", "attribute", [
-        ("Is there a car?", "0"), ("Is the car red?", "1"), ("Is there one of two?", "1")]),
-    "countbench_1": ("three yellow birds on a car", "attribute", [
-        ("Is there a bird?", "0"), ("Is the bird yellow?", "1")]),
-}  # fmt: skip
-TIFA = {
-    "coco_1": ("a cat on a car", [
-        ("is there a cat?", ["yes", "no"], "yes"),
-        ("what is on the car?", ["cat", "dog", "bird"], "cat")]),
-    "coco_2": ("a white dog", [("what colour is the dog?", ["white", "red", "blue"], "white")]),
-    "paintskill_1": ("two birds", [("is there a bird?", ["yes", "no"], "no")]),
-}  # fmt: skip
 SKILL = """\
 version: 1
 skill: {name}
@@ -43,57 +21,19 @@ seed_prompts:
 """
 
 
-def beside(path):
-    """Load a conftest of another folder of tests, for what it builds."""
-    spec = importlib.util.spec_from_file_location(
-        path.replace("/", "_"), Path(__file__).parent / path
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def write_models(folder):
     """A Stable Diffusion 1, two judges and two scorers of the real classes, untrained."""
-    from tiny import write_blip2
-    from tiny_mplug import VOCABULARY, save, write_mplug
+    from selma.diffusion.tiny import write_tiny_backbone
+    from selma.tiny.blip2 import write_blip2
+    from selma.tiny.mplug import write_mplug
+    from selma.tiny.scorers import write_clip, write_hps
 
-    scorers = beside("scorers/conftest.py")
     home = folder / MODELS
-    beside("diffusion/conftest.py").build_pipeline().save_pretrained(home / "sd")
-    weights = write_mplug(home / "some-mplug", seed=1)
-    for copied in ("", "_m"):
-        bias = weights[f"text_decoder{copied}.cls.predictions.bias"]
-        bias[[VOCABULARY.index("yes"), VOCABULARY.index("no")]] += 12  # it repeats one of them
-    save(weights, home / "some-mplug")
+    write_tiny_backbone("sd1", home / "sd")
+    write_mplug(home / "some-mplug", seed=3, leaning=20)
     write_blip2(home / "some-blip2")
-    scorers._write_clip(home / "pickscore")
-    scorers._write_hps(home / "hps", "v2.1")
-    (home / "HPS.pt").unlink()
-
-
-def write_public_files(folder):
-    """Files in the public formats of DSG-1k and TIFA v1.0; returns their paths."""
-    folder.mkdir()
-    columns = ["item_id", "text", "keywords", "proposition_id", "dependency", "category_broad"]
-    columns += ["category_detailed", "tuple", "question_natural_language"]
-    with (folder / "dsg-1k-anns.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(columns)
-        for item, (text, kind, questions) in DSG.items():
-            for number, (question, dependency) in enumerate(questions, start=1):
-                element = f"{kind} - whole ({number})"
-                rows.writerow(
-                    [item, text, "-", number, dependency, kind, "whole", element, question]
-                )
-    entries = [
-        {"id": item, "caption": text, "question": question, "choices": choices, "answer": answer,
-         "element_type": "object", "element": "x"}
-        for item, (text, questions) in TIFA.items()
-        for question, choices, answer in questions
-    ]  # fmt: skip
-    (folder / "tifa_v1.0_question_answers.json").write_text(json.dumps(entries))
-    return folder / "dsg-1k-anns.csv", folder / "tifa_v1.0_question_answers.json"
+    write_clip(home / "pickscore")
+    write_hps(home / "hps", "v2.1")
 
 
 def write_skills(folder):

@@ -13,7 +13,7 @@ LAYERS = (
     {"diffusion", "training", "merging", "prompts", "questions", "benchmarks", "judges", "scorers"}
     | {"comparing", "correction"},
     {"measuring"},
-    {"report", "tracking", "checking", "foundation", "studies"},
+    {"report", "tracking", "checking", "foundation", "studies", "tiny"},
     {"commands"},
     {"stages"},
 )
@@ -36,7 +36,7 @@ NO_BYTES = {  # where a stage lists files instead of packages
 PARAMS_READERS = {"runtime", "checking", "foundation", "commands"}
 PARAMS_EXCEPTIONS = {"selma/prompts/skills.py": "a skill's file is checked like a section"}
 PIPELINES = [ROOT / "dvc.yaml", ROOT / "foundation/dvc.yaml"]
-LINES_OF_A_FILE, LINES_OF_A_FUNCTION, LINES_OF_ALL = 350, 40, 22_000
+LINES_OF_A_FILE, LINES_OF_A_FUNCTION, LINES_OF_ALL = 350, 40, 22_600
 
 
 def files(folder):
@@ -347,6 +347,7 @@ POCKET = {
     "selma/llm/generators.py": "table of choices: text generators",
     "selma/runtime/params.py": "table of choices: prompts.backend",
     "selma/scorers/hps.py": "table of choices: versions of HPS",
+    "selma/tiny/presets.py": "its grammar, in place of a hosted LLM",
 }
 POCKET_STAGES = {"benchmarks", "train_autoencoder", "train_base", "train_scorer", "train_tokenizer"}
 
@@ -384,5 +385,5 @@ def test_nine_functions_in_ten_are_under_40_lines():
     assert short >= 0.9 * len(sizes)
 
 
-def test_selma_and_stages_together_are_not_more_than_22_000_lines():
+def test_selma_and_stages_together_are_not_more_than_22_600_lines():
     assert sum(map(lines_of, SOURCES)) <= LINES_OF_ALL

@@ -11,6 +11,7 @@ from tiny_world import ROOT
 
 from selma.commands.cli import main as selma
 from selma.core.tables import read_about, read_table
+from selma.tiny.benchmarks import DSG, PUBLIC_FILES, TIFA
 
 MODELS = ("stock", "taught", "rival")
 
@@ -23,9 +24,9 @@ def world(tmp_path_factory):
     lay_out(folder)
     second_world.write_models(folder)
     second_world.write_skills(folder)
-    dsg, tifa = second_world.write_public_files(folder / "public")
-    for name, path in (("dsg1k", dsg), ("tifa", tifa)):
+    for name, write in PUBLIC_FILES.items():
         out = folder / "data/benchmarks" / f"{name}.parquet"
+        path = write(tmp_path_factory.mktemp("public"))
         assert selma(["import", name, str(path), "--partial", "--out", str(out)]) == 0
     with (
         second_world.Llm() as llm,
@@ -71,9 +72,9 @@ def test_dsg_is_what_mplugs_answers_say_by_hand(world):
             said[row["item_id"], row["question_id"]] = row["answer"] == "yes"
             assert row["judge"] == "mplug some-mplug"
         scores = read_table(folder / f"data/scores/faithful/{model}.parquet", "scores")
-        assert {row["item_id"] for row in scores} == set(second_world.DSG)
+        assert {row["item_id"] for row in scores} == set(DSG)
         for row in scores:
-            questions = second_world.DSG[row["item_id"]][2]
+            questions = DSG[row["item_id"]][2]
             points = [
                 said[row["item_id"], number]
                 and all(
@@ -94,7 +95,7 @@ def test_tifa_is_the_share_of_blip2s_answers_that_are_right(world):
         answers = read_table(folder / f"data/answers/by_blip2/{model}.parquet", "answers")
         right = {}
         for row in answers:
-            question = second_world.TIFA[row["item_id"]][1][row["question_id"] - 1]
+            question = TIFA[row["item_id"]][1][row["question_id"] - 1]
             right.setdefault(row["item_id"], []).append(row["answer"] == question[2])
         scores = read_table(folder / f"data/scores/elements/{model}.parquet", "scores")
         assert {row["item_id"]: row["score"] for row in scores} == {

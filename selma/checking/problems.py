@@ -14,6 +14,7 @@ MODEL_TYPES = {  # kind of judge or scorer → `model_type` of the config that i
     "blip2": "blip-2", "instructblip": "instructblip", "blip-vqa": "blip", "vilt": "vilt",
     "pickscore": "clip", "hps": "clip", "clipscore": "clip", "imagereward": "imagereward",
 }  # fmt: skip
+MPLUG = ("configuration.json", "config.yaml", "vocab.txt", "pytorch_model.bin")  # of its release
 MADE = {"models/experts": "skills", "models/merged": "merges", "models/mixtures": "mixtures"}
 
 
@@ -202,6 +203,11 @@ def _preferences(root: Path, params: Params, problems: _Problems) -> None:
 
 def _model_folder(folder: Path, kind: str) -> Iterator[str]:
     """What a folder lacks that shall hold one model of a kind."""
+    if kind == "mplug":
+        yield from (
+            f"{folder}/{name}: no such file" for name in MPLUG if not (folder / name).is_file()
+        )
+        return
     if not any(folder.glob("*.safetensors")):
         yield f"{folder}: holds no .safetensors; other formats are never loaded"
     try:

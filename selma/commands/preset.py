@@ -13,6 +13,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     command.add_argument("name", help="a file of presets/, without .yaml")
     command.add_argument("--out", type=Path, default=Path("params.yaml"))
     command.add_argument("--force", action="store_true", help="overwrite the file")
+    words = "small numbers, and untrained models and a few prompts, which are written too"
+    command.add_argument("--tiny", action="store_true", help=words)
     command.set_defaults(run=run)
 
 
@@ -24,7 +26,18 @@ def run(args: argparse.Namespace) -> None:
     if not PRESETS.is_dir():
         raise MissingDataError(f"{PRESETS}: no such folder; install selma from its repository")
     path = choose("preset", args.name, {file.stem: file for file in PRESETS.glob("*.yaml")})
-    if args.out.exists() and not args.force and args.out.read_bytes() != path.read_bytes():
+    data = path.read_bytes()
+    if args.tiny:
+        from selma.tiny.presets import make_tiny, write_tiny
+
+        tiny = make_tiny(args.name, data.decode())
+        data = tiny.text.encode()
+    if args.out.exists() and not args.force and args.out.read_bytes() != data:
         raise ConfigError(f"{args.out}: is there and differs from the preset; --force overwrites")
-    write_bytes_atomic(args.out, path.read_bytes())
+    if args.tiny:
+        write_tiny(tiny, Path())
+        print(f"wrote {', '.join((*tiny.models, *tiny.benchmarks))}")
+    write_bytes_atomic(args.out, data)
     print(f"wrote {args.out}; `selma check` says what has to be filled in")
+    if args.tiny:
+        print("the models are untrained: `dvc repro` shows that all works, its scores mean nothing")

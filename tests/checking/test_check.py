@@ -251,6 +251,16 @@ def test_a_judge_with_weights_is_looked_into(project):
         assert has(found, f"judges.pocket.{key}: unknown", f"'{value}'")
 
 
+def test_mplug_is_looked_for_under_the_names_of_its_release(project):
+    judge = {**shipped_params()["judges"]["pocket"], "kind": "mplug", "path": "models/mplug"}
+    judge["revision"] = None
+    for name in ("configuration.json", "config.yaml", "vocab.txt"):
+        put(project / "models/mplug" / name)
+    assert has(only(project, "judges.pocket", judge), "models/mplug/pytorch_model.bin: no such")
+    put(project / "models/mplug/pytorch_model.bin")
+    assert problems(project, "judges.pocket", judge) == []
+
+
 @pytest.mark.parametrize(
     ("key", "value", "section"),
     [

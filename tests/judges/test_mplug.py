@@ -7,7 +7,6 @@ import shutil
 
 import numpy as np
 import pytest
-import tiny_mplug
 import torch
 from PIL import Image
 from torch.nn import functional
@@ -15,6 +14,7 @@ from torch.nn import functional
 from selma.core.errors import ConfigError, MissingDependencyError, RecordError
 from selma.judges.mplug.judge import load_mplug, squash
 from selma.judges.protocol import JudgeSettings, Question
+from selma.tiny import mplug as tiny_mplug
 
 TEXTS = ["Is there a red dog?", "Is the cat blue?", "Two dogs left?", "What's that?"]
 QUESTIONS = [Question(text, ()) for text in TEXTS]

@@ -6,13 +6,14 @@ import pytest
 import stock
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import QUESTIONS, WORDS, Shape, picture, settings, write_vilt
+from tiny import QUESTIONS, picture, settings, write_vilt
 from transformers import ViltProcessor
 from transformers.models.vilt.modeling_vilt import ViltPatchEmbeddings
 
 from selma.core.errors import RecordError
 from selma.judges.protocol import Question
 from selma.judges.vilt import embed_patches, load_vilt, pad_patches
+from selma.tiny.blip2 import WORDS, Shape
 
 PICTURES = [picture(0), picture(1, 28, 28), picture(2, 45, 30), picture(3)]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from tiny import randomise
 from transformers import (
     CLIPImageProcessorPil,
     GPT2Tokenizer,
@@ -36,6 +35,8 @@ from transformers import (
     Qwen2VLImageProcessorPil,
     Qwen2VLProcessor,
 )
+
+from selma.tiny.blip2 import randomise
 
 MARKS = "?,.:\"'<>/|_!-"
 WORDS = ("Yes", "No")
@@ -323,7 +324,7 @@ KINDS = {
 
 def _write(directory, model, processor, **generation):
     """Write a model that samples by default, as published chat models do."""
-    from tiny import TINY
+    from selma.tiny.blip2 import TINY
 
     randomise(model, TINY)
     with torch.no_grad():

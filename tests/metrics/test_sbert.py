@@ -5,46 +5,18 @@ import itertools
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import MPNetConfig, MPNetModel, MPNetTokenizer
 
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 from selma.metrics.sbert import load_sbert_mapper
+from selma.tiny.sentences import MAX_TOKENS, WORDS, word_tokenizer, write_sentence_encoder
 
 pytest.importorskip("sentence_transformers", reason="selma[sbert] is not installed")
-
-SPECIAL = ("<s>", "<pad>", "</s>", "[UNK]", "<mask>")
-WORDS = ("red", "green", "one", "two", "the", "a", "dog", "cat", "beach", "sky", "0", "1", "2", "3")
-MAX_TOKENS = 12
-
-
-def make_tokenizer():
-    vocabulary = {token: number for number, token in enumerate((*SPECIAL, *WORDS))}
-    return MPNetTokenizer(vocab=vocabulary, model_max_length=MAX_TOKENS)
-
-
-def write_encoder(directory, **changes):
-    """Write an MPNet of 10 thousand parameters with large random weights."""
-    config = MPNetConfig(
-        vocab_size=len(SPECIAL) + len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=MAX_TOKENS + 2,
-        initializer_range=0.5,
-        **changes,
-    )
-    torch.manual_seed(3)
-    model = MPNetModel(config).eval()
-    model.save_pretrained(directory)
-    make_tokenizer().save_pretrained(directory)
-    return model
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     directory = tmp_path_factory.mktemp("encoder")
-    return directory, write_encoder(directory)
+    return directory, write_sentence_encoder(directory)
 
 
 def rewrite(directory, change):
@@ -56,7 +28,7 @@ def rewrite(directory, change):
 
 def padded_nearest(model, answer, choices):
     """Compute as TIFA's authors describe it: one padded batch, masked mean, unit length."""
-    batch = make_tokenizer()(
+    batch = word_tokenizer()(
         [answer, *choices], padding=True, truncation=True, max_length=MAX_TOKENS,
         return_tensors="pt",
     )  # fmt: skip
@@ -119,7 +91,7 @@ def test_the_mapper_tells_what_decides_it(encoder):
 
 
 def test_a_pooler_in_the_file_is_no_matter(tmp_path, encoder):
-    write_encoder(tmp_path)
+    write_sentence_encoder(tmp_path)
 
     def drop(tensors):
         del tensors["pooler.dense.weight"], tensors["pooler.dense.bias"]
@@ -130,7 +102,7 @@ def test_a_pooler_in_the_file_is_no_matter(tmp_path, encoder):
 
 
 def test_the_position_numbers_in_files_of_older_libraries_are_no_matter(tmp_path):
-    write_encoder(tmp_path)
+    write_sentence_encoder(tmp_path)
     numbers = torch.arange(MAX_TOKENS + 2)[None]
     rewrite(tmp_path, lambda tensors: tensors.update({"embeddings.position_ids": numbers}))
     assert load_sbert_mapper(tmp_path)("red", ["red", "green"]) == "red"
@@ -149,14 +121,14 @@ def test_the_position_numbers_in_files_of_older_libraries_are_no_matter(tmp_path
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_name(tmp_path, change, named):
-    write_encoder(tmp_path)
+    write_sentence_encoder(tmp_path)
     rewrite(tmp_path, change)
     with pytest.raises(RecordError, match=named):
         load_sbert_mapper(tmp_path)
 
 
 def test_a_damaged_file_is_refused(tmp_path):
-    write_encoder(tmp_path)
+    write_sentence_encoder(tmp_path)
     path = tmp_path / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(RecordError, match="not a sentence encoder"):
@@ -169,7 +141,7 @@ def test_a_folder_without_a_model_is_told(tmp_path):
 
 
 def test_another_kind_of_model_is_refused(tmp_path):
-    write_encoder(tmp_path)
+    write_sentence_encoder(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     with pytest.raises(ConfigError, match="unknown sentence encoder 't5'"):
         load_sbert_mapper(tmp_path)

@@ -58,11 +58,17 @@ VOCABULARY = [
     *LETTERS,
     *(f"##{letter}" for letter in LETTERS),
 ]
+COPIES = ("", "_m")  # training leaves a momentum copy of every part
 SEP = VOCABULARY.index("[SEP]")
 
 
-def write_mplug(directory: Path, seed: int = 0, **changed: Any) -> dict[str, torch.Tensor]:
-    """Write a checkpoint folder and give its weights; `changed` goes into either config file."""
+def write_mplug(
+    directory: Path, seed: int = 0, leaning: float = 0.0, **changed: Any
+) -> dict[str, torch.Tensor]:
+    """Write a checkpoint folder and give its weights; `changed` goes into either config file.
+
+    `leaning`, in logits, is for an answer that is "yes" or "no" and ends there.
+    """
     bert = {**BERT, "vocab_size": len(VOCABULARY)}
     bert |= {name: value for name, value in changed.items() if name in bert}
     config = {**CONFIG, **{name: value for name, value in changed.items() if name in CONFIG}}
@@ -76,6 +82,10 @@ def write_mplug(directory: Path, seed: int = 0, **changed: Any) -> dict[str, tor
     )
     (directory / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
     weights = draw(layout(bert, config), seed)
+    for copy in COPIES:
+        bias = weights.get(f"text_decoder{copy}.cls.predictions.bias")
+        if bias is not None:
+            bias[[VOCABULARY.index("yes"), VOCABULARY.index("no"), SEP]] += leaning
     save(weights, directory)
     return weights
 
@@ -104,7 +114,7 @@ def draw(shapes: Shapes, seed: int) -> dict[str, torch.Tensor]:
             weights[name] = 0.2 * noise
     bert = "text_decoder{}.bert.embeddings.word_embeddings.weight"
     head = "text_decoder{}.cls.predictions."
-    for copy in ("", "_m"):
+    for copy in COPIES:
         if bert.format(copy) in weights:
             weights[head.format(copy) + "decoder.weight"] = weights[bert.format(copy)]
             weights[head.format(copy) + "bias"][: SEP + 2] -= 20  # not words
