@@ -159,3 +159,8 @@ def test_both_models_need_the_same_judges():
     second = judged_tables("B", [table("a", right), table("c", right)])
     with pytest.raises(RecordError, match="judged only one of the two models"):
         model_differences(first, second, BOOTSTRAP)
+
+
+def test_a_rater_that_gives_one_label_agrees_by_chance_alone_with_one_that_gives_two():
+    assert cohens_kappa([1, 1], [1, 0]) == 0
+    assert cohens_kappa([1, 0], [1, 1]) == 0

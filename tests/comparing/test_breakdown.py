@@ -104,3 +104,7 @@ def test_the_standard_error_of_equal_weights_is_the_deviation_over_the_root_of_n
     assert note.standard_error == pytest.approx(100 * sample_deviation(rows) / 3**0.5)
     sure = power_note(rows, 100, Bootstrap(400, 0.99, 0))
     assert sure.half_width / note.half_width == pytest.approx(2.5758 / 1.96, rel=1e-4)
+
+
+def test_two_prompts_have_a_deviation():
+    assert sample_deviation(ROWS[:4]) == pytest.approx(np.std([0.75, 0], ddof=1))

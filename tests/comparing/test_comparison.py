@@ -294,3 +294,8 @@ def test_a_p_value_of_exactly_alpha_is_still_a_finding(p_value, verdict):
     (record, *_) = compared(scores("a", {"common": 0.9, "count": 0.9}), scores("b", {}))
     (judged,) = add_verdicts([record | {"p_value": p_value, "skill": "all"}])
     assert judged["verdict"] == verdict
+
+
+def test_without_a_margin_a_difference_is_tested_against_none():
+    first, second = scores("a", {"common": 0.7}), scores("b", {})
+    assert difference(first, second, "all", HOW) == difference(first, second, "all", HOW, 0.0)

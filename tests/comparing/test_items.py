@@ -8,6 +8,7 @@ import pytest
 from selma.comparing.categories import category_scores, question_scores, split
 from selma.comparing.comparison import compare_parts, summarise_model
 from selma.comparing.items import (
+    ALL_SKILLS,
     check_same_making,
     item_scores,
     judge_label,
@@ -245,3 +246,10 @@ def test_parts_are_all_items_and_then_each_skill_or_category_or_nothing_else():
 def test_a_benchmark_without_sources_has_no_skills():
     given = [row | {"source": ""} for row in rows(lambda skill, sample: 1.0)]
     assert item_scores("dsg", "base", given, ABOUT).skills == []
+
+
+def test_skills_are_sorted_and_neither_empty_nor_the_word_for_all():
+    names = [f"skill{number:02d}" for number in range(30)] + ["", ALL_SKILLS]
+    (first, *_) = rows(lambda *_: 1)
+    table = [{**first, "item_id": f"i{k}", "source": name} for k, name in enumerate(names)]
+    assert item_scores("dsg", "base", table, ABOUT).skills == names[:30]

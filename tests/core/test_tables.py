@@ -343,3 +343,21 @@ def test_a_streamed_table_whose_keys_are_out_of_order_is_refused(tmp_path):
     pq.write_table(table.take(list(range(249, -1, -1))), path)
     with pytest.raises(RecordError, match="expected each key once and in order"):
         list(stream_table(path, "scores"))
+
+
+def test_a_file_is_a_table_of_its_own_kind_alone(tmp_path):
+    from selma.core.tables import is_table
+
+    path = tmp_path / "t.parquet"
+    write_table(path, "prompts", [])
+    assert is_table(path, "prompts")
+    assert not is_table(path, "images")
+    path.write_text("no table")
+    assert not is_table(path, "prompts")
+    assert not is_table(tmp_path / "none", "prompts")
+
+
+def test_what_is_said_about_a_table_has_the_same_bytes_in_any_order(tmp_path):
+    for name, about in (("one", {"b": 1, "a": 2}), ("other", {"a": 2, "b": 1})):
+        write_table(tmp_path / name, "prompts", [], about)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()

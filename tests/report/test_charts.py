@@ -60,3 +60,13 @@ def test_a_loss_curve_by_hand():
     # 168 px for the steps from x = 44; 112 px for 0.6 to 0.3 from y = 8
     assert curve_points([(10, 0.5), (20, 0.4)], 0.3, 0.6) == "128.0,45.3 212.0,82.7"
     assert curve_points([(0, 0.5)], 0.5, 0.5) == "44.0,8.0"
+
+
+@pytest.mark.parametrize("high", [0.9, 9, 90, 1.0, 10, 25, 0.025])
+def test_what_is_written_below_an_axis_is_where_it_says(high):
+    chart = Chart({"all": [Mark("m0", "", high / 2, 0.0, high)]}, 1, zero=True)
+    for place, text in chart.ticks():
+        assert chart.x(float(text.replace("−", "-"))) == pytest.approx(place)
+    assert len({len(text.partition(".")[2]) for _, text in chart.ticks()}) == 1
+    digits = len(text.partition(".")[2])
+    assert not digits or any(not text.endswith("0") for _, text in chart.ticks())

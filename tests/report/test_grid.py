@@ -7,7 +7,18 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from selma.core.errors import RecordError
-from selma.report.grid import GAP_PX, LEFT_PX, LINE_PX, SIDE_PX, TEXT_LINES, render_grid, wrap
+from selma.report.grid import (
+    EDGE,
+    GAP_PX,
+    LEFT_PX,
+    LINE_PX,
+    PAGE,
+    SIDE_PX,
+    TEXT_LINES,
+    as_png,
+    render_grid,
+    wrap,
+)
 
 from .conftest import examples_of, item
 
@@ -95,3 +106,29 @@ def test_long_prompts_are_broken_and_cut_within_the_width():
     assert len(lines) == 4 and lines[-1].endswith("...")
     assert all(draw.textlength(line, font=font) <= SIDE_PX for line in lines)
     assert wrap("two stars", draw, font, SIDE_PX, 4) == ["two stars"]
+
+
+def test_a_picture_has_an_edge_of_one_pixel_and_its_prompt_ends_above_it():
+    grid = drawn(pair())
+    for row in (0, 1):
+        left, top = LEFT_PX - 1, HEAD + row * ROW - 1
+        edge = {grid.getpixel((left + at, top)) for at in range(SIDE_PX + 2)}
+        edge |= {grid.getpixel((left, top + at)) for at in range(SIDE_PX + 2)}
+        edge |= {grid.getpixel((left + SIDE_PX + 1, top + at)) for at in range(SIDE_PX + 2)}
+        assert edge == {EDGE}
+        assert grid.getpixel((left - 1, top)) == grid.getpixel((left, top - 1)) == PAGE
+    bare, lines = drawn(pair(prompt=".")), drawn(pair(prompt="ggg " * 40))
+    assert bare.getpixel((1, 1)) == PAGE == (255, 255, 255)
+    box = ImageChops.difference(bare, lines).getbbox()
+    assert box[1] >= GAP_PX and HEAD - LINE_PX <= box[3] <= HEAD - 3
+
+
+def test_a_picture_that_is_larger_on_one_side_is_made_smaller_smoothly():
+    stripes = Image.new("RGB", (SIDE_PX + 4, 8))
+    for x in range(0, SIDE_PX + 4, 2):
+        stripes.paste((255, 255, 255), (x, 0, x + 1, 8))
+    (example,) = pair()
+    old = dataclasses.replace(example.pictures[0], png=as_png(stripes))
+    grid = drawn([dataclasses.replace(example, pictures=(old, example.pictures[1]))])
+    row = {grid.getpixel((LEFT_PX + x, HEAD + 5))[0] for x in range(SIDE_PX)}
+    assert row - {0, 255}  # greys

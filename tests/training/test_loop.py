@@ -218,3 +218,17 @@ def test_a_cooldown_leaves_the_schedule_alone_until_its_last_steps():
     assert [cut(step) for step in range(41)] == [whole(step) for step in range(41)]
     assert cut(50) == pytest.approx(0.5 * whole(50))
     assert cut(60) == 0
+
+
+def test_the_moving_average_warms_up():
+    weight, seen = torch.nn.Parameter(torch.zeros(1)), []
+    state = train(
+        [{"w": weight}], lambda step: [lambda: weight.sum()], train_steps=4,
+        learning_rate_at=lambda step: 0.1, weight_decay=0.0, average_decay=0.2,
+        on_state=lambda state: seen.append(weight.item()),
+    )  # fmt: skip
+    average = 0.0
+    for step, value in enumerate(seen):
+        decay = min(0.2, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * value
+    assert state.final()["w"].item() == pytest.approx(average)

@@ -287,3 +287,8 @@ def test_the_gradient_is_clipped_over_all_factors_together(run, tmp_path):
     moments = [t for k, t in load_file(keep.path).items() if k.startswith("optimiser/exp_avg/")]
     norm = torch.stack([moment.norm() for moment in moments]).norm()
     assert norm.item() == pytest.approx(0.1 * 1e-3, rel=1e-3)  # (1 − β₁) · clipped gradient
+
+
+def test_parameters_come_sorted_by_name(make_unet):
+    names = list(adapter(make_unet()))
+    assert names == sorted(names)
