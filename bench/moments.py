@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024)
     args = parser.parse_args()
     import torch
+    from diffusers import AutoencoderKL
 
     from selma.core.tables import stream_table
     from selma.diffusion.loading import load_backbone
@@ -66,6 +67,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_tiny_backbone("sdxl", Path(folder) / "sdxl")
         backbone = load_backbone(str(Path(folder) / "sdxl"), "float32", "cpu")
+        backbone.vae = AutoencoderKL(
+            block_out_channels=(4, 4, 4, 4), norm_num_groups=4, mid_block_add_attention=False,
+            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        ).eval()  # fmt: skip
         table = Path(folder) / "images.parquet"
         writer = multiprocessing.get_context("spawn").Process(
             target=write, args=(table, args.pictures, args.size)

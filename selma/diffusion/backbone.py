@@ -50,6 +50,7 @@ class Backbone(ABC):
 
     component: ClassVar[str]
     targets: ClassVar[tuple[str, ...]]
+    text_projections: ClassVar[tuple[str, ...]] = ()  # ends of layers that see the text alone
     weighted: ClassVar[tuple[str, ...]]
     noise_schedulers: ClassVar[tuple[str, ...]]
 

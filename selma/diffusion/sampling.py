@@ -1,6 +1,7 @@
 """Draws what diffusers' stock pipelines draw, seed by seed; in float32 the same pictures."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,7 @@ def draw_batch(
 
     guided = guidance_scale > 1
     trajectory = backbone.trajectory(inference_steps)
-    with torch.inference_mode():
+    with torch.inference_mode(), _text_projected_once(backbone):
         conditions = backbone.encode_prompts(prompts)
         if guided:
             without = backbone.unconditional(len(prompts))
@@ -57,6 +58,34 @@ def draw_batch(
         pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
     result: NDArray[np.float32] = pixels.float().cpu().numpy()
     return result
+
+
+@contextlib.contextmanager
+def _text_projected_once(backbone: Backbone) -> Iterator[None]:
+    """Keep what attention makes of the text, its keys and values, over the steps of a batch."""
+    named = backbone.denoiser.named_modules()
+    layers = [layer for name, layer in named if name.endswith(backbone.text_projections)]
+    before = [vars(layer).get("forward") for layer in layers]  # None: its class's
+    for layer in layers:
+        layer.forward = _kept(layer.forward)
+    try:
+        yield
+    finally:
+        for layer, own in zip(layers, before, strict=True):
+            del layer.forward
+            if own is not None:
+                layer.forward = own
+
+
+def _kept(project: "Callable[[torch.Tensor], torch.Tensor]") -> object:
+    known: list[torch.Tensor] = []
+
+    def projected(text: "torch.Tensor") -> "torch.Tensor":
+        if not known or known[0] is not text:
+            known[:] = [text, project(text)]
+        return known[1]
+
+    return projected
 
 
 def initial_noise(seeds: Sequence[int], backbone: Backbone, dtype: "torch.dtype") -> "torch.Tensor":

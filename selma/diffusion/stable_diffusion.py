@@ -26,6 +26,7 @@ class StableDiffusion(Backbone):
     component = "unet"
     # SELMA, arXiv 2403.06952, section 3.3: the attention projections of the U-Net.
     targets = ("to_q", "to_k", "to_v", "to_out.0")
+    text_projections = ("attn2.to_k", "attn2.to_v")
     weighted: ClassVar[tuple[str, ...]] = ("unet", "vae", "text_encoder")
     noise_schedulers = NOISE_SCHEDULERS
 

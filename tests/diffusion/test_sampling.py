@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -115,3 +117,31 @@ def test_a_picture_of_nan_names_its_prompt(backbone):
     backbone.vae.decoder.conv_out.weight.fill_(float("nan"))
     with pytest.raises(BackendError, match="the picture of 'a red cat' is not finite"):
         draw(backbone, steps=1)
+
+
+def test_the_text_is_projected_once_a_batch_and_nothing_else_changes(backbone):
+    from selma.diffusion.stable_diffusion import StableDiffusion
+
+    layers = dict(backbone.denoiser.named_modules())
+    seen = [name for name in layers if name.endswith(StableDiffusion.text_projections)]
+    assert seen
+    calls = Counter()
+    for name in seen:
+        weight = layers[name].weight
+
+        def project(text, name=name, weight=weight):
+            calls[name] += 1
+            return text @ weight.T
+
+        layers[name].forward = project
+
+    def draw(prompts):
+        return draw_batch(prompts, [1, 2], backbone, guidance_scale=3.0, inference_steps=4)
+
+    first = draw(["a cat", "a dog"])
+    assert dict(calls) == dict.fromkeys(seen, 1)
+    other = draw(["a tree", "a dog"])
+    assert dict(calls) == dict.fromkeys(seen, 2)
+    assert not np.array_equal(first[0], other[0])
+    assert np.array_equal(first, draw(["a cat", "a dog"]))
+    assert all("forward" not in vars(layers[name]) for name in layers if name not in seen)
