@@ -28,9 +28,6 @@ def main(argv: list[str] | None = None) -> None:
     benchmark = read_table(table, "benchmark")
     pictures = read_samples(samples, benchmark, only_asked=True, allow_partial=False)
     path = None if judge.kind in WITHOUT_WEIGHTS else judge.path
-    settings = judge_settings(
-        {**judge.model_dump(), "path": judge.model or path}, template=row.template
-    )
     values = {**row.model_dump(), **judge.model_dump(), **machine}
     label = f"answers-{args.answers}-{args.model}"
     with resumable_work(
@@ -41,6 +38,8 @@ def main(argv: list[str] | None = None) -> None:
         what="pictures",
         libraries=None if judge.kind == "endpoint" else (),  # its limit is of requests at once
     ) as (work, advance):
+        given = {**judge.model_dump(), "path": judge.model or path}
+        settings = judge_settings(judge.kind, given, template=row.template)
         answers, about = ask(
             benchmark,
             pictures,

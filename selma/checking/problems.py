@@ -157,9 +157,8 @@ def _judges(root: Path, params: Params, problems: _Problems) -> None:
 def _endpoint(model: str, values: dict[str, Any]) -> Callable[[], Any]:
     from selma.judges.loading import judge_settings, load_judge
 
-    return lambda: load_judge(
-        "endpoint", judge_settings({**values, "path": model}, template="bare")
-    )
+    given = {**values, "path": model}
+    return lambda: load_judge("endpoint", judge_settings("endpoint", given, template="bare"))
 
 
 def _measures(root: Path, params: Params, problems: _Problems) -> None:

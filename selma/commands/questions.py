@@ -108,9 +108,10 @@ def _tell_failures(written: "Written", path: Path) -> str:
 
 def _passed(written: "Written", directory: Path) -> dict[str, Any]:
     """Keep, in the rows, the questions that a question-answering model passes."""
+    from selma.core.devices import prepare_device
     from selma.questions.unified_qa import filter_questions, load_unified_qa
 
-    answer = load_unified_qa(directory)
+    answer = load_unified_qa(directory, device=prepare_device())
     dropped: Counter[str] = Counter()
     for row in written.rows:
         row["questions"], lost = filter_questions(row["prompt"], row["questions"], answer)

@@ -304,7 +304,8 @@ def _judge_settings(args: argparse.Namespace) -> "JudgeSettings":
     given = {name: getattr(args, name, None) for name in DEFAULTS}
     values = with_defaults(getattr(args, "judge", None), given)
     values |= {"path": args.judge_path, "revision": args.judge_revision}
-    return judge_settings(values, template=values["template"])
+    kind = getattr(args, "judge", None) or "chat"  # which VQAScore asks
+    return judge_settings(kind, values, template=values["template"])
 
 
 def _benchmark_name(args: argparse.Namespace) -> str:

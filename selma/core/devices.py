@@ -7,20 +7,25 @@ gets the kernels of `selma.core.kernels`.
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selma.core import team
-from selma.core.choices import choose
+from selma.core.choices import choose, choose_name
 from selma.core.errors import ConfigError
 from selma.core.kernels import use_portable_kernels
 
+if TYPE_CHECKING:
+    import torch
+
 DEVICES = ("cpu", "cuda")
+DTYPES = ("bfloat16", "float16", "float32")  # that weights may have, on either device
 
 
 def prepare_device() -> str:
     """Choose the device to work on, "cuda" if there is one, and make it repeat itself exactly.
 
-    Each process of a team gets a GPU of its own, as far as there are enough.
+    Each process of a team gets a GPU of its own, as far as there are enough; so a stage calls this
+    after its processes have parted, which a GPU that is in use would not survive.
     """
     import torch
 
@@ -57,6 +62,14 @@ def check_device(device: str) -> None:
     choose("device", device, dict.fromkeys(DEVICES))
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device 'cuda': torch finds no CUDA device; use 'cpu'")
+
+
+def torch_dtype(name: str) -> "torch.dtype":
+    """Look up a precision of `DTYPES`; ConfigError if it is none of them."""
+    import torch
+
+    found: torch.dtype = getattr(torch, choose_name("dtype", name, DTYPES))
+    return found
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.core.choices import choose
+from selma.core.devices import torch_dtype
 from selma.core.errors import AdapterMismatchError, MissingDataError
 from selma.diffusion.backbone import Backbone
 from selma.diffusion.parts import Parts
@@ -37,17 +38,15 @@ def load_backbone(
     missing, damaged or incomplete; BackendError if the model does not take what its family takes;
     ConfigError if its family or its noise scheduler cannot be used, or the dtype is unknown.
     """
-    import torch
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # of loading weights; the stage has its own
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if not Path(path).is_dir():
         raise MissingDataError(f"{path}: no such folder; run `dvc pull`, or put the model there")
     parts = Parts(
         Path(path), device,
-        dtype=choose("dtype", dtype, dtypes),
-        encoder_dtype=choose("dtype", encoder_dtype or dtype, dtypes),
+        dtype=torch_dtype(dtype),
+        encoder_dtype=torch_dtype(encoder_dtype or dtype),
     )  # fmt: skip
     name = str(parts.index().get("_class_name"))
     return choose(f"family of models in {path}/model_index.json", name, FAMILIES).load(parts)

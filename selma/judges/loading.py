@@ -83,10 +83,11 @@ def with_defaults(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: defaults[key] if value is None else value for key, value in given.items()}
 
 
-def judge_settings(values: Mapping[str, Any], *, template: str) -> JudgeSettings:
-    """Make a judge's settings from params or a command line.
+def judge_settings(kind: str, values: Mapping[str, Any], *, template: str) -> JudgeSettings:
+    """Make the settings of a judge of `JUDGES` from params or a command line.
 
     The path is None for a judge without a model; the revision counts only without such a folder.
+    A judge with weights works on the device of this process, see `prepare_device`.
     """
     from selma.core.devices import prepare_device
 
@@ -96,7 +97,7 @@ def judge_settings(values: Mapping[str, Any], *, template: str) -> JudgeSettings
     return JudgeSettings(
         path=path or "",
         revision=None if on_disk else values["revision"],
-        device="cpu" if path is None else prepare_device(),
+        device="cpu" if kind in WITHOUT_WEIGHTS else prepare_device(),
         template=template,
         **{name: values[name] for name in same},
     )

@@ -44,7 +44,7 @@ def load_vilt(settings: JudgeSettings) -> Judge:
         tokens = tokenize(parts.tokenizer, texts, config.max_position_embeddings, settings.device)
         image_embeds, mask = pad_patches(patches)
         logits = parts.model(**tokens, image_embeds=image_embeds, pixel_mask=mask).logits  # (N, A)
-        return [labels[index] for index in logits.argmax(dim=1).tolist()]
+        return [labels[index] for index in logits.float().argmax(dim=1).tolist()]
 
     decoding = {"kind": "classification", "answers": len(labels)}
     return parts.judge(decoding, encode=encode, answer=answer)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.core.choices import choose_name
-from selma.core.devices import check_device
+from selma.core.devices import check_device, torch_dtype
 from selma.core.errors import (
     ConfigError,
     MissingDataError,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-DTYPES = ("bfloat16", "float16", "float32")
 LIBRARIES = ("numpy", "pillow", "safetensors", "tokenizers", "torch", "transformers")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # A tokenizer smaller than this share of the vocabulary was not read from files.
@@ -69,10 +68,7 @@ class Parts:
 
 def check_settings(settings: JudgeSettings) -> None:
     """Raise ConfigError for a wrong setting, MissingDataError without the folder."""
-    choose_name("dtype", settings.dtype, DTYPES)
-    check_device(settings.device)
-    choose_name("judge template", settings.template, TEMPLATES)
-    check_numbers(settings, "questions_per_batch", "max_new_tokens", "beams")
+    check_values(settings)
     if Path(settings.path).is_dir():
         if settings.revision is not None:
             raise ConfigError(
@@ -88,6 +84,14 @@ def check_settings(settings: JudgeSettings) -> None:
             f"{settings.path}: revision {settings.revision!r} is no commit of 40 hexadecimal "
             "digits; a branch or tag can move"
         )
+
+
+def check_values(settings: JudgeSettings) -> None:
+    """Raise ConfigError for a wrong setting, but for path and revision."""
+    torch_dtype(settings.dtype)
+    check_device(settings.device)
+    choose_name("judge template", settings.template, TEMPLATES)
+    check_numbers(settings, "questions_per_batch", "max_new_tokens", "beams")
 
 
 def check_numbers(settings: JudgeSettings, *names: str) -> None:
@@ -148,7 +152,6 @@ def load_model(model_class: Any, settings: JudgeSettings) -> Any:
 
     RecordError: they are damaged or do not fit: a model with random parts still answers.
     """
-    import torch
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # of loading weights; the stage has its own
@@ -156,7 +159,7 @@ def load_model(model_class: Any, settings: JudgeSettings) -> Any:
         settings,
         "model.safetensors",
         model_class.from_pretrained,
-        dtype=getattr(torch, settings.dtype),
+        dtype=torch_dtype(settings.dtype),
         output_loading_info=True,
         use_safetensors=True,
     )

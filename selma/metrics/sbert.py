@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from selma.core.choices import choose
+from selma.core.devices import check_device, full_float32
 from selma.core.errors import MissingDataError, MissingDependencyError, RecordError, one_line
 from selma.core.fingerprints import weights_revision
 
@@ -63,7 +64,9 @@ class SbertMapper:
     def _embed(self, texts: Iterable[str]) -> None:
         new = [text for text in dict.fromkeys(texts) if text not in self._embeddings]
         if new:
-            found = self._encoder.encode(new, batch_size=TEXTS_PER_BATCH, show_progress_bar=False)
+            options = {"batch_size": TEXTS_PER_BATCH, "show_progress_bar": False}
+            with full_float32():
+                found = self._encoder.encode(new, **options)
             self._embeddings.update(zip(new, found, strict=True))
 
 
@@ -82,6 +85,7 @@ def load_sbert_mapper(directory: Path, *, device: str = "cpu") -> SbertMapper:
         raise MissingDependencyError(
             "tifa mapping 'sbert' needs sentence-transformers: pip install 'selma[sbert]'"
         ) from error
+    check_device(device)
     for name in ("config.json", "tokenizer_config.json"):
         if not (directory / name).is_file():
             raise MissingDataError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selma.core.choices import choose_name
+from selma.core.devices import prepare_device
 from selma.core.errors import ConfigError, RecordError
 from selma.metrics.answers import AnsweredPicture, Row, describe, join_answers
 from selma.metrics.replies import is_refusal
@@ -53,7 +54,7 @@ def load_mapping(
             "tifa mapping 'sbert': needs the folder of sentence-transformers/all-mpnet-base-v2 "
             "(params: sbert_path of the measure, command line: --sbert)"
         )
-    mapper = load_sbert_mapper(Path(sbert_path))
+    mapper = load_sbert_mapper(Path(sbert_path), device=prepare_device())
     choices = {
         (row["item_id"], question["question_id"]): question["choices"]
         for row in benchmark

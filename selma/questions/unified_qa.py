@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selma.core.devices import check_device, full_float32
 from selma.core.errors import MissingDataError, RecordError, one_line
 
 logger = logging.getLogger(__name__)
 F1_ABOVE = 0.6
 _LETTERS = "ABCD"  # the model knows up to four choices; more are not shown
 _MAX_NEW_TOKENS = 30
+_TEXTS_PER_BATCH = 16
 _YES_NO = ("yes", "no")
 _NUMBER_WORDS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
@@ -24,18 +26,20 @@ _NUMBER_WORDS = (
 )  # fmt: skip
 _DIGITS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS)}
 
-AnswerText = Callable[[str], str]  # the model's input → its answer
+AnswerTexts = Callable[[Sequence[str]], list[str]]  # the model's inputs → its answers
 
 
-def load_unified_qa(directory: Path) -> AnswerText:
+def load_unified_qa(directory: Path, *, device: str = "cpu") -> AnswerTexts:
     """Load a text-to-text model that answers questions, in float32; it decodes greedily.
 
-    `directory` is in transformers' layout with safetensors weights: MissingDataError if there is no
-    model in it, RecordError if its files do not fit each other.
+    It reads a few texts at a time, with the same answers as one by one. `directory` is in
+    transformers' layout with safetensors weights: MissingDataError if there is no model in it,
+    RecordError if its files do not fit each other.
     """
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+    check_device(device)
     if not (directory / "config.json").is_file():
         raise MissingDataError(f"{directory}/config.json: not found; expected a model's folder")
     try:
@@ -49,21 +53,26 @@ def load_unified_qa(directory: Path) -> AnswerText:
     wrong = {name: sorted(keys) for name, keys in report.items() if keys}
     if wrong:
         raise RecordError(f"{directory}: weights and config.json do not fit: {wrong}")
-    model.eval()
+    model.eval().to(device)
+    tokenizer.padding_side = "right"  # T5 counts distances, which padding before a text would move
 
-    def answer(text: str) -> str:
-        inputs = tokenizer(text, return_tensors="pt")
-        with torch.inference_mode():
-            options = {"max_new_tokens": _MAX_NEW_TOKENS, "do_sample": False, "num_beams": 1}
+    def answer(texts: Sequence[str]) -> list[str]:
+        answers: list[str] = []
+        options = {"max_new_tokens": _MAX_NEW_TOKENS, "do_sample": False, "num_beams": 1}
+        for start in range(0, len(texts), _TEXTS_PER_BATCH):
+            batch = list(texts[start : start + _TEXTS_PER_BATCH])
+            inputs = tokenizer(batch, padding=True, return_tensors="pt").to(device)
             asked = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-            ids = model.generate(**asked, **options)
-        return str(tokenizer.decode(ids[0], skip_special_tokens=True))
+            with torch.inference_mode(), full_float32():
+                ids = model.generate(**asked, **options)
+            answers += tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return answers
 
     return answer
 
 
 def filter_questions(
-    caption: str, questions: Sequence[Mapping[str, Any]], answer: AnswerText
+    caption: str, questions: Sequence[Mapping[str, Any]], answer: AnswerTexts
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Keep a row's questions whose key the model finds, numbered from 1, and count the dropped.
 
@@ -71,21 +80,22 @@ def filter_questions(
     its answer without choices must share words with the key (`token_f1` above 0.6). A question
     asked before is dropped.
     """
-    kept: list[dict[str, Any]] = []
-    dropped = {"repeated question": 0, "another choice": 0, "another free answer": 0}
-    asked: set[str] = set()
-    for question in questions:
-        text, key = question["question"], question["answer"]
-        if text in asked:
-            dropped["repeated question"] += 1
-        elif answer(choice_input(text, caption, question["choices"])) != key:
-            dropped["another choice"] += 1
-        elif key not in _YES_NO and token_f1(key, answer(f"{text} \n {caption}")) <= F1_ABOVE:
-            dropped["another free answer"] += 1
-        else:
-            kept.append({**question, "question_id": len(kept) + 1})
-        asked.add(text)
-    return kept, dropped
+    first = {one["question"]: one for one in reversed(questions)}
+    asked = [one for one in questions if first[one["question"]] is one]
+    chosen = answer([choice_input(one["question"], caption, one["choices"]) for one in asked])
+    right = [one for one, said in zip(asked, chosen, strict=True) if said == one["answer"]]
+    texts = [one["question"] for one in right if one["answer"] not in _YES_NO]
+    free = answer([f"{text} \n {caption}" for text in texts])
+    f1 = {
+        text: token_f1(first[text]["answer"], said) for text, said in zip(texts, free, strict=True)
+    }
+    kept = [one for one in right if f1.get(one["question"], 1.0) > F1_ABOVE]
+    dropped = {
+        "repeated question": len(questions) - len(asked),
+        "another choice": len(asked) - len(right),
+        "another free answer": len(right) - len(kept),
+    }
+    return [{**one, "question_id": number} for number, one in enumerate(kept, start=1)], dropped
 
 
 def choice_input(question: str, caption: str, choices: Sequence[str]) -> str:

@@ -25,8 +25,8 @@ _QUIET = {
 }  # fmt: skip
 _NOISY = ("httpx", "httpx2", "diffusers", "transformers", "peft")
 _OUT_OF_MEMORY = (
-    "the GPU's memory is full; lower micro_batch_size (training) or batch_size (the rest), and run "
-    "the same command to go on"
+    "the GPU's memory is full; lower micro_batch_size (training), questions_per_batch (judges) or "
+    "batch_size (the rest), and run the same command to go on"
 )
 _WHAT_TO_DO = {
     errno.ENOSPC: "the disk is full; make room and run the same command to go on",

@@ -158,6 +158,17 @@ def test_a_tower_that_sees_a_batch_differently_looks_for_each_question(folders, 
     assert "mm_encoder_outputs" not in chat.inputs([chat.see(PICTURES[0])], ["Is it red?"])
 
 
+def test_a_full_gpu_is_not_taken_for_a_tower_that_cannot_share(folders, written):
+    model, processor = load_parts(settings(folders["llava"]))
+
+    def fill(module, arguments, output):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.get_submodule(f"model.{TOWERS['llava']}").register_forward_hook(fill)
+    with pytest.raises(torch.OutOfMemoryError):
+        ChatModel(model, processor, settings(folders["llava"]))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_drawn_and_nothing_warned_whatever_the_models_file_says(
     folders, written, kind, caplog

@@ -21,7 +21,7 @@ SILENT = dict.fromkeys(DEFAULTS)
 
 def settings_for(name, path, **given):
     values = {**with_defaults(name, SILENT), "path": path, "revision": None, **given}
-    return judge_settings(values, template=values["template"])
+    return judge_settings(name, values, template=values["template"])
 
 
 def test_a_judge_is_called_by_its_kind_and_its_model(tmp_path):

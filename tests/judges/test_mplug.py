@@ -297,7 +297,9 @@ def test_a_missing_file_tells_how_to_get_the_judge(tmp_path, folder, name):
     ("changed", "message"),
     [
         ({"dtype": "float8"}, "unknown dtype 'float8'"),
-        ({"template": "bear"}, "unknown template 'bear'"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"beams": 0}, "beams is 0"),
+        ({"template": "bear"}, "unknown judge template 'bear'"),
         ({"revision": "a" * 40}, "set revision to null"),
     ],
 )

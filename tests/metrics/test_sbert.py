@@ -135,6 +135,11 @@ def test_a_damaged_file_is_refused(tmp_path):
         load_sbert_mapper(tmp_path)
 
 
+def test_a_device_that_is_not_there_is_told(encoder):
+    with pytest.raises(ConfigError, match="unknown device 'gpu'"):
+        load_sbert_mapper(encoder[0], device="gpu")
+
+
 def test_a_folder_without_a_model_is_told(tmp_path):
     with pytest.raises(MissingDataError, match=r"config\.json"):
         load_sbert_mapper(tmp_path)

@@ -59,7 +59,7 @@ def test_a_question_is_kept_if_the_model_finds_its_key_both_ways():
         f"where? \n {CAPTION}": "in a field of green grass",
         choice_input("any cats?", CAPTION, ["yes", "no"]): "yes",
     }
-    kept, dropped = filter_questions(CAPTION, asked, answers.__getitem__)
+    kept, dropped = filter_questions(CAPTION, asked, lambda texts: [answers[one] for one in texts])
     assert [(row["question_id"], row["question"]) for row in kept] == [
         (1, "how many?"),
         (2, "any cats?"),
@@ -70,7 +70,8 @@ def test_a_question_is_kept_if_the_model_finds_its_key_both_ways():
 def test_a_free_answer_of_exactly_the_limit_does_not_pass():
     key, answer = "a b c", "a b c d e f g"  # precision 3/7, recall 1: F1 0.6
     answers = iter((key, answer))
-    kept, dropped = filter_questions("c", [question("q?", key, key, "z")], lambda _: next(answers))
+    asked = [question("q?", key, key, "z")]
+    kept, dropped = filter_questions("c", asked, lambda _: [next(answers)])
     assert token_f1(key, answer) == pytest.approx(0.6)
     assert (kept, dropped["another free answer"]) == ([], 1)
 
@@ -108,7 +109,8 @@ def write_model(directory):
 def test_a_model_from_a_folder_answers_with_its_most_likely_words(tmp_path):
     model, tokenizer = write_model(tmp_path)
     answer = load_unified_qa(tmp_path)
-    for text in (f"how many cats ? \n {CAPTION}", "are there cats ?", "(A) one (B) two"):
+    texts, expected = [f"how many cats ? \n {CAPTION}", "are there cats ?", "(A) one (B) two"], []
+    for text in texts:
         ids = tokenizer(text, return_tensors="pt")["input_ids"]
         said = torch.zeros((1, 1), dtype=torch.long)
         with torch.inference_mode():
@@ -117,8 +119,10 @@ def test_a_model_from_a_folder_answers_with_its_most_likely_words(tmp_path):
                 said = torch.cat([said, logits.argmax()[None, None]], dim=1)
                 if said[0, -1] == tokenizer.eos_token_id:
                     break
-        assert answer(text) == tokenizer.decode(said[0], skip_special_tokens=True)
-        assert answer(text) == answer(text)
+        expected.append(tokenizer.decode(said[0], skip_special_tokens=True))
+    assert [answer([text])[0] for text in texts] == expected
+    assert answer(texts * 7) == expected * 7  # more than a batch, of several lengths
+    assert answer([]) == []
 
 
 def test_the_command_drops_what_the_model_cannot_answer(tmp_path):

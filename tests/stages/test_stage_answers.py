@@ -128,6 +128,23 @@ def test_torch_works_with_the_threads_of_params(folder, one_thread):
     assert torch.get_num_threads() == 2
 
 
+def test_the_gpu_is_taken_after_the_processes_have_parted(folder, monkeypatch):
+    """One that is in use does not survive a fork; and each process has its own."""
+    from selma.core import devices
+
+    parted = []
+
+    def choose_device():
+        parted.append(list((folder / ".selma/work").glob("answers-mine-red-model-*")))
+        return "cpu"
+
+    monkeypatch.setattr(devices, "prepare_device", choose_device)
+    with pytest.raises(SelmaError):  # a judge without a model
+        ask(folder, "red-model", hosted={"kind": "vilt", "path": "data"})
+    (work,) = parted
+    assert len(work) == 1
+
+
 def colour_judge(body):
     """Say whether the colour that is asked about is the one that is shown."""
     shown, asked = body["messages"][0]["content"]

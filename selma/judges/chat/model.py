@@ -163,6 +163,8 @@ class ChatModel:
                     return f"its vision tower gives {sorted(tower)}"
                 given = self._share([self._look(picture) for picture in pictures], texts)
                 features = given.pop("mm_encoder_outputs")["image"]
+            except torch.OutOfMemoryError:
+                raise
             except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
                 return f"{type(error).__name__}: {one_line(error)}"
         if any(not torch.equal(tensor, wanted[name]) for name, tensor in given.items()):

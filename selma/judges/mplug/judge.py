@@ -26,12 +26,12 @@ from ruamel.yaml.error import YAMLError
 from transformers import BertTokenizer
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from selma.core.choices import choose_name
+from selma.core.devices import torch_dtype
 from selma.core.errors import ConfigError, MissingDependencyError, RecordError, one_line
 from selma.judges.mplug.network import Answer, Mplug, NetworkConfig, answer_tokens
 from selma.judges.protocol import JudgeSettings, Pictures, Question, Questions
 from selma.judges.templates import TEMPLATES
-from selma.judges.weights import DTYPES, library_versions
+from selma.judges.weights import check_values, library_versions
 
 LIBRARIES = ("numpy", "pillow", "tokenizers", "torch", "transformers")
 MODEL = "damo/mplug_visual-question-answering_coco_large_en"
@@ -156,8 +156,7 @@ def load_mplug(settings: JudgeSettings) -> MplugJudge:
     file of the release, and RecordError if a file does not hold what the release's does or they do
     not fit each other; a key that is missing or too many is an error.
     """
-    dtype = getattr(torch, choose_name("dtype", settings.dtype, DTYPES))
-    choose_name("template", settings.template, TEMPLATES)
+    check_values(settings)
     if settings.revision is not None:
         raise ConfigError(
             f"judge mplug: revision is {settings.revision!r}, but it is read from a folder that "
@@ -181,7 +180,7 @@ def load_mplug(settings: JudgeSettings) -> MplugJudge:
         raise RecordError(
             f"{path}: not the weights of {folder}/config.yaml: {one_line(error)}"
         ) from error
-    network.to(device=settings.device, dtype=dtype).eval()
+    network.to(device=settings.device, dtype=torch_dtype(settings.dtype)).eval()
     return MplugJudge(network, tokenizer, settings, config.image_size_px, min_new_tokens)
 
 
