@@ -12,12 +12,13 @@ TOKENS = 77  # of CLIP's text encoders
 
 @dataclass(frozen=True)
 class Costs:
-    """Floating-point operations for one picture of a model."""
+    """Floating-point operations for one picture of a model, and the size of its adapter."""
 
     predict: int  # one prediction of the denoiser, without an adapter
     train: int  # one training sample: prediction and gradient of an adapter, base frozen
     encode: int  # the VAE's encoder
     decode: int  # the VAE's decoder
+    parameters: int  # of the adapter
 
 
 def count_costs(
@@ -46,12 +47,13 @@ def count_costs(
     predict = count_operations(lambda: denoiser(**inputs))
     encode = count_operations(lambda: autoencoder.encode(pixels))
     decode = count_operations(lambda: autoencoder.decode(latents))
-    add_adapters(denoiser, ["one"], targets=targets, rank=rank, seed=0)
+    adapter = add_adapters(denoiser, ["one"], targets=targets, rank=rank, seed=0)["one"]
 
     def train() -> None:
         denoiser(**inputs).sample.sum().backward()
 
-    return Costs(predict, count_operations(train), encode, decode)
+    parameters = sum(one.numel() for one in adapter.values())
+    return Costs(predict, count_operations(train), encode, decode, parameters)
 
 
 def _inputs(config: Any) -> dict[str, Any]:

@@ -1,27 +1,45 @@
-"""What a run will draw, train and ask, and what that computes, before anything runs."""
+"""What a run will draw, train, ask, keep and pay for, before anything runs.
+
+Disk is by formula, tokens are characters; only operations are counted on the model itself.
+"""
 
 import contextlib
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from selma.checking.flops import Costs, count_costs
 from selma.diffusion.stable_diffusion import StableDiffusion
+from selma.llm.generators import HOSTED
 from selma.runtime.params import (
+    AnswersParams,
     ImagesParams,
     LoraParams,
     Params,
+    PromptsParams,
     load_mixture,
     load_skill_section,
 )
 
-# What the makers give for bfloat16 without sparsity, in operations a second, and the share of it
-# that well-fed training reaches; arithmetic, not a measurement.
-DEVICES = {"H100": 989e12, "A100": 312e12, "L40S": 362e12}
-SHARE = 0.4
+SHARE = 0.4  # of the makers' figures that well-fed training reaches
 BYTES_PER_PIXEL = 1.5  # of a PNG of a photograph, about half of its 3
+BYTES_PER_ROW = 100  # of a table without pictures, compressed
+CHARACTERS_PER_TOKEN = 4  # of English, for the tokenizers of today's LLMs
+_FLOAT32, _FLOAT16 = 4, 2  # bytes
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What a hosted model is asked, at least: a retry or an unreadable reply comes on top."""
+
+    model: str
+    requests: int
+    tokens_in: int  # of texts; pictures are counted apart
+    tokens_out: int
+    pictures: int = 0
 
 
 @dataclass(frozen=True)
@@ -31,8 +49,10 @@ class Work:
     stage: str
     what: str  # plural of what is counted
     number: int | None
-    operations: float | None
-    disk: float  # bytes of what it writes
+    operations: float | None = None
+    disk: float = 0.0  # bytes of what it writes
+    scratch: float = 0.0  # bytes that it holds on the disk besides, while it works
+    paid: Paid | None = None
 
 
 class Counter:
@@ -42,6 +62,7 @@ class Counter:
         """Read the configs; without them, or for a family without a U-Net, nothing is counted."""
         self._parts: list[dict[str, Any]] | None = None
         self.pixels = 0
+        self.latent = 0  # numbers of one picture's latent
         with contextlib.suppress(OSError, ValueError):
             self._parts = [
                 json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
@@ -50,6 +71,7 @@ class Counter:
         if self._parts is not None:
             unet, vae = self._parts
             self.pixels = (unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)) ** 2
+            self.latent = unet["in_channels"] * unet["sample_size"] ** 2
         self._known: dict[object, Costs] = {}
 
     def costs(self, lora: LoraParams) -> Costs | None:
@@ -63,66 +85,138 @@ class Counter:
             self._known[key] = count_costs(unet, vae, lora.rank, targets)
         return self._known[key]
 
-
-def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
-    """List every stage that draws, trains, asks or scores, in the graph's order."""
-    counter = Counter(root / params.backbone.path)
-
-    def drawing(stage: str, number: int | None, settings: ImagesParams) -> Work:
-        operations, costs = None, counter.costs(params.lora)
+    def drawing(
+        self, stage: str, number: int | None, settings: ImagesParams, lora: LoraParams
+    ) -> Work:
+        """Plan a stage that draws pictures; its models' adapters are not counted."""
+        operations, costs = None, self.costs(lora)
         if costs is not None and number is not None:
             guided = 2 if settings.guidance_scale > 1 else 1
             each = guided * settings.inference_steps * costs.predict + costs.decode
             operations = float(number * each)
-        disk = (number or 0) * counter.pixels * BYTES_PER_PIXEL
+        disk = (number or 0) * self.pixels * BYTES_PER_PIXEL
         return Work(stage, "pictures", number, operations, disk)
 
-    def training(stage: str, settings: LoraParams, pictures: int) -> Work:
-        samples = settings.train_steps * settings.batch_size
-        operations, costs = None, counter.costs(settings)
-        if costs is not None:
-            operations = float(samples * costs.train + pictures * costs.encode)
-        return Work(stage, "training samples", samples, operations, 0.0)
+    def training(self, stage: str, settings: LoraParams, pictures: int) -> Work:
+        """Plan a training; its file is in float16, what it holds meanwhile in float32.
 
-    pictures = {}
+        That is mean and deviation of each picture's latent, also of the mirrored one, and the
+        checkpoint: the adapter, Adam's two moments of it, its average and the best so far.
+        """
+        samples = settings.train_steps * settings.batch_size
+        costs = self.costs(settings)
+        if costs is None:
+            return Work(stage, "training samples", samples)
+        moments = pictures * self.latent * 2 * (2 if settings.flip else 1)
+        copies = 3 + (settings.average_decay is not None) + (settings.select is not None)
+        return Work(
+            stage,
+            "training samples",
+            samples,
+            operations=float(samples * costs.train + pictures * costs.encode),
+            disk=float(_FLOAT16 * costs.parameters),
+            scratch=float(_FLOAT32 * (moments + copies * costs.parameters)),
+        )
+
+    def merging(self, stage: str, experts: Sequence[LoraParams]) -> Work:
+        """Plan a merge, whose rank is at most the sum of its experts' ranks."""
+        found = [costs.parameters for lora in experts if (costs := self.costs(lora)) is not None]
+        return Work(stage, "experts", len(experts), disk=float(_FLOAT32 * sum(found)))
+
+
+def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
+    """List every stage that draws, trains, merges, asks or scores, in the graph's order."""
+    counter = Counter(root / params.backbone.path)
+    pictures, loras = {}, {}
     for skill, row in params.skills.items():
-        prompts = {**params.prompts.model_dump(), **row.prompts.model_dump(exclude_unset=True)}  # type: ignore[attr-defined]
-        requests = -(-prompts["per_skill"] // prompts["per_request"])
-        yield Work(f"prompts@{skill}", "LLM requests at least", requests, None, 0.0)
+        prompts = load_skill_section("prompts", PromptsParams, skill, params_path)
+        yield _writing(f"prompts@{skill}", prompts, root / row.instructions)
         settings = load_skill_section("images", ImagesParams, skill, params_path)
-        pictures[skill] = prompts["per_skill"] * settings.per_prompt
-        yield drawing(f"images@{skill}", pictures[skill], settings)
+        pictures[skill] = prompts.per_skill * settings.per_prompt
+        yield counter.drawing(f"images@{skill}", pictures[skill], settings, params.lora)
     for skill in params.skills:
-        lora = load_skill_section("lora", LoraParams, skill, params_path)
-        yield training(f"lora@{skill}", lora, pictures[skill])
+        loras[skill] = load_skill_section("lora", LoraParams, skill, params_path)
+        yield counter.training(f"lora@{skill}", loras[skill], pictures[skill])
     for name, mixture in params.mixtures.items():
         known = sum(pictures[skill] for skill in mixture.skills)
-        yield training(f"mixture@{name}", load_mixture(name, params_path), known)
-    items = {name: _items(root, name) for name in params.benchmarks}
+        yield counter.training(f"mixture@{name}", load_mixture(name, params_path), known)
+    for name, merge in params.merges.items():
+        yield counter.merging(f"merge@{name}", [loras[skill] for skill in merge.weights])
+    yield from _evaluating(root, params, counter)
 
-    def times(number: int | None) -> int | None:
-        return None if number is None else number * params.samples.per_prompt
+
+def _evaluating(root: Path, params: Params, counter: Counter) -> Iterator[Work]:
+    benchmarks = {name: _rows(root, name) for name in params.benchmarks}
+    each = params.samples.per_prompt
+
+    def drawn(benchmark: str) -> int | None:
+        rows = benchmarks[benchmark]
+        return None if rows is None else each * len(rows)
 
     for model in params.models:
-        for benchmark, (asked, _) in items.items():
-            yield drawing(f"samples@{model}-{benchmark}", times(asked), params.samples)
+        for name in benchmarks:
+            stage = f"samples@{model}-{name}"
+            yield counter.drawing(stage, drawn(name), params.samples, params.lora)
         for name, answers in params.answers.items():
-            number = times(items[answers.benchmark][1])
-            yield Work(f"answers@{name}-{model}", "questions", number, None, 0.0)
+            rows = benchmarks[answers.benchmark]
+            yield _asking(f"answers@{name}-{model}", params, answers, rows)
         for name, preference in params.preferences.items():
-            number = times(items[preference.benchmark][0])
-            yield Work(f"preferences@{name}-{model}", "pictures scored", number, None, 0.0)
+            number = drawn(preference.benchmark)
+            disk = float(BYTES_PER_ROW * (number or 0))
+            yield Work(f"preferences@{name}-{model}", "pictures scored", number, disk=disk)
 
 
-def _items(root: Path, benchmark: str) -> tuple[int | None, int | None]:
-    """Number of prompts and of questions of a benchmark; None if it is not there yet."""
+def _writing(stage: str, prompts: PromptsParams, instructions: Path) -> Work:
+    """Plan the writing of prompts; each request shows examples as long as the hand-written ones."""
+    requests = -(-prompts.per_skill // prompts.per_request)
+    paid = None
+    if prompts.backend in HOSTED:
+        from selma.prompts.skills import read_skill
+        from selma.prompts.writing import build_request
+
+        skill = read_skill(instructions)
+        seeds = itertools.cycle(skill.seed_prompts)
+        examples = list(itertools.islice(seeds, prompts.examples_per_request))
+        request = build_request(skill.instructions, examples, prompts.per_request)
+        lines = [len(f"1. {prompt}\n") for prompt in skill.seed_prompts]
+        replies = requests * prompts.per_request * sum(lines) / len(lines)
+        paid = Paid(prompts.model, requests, _tokens(requests * len(request)), _tokens(replies))
+    disk = float(BYTES_PER_ROW * prompts.per_skill)
+    return Work(stage, "LLM requests", requests, disk=disk, paid=paid)
+
+
+def _asking(
+    stage: str, params: Params, answers: AnswersParams, rows: Sequence[dict[str, Any]] | None
+) -> Work:
+    """Plan a judge's answers; a hosted one gets one request for each question."""
+    if rows is None:
+        return Work(stage, "questions", None)
+    each, judge = params.samples.per_prompt, params.judges[answers.judge]
+    questions = [question for row in rows for question in row["questions"]]
+    number = each * len(questions)
+    paid = None
+    if judge.kind == "endpoint":
+        from selma.core.choices import choose
+        from selma.judges.protocol import Question
+        from selma.judges.templates import TEMPLATES
+
+        write = choose("judge template", answers.template, TEMPLATES)
+        asked = sum(len(write(Question(q["question"], tuple(q["choices"])))) for q in questions)
+        said = sum(max(CHARACTERS_PER_TOKEN, len(q["answer"])) for q in questions)
+        paid = Paid(judge.model or "", number, _tokens(each * asked), _tokens(each * said), number)
+    return Work(stage, "questions", number, disk=float(BYTES_PER_ROW * number), paid=paid)
+
+
+def _tokens(characters: float) -> int:
+    return round(characters / CHARACTERS_PER_TOKEN)
+
+
+def _rows(root: Path, benchmark: str) -> list[dict[str, Any]] | None:
+    """A benchmark's prompts with their questions; None if it is not there yet."""
     from selma.core.tables import read_table
 
     path = root / "data/benchmarks" / f"{benchmark}.parquet"
-    if not path.exists():
-        return None, None
-    rows = read_table(path, "benchmark")
-    return len(rows), sum(len(row["questions"]) for row in rows)
+    return read_table(path, "benchmark") if path.exists() else None
 
 
 def stages_to_run(root: Path) -> set[str]:

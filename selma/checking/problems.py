@@ -145,6 +145,7 @@ def _judges(root: Path, params: Params, problems: _Problems) -> None:
         elif row.kind not in WITHOUT_WEIGHTS:
             for problem in _model_folder(root / row.path, row.kind):
                 problems.add(f"{key}.path: {problem}")
+            _precision(problems, f"{key}.dtype", root / row.path, row.dtype)
     for name, answers in params.answers.items():
         problems.attempt(lambda t=answers.template: choose("judge template", t, TEMPLATES),
                          f"answers.{name}.template")  # fmt: skip
@@ -152,6 +153,18 @@ def _judges(root: Path, params: Params, problems: _Problems) -> None:
         path = root / "data/benchmarks" / f"{name}.parquet"
         if not path.is_file():
             problems.add(f"benchmarks.{name}: {path}: no such file; `selma import` or `dvc pull`")
+
+
+def _precision(problems: _Problems, key: str, folder: Path, dtype: str) -> None:
+    """A judge's language model can work in its precision; a config that cannot be read is told."""
+    from selma.judges.weights import check_precision
+
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        language = config["text_config"]["model_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    problems.attempt(lambda: check_precision(folder, language, dtype), key)
 
 
 def _endpoint(model: str, values: dict[str, Any]) -> Callable[[], Any]:

@@ -1,67 +1,157 @@
-"""`selma plan`: what a run would draw, train, ask and compute, and what the last one took."""
+"""`selma plan`: what a run needs in work, disk and money, beside what the last one took."""
 
 import argparse
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from selma.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from selma.checking.plan import Work
+    from selma.checking.plan import Paid, Work
+
+DEVICE = "H100"
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("plan", help="say what a run will cost, before it runs")
     command.add_argument("--params", type=Path, default=Path("params.yaml"))
+    command.add_argument("--each", action="store_true", help="a line for each stage")
+    command.add_argument("--device", default=DEVICE, help="the GPU of the planned time")
+    for name, what in (("in", "read"), ("out", "written")):
+        text = f"USD for a million tokens {what} by a hosted model"
+        command.add_argument(f"--price-{name}", type=float, help=text)
+    text = "tokens that a hosted judge counts for a picture"
+    command.add_argument("--picture-tokens", type=int, help=text)
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print one line for each kind of stage, and the whole."""
-    from selma.checking.plan import DEVICES, SHARE, plan_work, stages_to_run
+    """Print one line for each kind of stage, or for each stage, and what it comes to."""
+    from selma.checking.plan import plan_work, stages_to_run
+    from selma.commands.text_table import text_table
+    from selma.core.choices import choose
     from selma.runtime.params import load_params
-    from selma.runtime.progress import duration
     from selma.tracking.journals import last_seconds
+    from selma.training.speed import PEAKS
 
+    peak = choose("device", args.device, PEAKS)
+    if (args.price_in is None) != (args.price_out is None):
+        raise ConfigError("--price-in, --price-out: one is given; expected both or none")
+    for name in ("price_in", "price_out", "picture_tokens"):
+        if not (getattr(args, name) or 0) >= 0:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option}: expected at least 0, got {getattr(args, name)}")
     root = Path()
     works = list(plan_work(root, args.params, load_params(args.params)))
-    waiting = stages_to_run(root)
-    took = last_seconds(root / ".selma/runs")
-    kinds = list(dict.fromkeys(_kind(work) for work in works))
-    for kind in kinds:
-        print(_line(kind, [w for w in works if _kind(w) == kind], waiting, took))
+    waiting, took = stages_to_run(root), last_seconds(root / ".selma/runs")
+    groups: dict[str, list[Work]] = {}
+    for work in works:
+        groups.setdefault(work.stage if args.each else _kind(work), []).append(work)
+    records = [
+        _record(name, group, waiting, took, peak, args.each) for name, group in groups.items()
+    ]
+    names = dict.fromkeys(key for record in records for key in record)
+    columns = {
+        f"{args.device}, arithmetic" if name == "time" else name: _cell(name) for name in names
+    }
+    print(text_table(columns, records))
     to_run = [work for work in works if work.stage in waiting]
-    operations = sum(work.operations or 0 for work in to_run)
-    print(f"\nto run: {len(to_run)} of {len(works)} stages, {operations / 1e12:,.1f} TFLOP", end="")
-    print(f", {sum(work.disk for work in to_run) / 1e9:.2f} GB of pictures")
-    if operations:
-        hours = ", ".join(
-            f"{name} {duration(operations / (SHARE * peak))}" for name, peak in DEVICES.items()
-        )
-        print(f"that is, at {SHARE:.0%} of the makers' bfloat16 figures: {hours}")
-    if any(work.operations is None and _kind(work) == "lora" for work in works):
-        print("operations are not counted: the backbone's folder holds no U-Net's config")
-    if any(work.number is None for work in works):
-        print("a benchmark is not there yet: its pictures and questions are not counted")
-    print("not counted: text encoders, judges, scorers, merges; what an LLM is paid")
+    print(f"\nto run: {len(to_run)} of {len(works)} stages, {_work(to_run, peak, args.device)}")
+    for line in [*_money(to_run, args), *_notes(works)]:
+        print(line)
 
 
 def _kind(work: "Work") -> str:
     return work.stage.partition("@")[0]
 
 
-def _line(
-    kind: str, works: "Sequence[Work]", waiting: Collection[str], took: Mapping[str, float]
-) -> str:
+def _cell(name: str) -> Any:
+    return lambda record, digits: record[name]
+
+
+def _record(
+    name: str, works: "Sequence[Work]", waiting: Collection[str], took: Mapping[str, float],
+    peak: float, each: bool,
+) -> dict[str, str]:  # fmt: skip
+    """Say in words what of these stages is to be done, and what all of them took."""
+    from selma.checking.plan import SHARE
     from selma.runtime.progress import duration
 
     to_run = [work for work in works if work.stage in waiting]
-    text = f"{kind + ':':13}{len(to_run)} of {len(works)} to run, "
-    text += f"{sum(work.number or 0 for work in to_run):,} {works[0].what}"
     operations = sum(work.operations or 0 for work in to_run)
-    if operations:
-        text += f", {operations / 1e12:,.1f} TFLOP"
+    disk = sum(work.disk for work in to_run)
+    paid = [work.paid for work in to_run if work.paid is not None]
     known = [work for work in works if work.stage in took]
-    if known:
-        seconds = sum(took[work.stage] for work in known)
-        text += f"; the last runs of {len(known)} took {duration(seconds)}"
-    return text
+    seconds = sum(took[work.stage] for work in known)
+    done = sum(work.operations or 0 for work in known)
+    share = "" if each else f" ({len(known)} of {len(works)})"
+    return {
+        "stage": name,
+        "to run": str(len(to_run)),
+        "cached": str(len(works) - len(to_run)),
+        "work": f"{sum(work.number or 0 for work in to_run):,} {works[0].what}",
+        "TFLOP": f"{operations / 1e12:,.1f}" if operations else "–",
+        "time": duration(operations / (SHARE * peak)) if operations else "–",
+        "disk": _bytes(disk) if disk else "–",
+        "LLM tokens": f"{sum(p.tokens_in + p.tokens_out for p in paid):,}" if paid else "–",
+        "took": duration(seconds) + share if known else "–",
+        "TFLOP/s": f"{done / seconds / 1e12:.3g}" if done and seconds else "–",
+    }
+
+
+def _work(to_run: "Sequence[Work]", peak: float, device: str) -> str:
+    from selma.checking.plan import SHARE
+    from selma.runtime.progress import duration
+
+    operations = sum(work.operations or 0 for work in to_run)
+    held = max((work.scratch for work in to_run), default=0.0)
+    time = duration(operations / (SHARE * peak))
+    return (
+        f"{operations / 1e12:,.1f} TFLOP, {time} at {SHARE:.0%} of {device}'s half precision\n"
+        f"disk: {_bytes(sum(work.disk for work in to_run))} of results, and at most {_bytes(held)} "
+        "more while one training works"
+    )
+
+
+def _money(to_run: "Sequence[Work]", args: argparse.Namespace) -> list[str]:
+    """One line for each hosted model."""
+    asked: dict[str, list[Paid]] = {}
+    for work in to_run:
+        if work.paid is not None:
+            asked.setdefault(work.paid.model, []).append(work.paid)
+    lines = []
+    for model, paid in sorted(asked.items()):
+        pictures = sum(one.pictures for one in paid)
+        into = sum(one.tokens_in for one in paid) + pictures * (args.picture_tokens or 0)
+        out = sum(one.tokens_out for one in paid)
+        unknown = " without the pictures" if pictures and args.picture_tokens is None else ""
+        usd = None if args.price_in is None else (into * args.price_in + out * args.price_out) / 1e6
+        price = "price unknown (--price-in, --price-out)"
+        lines.append(
+            f"LLM {model}: at least {sum(one.requests for one in paid):,} requests, "
+            f"{into:,} tokens in, {out:,} out; "
+            + (f"{price}{unknown}" if usd is None else f"about {usd:,.2f} USD{unknown}")
+        )
+        if unknown:
+            lines.append(f"  {pictures:,} pictures are sent: --picture-tokens counts them")
+    return lines
+
+
+def _notes(works: "Sequence[Work]") -> list[str]:
+    """What the figures leave out."""
+    notes = []
+    if any(work.operations is None and _kind(work) == "lora" for work in works):
+        notes.append("operations and disk are not counted: the backbone's folder holds no U-Net")
+    if any(work.number is None for work in works):
+        notes.append("a benchmark is not there yet: its pictures and questions are not counted")
+    if any(work.paid is not None for work in works):
+        notes.append("tokens: a quarter of the characters of the texts; retries come on top")
+    return [*notes, "operations not counted: judges, scorers, text encoders, merges"]
+
+
+def _bytes(number: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number / 1e3:.1f} kB"

@@ -8,7 +8,8 @@ Record = Mapping[str, Any]
 Show = Callable[[Record, int], str]  # a record's cell, given the decimals of its unit
 Columns = Mapping[str, Show]
 TEXT_COLUMNS = (
-    "measure", "model", "skill", "category", "judge", "first", "second", "name", "verdict",
+    "stage", "work", "measure", "model", "skill", "category", "judge", "first", "second", "name",
+    "verdict",
 )  # fmt: skip
 
 NO_WIDTH = 1e-9  # narrower intervals are rounding

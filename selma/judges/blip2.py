@@ -18,10 +18,10 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
 from selma.core.choices import choose
-from selma.core.errors import ConfigError
 from selma.judges.protocol import Judge, JudgeSettings
 from selma.judges.weights import (
     Parts,
+    check_precision,
     load_config,
     load_parts,
     load_tokenizer,
@@ -114,8 +114,7 @@ def _load(
     config = load_config(settings, model_type)
     language = config.text_config
     padding_side = choose("language model", language.model_type, PADDING_SIDES)
-    if language.model_type == "t5" and settings.dtype == "float16":
-        raise ConfigError(f"{settings.path}: T5 overflows in float16; use bfloat16 or float32")
+    check_precision(settings.path, language.model_type, settings.dtype)
     parts = load_parts(settings, config, model_class, padding_side=padding_side)
     decoding = plain_search(
         settings,

@@ -101,6 +101,12 @@ def check_numbers(settings: JudgeSettings, *names: str) -> None:
             raise ConfigError(f"{name} is {getattr(settings, name)}; it must be at least 1")
 
 
+def check_precision(path: str | Path, language_model: str, dtype: str) -> None:
+    """Raise ConfigError for a language model, by its `model_type`, that overflows in a dtype."""
+    if language_model == "t5" and dtype == "float16":
+        raise ConfigError(f"{path}: T5 overflows in float16; use bfloat16 or float32")
+
+
 def load_config(settings: JudgeSettings, model_type: str) -> Any:
     """Read config.json as `check_settings`; RecordError if it is damaged or of another type."""
     from transformers import AutoConfig

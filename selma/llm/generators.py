@@ -32,6 +32,7 @@ GENERATORS: dict[str, Callable[[str, str, float], TextGenerator]] = {
     "pocket": _pocket,
     "openai": _openai,
 }
+HOSTED = ("openai",)  # whose tokens are paid for
 
 
 def make_generator(backend: str, *, model: str, revision: str, temperature: float) -> TextGenerator:

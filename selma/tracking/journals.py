@@ -56,12 +56,22 @@ def read_sessions(folder: Path) -> list[Session]:
 
 
 def last_seconds(folder: Path) -> dict[str, float]:
-    """How long each stage took the last time that it finished in the workspace, by name."""
-    return {
-        session.stage: session.ended - session.started
-        for session in read_sessions(folder)
-        if session.run == WORKSPACE and session.status == "finished" and session.ended is not None
-    }
+    """How long each stage took the last time that it finished in the workspace, by name.
+
+    With what sessions of the same params did before, which it went on from; a session that was
+    killed outright says nothing of its end and is not counted.
+    """
+    took: dict[str, float] = {}
+    before: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    for session in read_sessions(folder):
+        if session.run == WORKSPACE and session.ended is not None:
+            same = session.stage, tuple(sorted(session.params.items()))
+            seconds = before.pop(same, 0.0) + session.ended - session.started
+            if session.status == "finished":
+                took[session.stage] = seconds
+            else:
+                before[same] = seconds
+    return took
 
 
 def _session(run: str, journal: str, events: Sequence[Mapping[str, Any]]) -> Session:

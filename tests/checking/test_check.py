@@ -7,7 +7,7 @@ import shutil
 import pytest
 from tiny_world import ROOT, shipped_params, write_params
 
-from selma.checking.problems import find_problems
+from selma.checking.problems import MODEL_TYPES, find_problems
 from selma.commands.cli import main
 
 PIPELINE = {"_class_name": "StableDiffusionPipeline"}
@@ -249,6 +249,19 @@ def test_a_judge_with_weights_is_looked_into(project):
     for key, value in (("kind", "vlit"), ("normalise", "lower")):
         found = only(project, "judges.pocket", {**judge, key: value})
         assert has(found, f"judges.pocket.{key}: unknown", f"'{value}'")
+
+
+@pytest.mark.parametrize("kind", ["blip2", "instructblip"])
+def test_a_t5_judge_in_float16_is_refused_as_by_its_loader(project, kind):
+    judge = {**shipped_params()["judges"]["pocket"], "kind": kind, "path": "models/judge"}
+    config = {"model_type": MODEL_TYPES[kind], "text_config": {"model_type": "t5"}}
+    put(project / "models/judge/config.json", config)
+    put(project / "models/judge/model.safetensors")
+    found = only(project, "judges.pocket", {**judge, "dtype": "float16"})
+    assert has(found, "judges.pocket.dtype: ", "models/judge: T5 overflows in float16")
+    assert problems(project, "judges.pocket", {**judge, "dtype": "bfloat16"}) == []
+    put(project / "models/judge/config.json", {**config, "text_config": {"model_type": "opt"}})
+    assert problems(project, "judges.pocket", {**judge, "dtype": "float16"}) == []
 
 
 def test_mplug_is_looked_for_under_the_names_of_its_release(project):

@@ -1,13 +1,29 @@
 """What `selma plan` says is what the graph would do."""
 
+import json
 import subprocess
 
 import pytest
-from tiny_world import ROOT, copy_models, tiny_params, write_benchmarks, write_params
+from dvc_world import lay_out
+from tiny_world import (
+    ROOT,
+    copy_models,
+    shipped_params,
+    tiny_params,
+    write_benchmarks,
+    write_params,
+)
 
 from selma.checking.plan import Counter, plan_work
+from selma.commands.cli import main
 from selma.core.tables import read_table
+from selma.judges.protocol import Question
+from selma.judges.templates import TEMPLATES
+from selma.prompts.skills import read_skill
+from selma.prompts.writing import build_request
 from selma.runtime.params import load_params
+
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep")  # of DVC's own tree of paths
 
 
 @pytest.fixture
@@ -18,17 +34,21 @@ def world(tmp_path, tiny_models):
 
 
 def works(world, **changes):
+    write(world, **changes)
+    path = world / "params.yaml"
+    return {work.stage: work for work in plan_work(world, path, load_params(path))}
+
+
+def write(world, **changes):
     params = tiny_params(**changes)
     params["skills"]["count"] = {
         **params["skills"]["count"], "images": {"per_prompt": 3}, "lora": {"train_steps": 7},
     }  # fmt: skip
     write_params(world, params)
-    path = world / "params.yaml"
-    return {work.stage: work for work in plan_work(world, path, load_params(path))}
 
 
-def test_it_lists_every_stage_of_the_graph_that_draws_trains_asks_or_scores(world):
-    kinds = ("prompts", "images", "lora", "mixture", "samples", "answers", "preferences")
+def test_it_lists_every_stage_of_the_graph_that_draws_trains_merges_asks_or_scores(world):
+    kinds = ("prompts", "images", "lora", "mixture", "merge", "samples", "answers", "preferences")
     listed = subprocess.run(
         ["dvc", "stage", "list", "--name-only"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -85,3 +105,115 @@ def test_a_benchmark_that_is_not_there_yet_is_not_counted(world):
     assert found["samples@base-pocket-dsg"].number is None
     assert found["samples@base-pocket-dsg"].operations is None
     assert found["samples@base-pocket-tifa"].number > 0
+
+
+def test_what_is_kept_and_what_a_training_needs_meanwhile_are_summed_up_by_hand(world):
+    lora = {"rank": 3, "targets": ["attn1.to_q"], "flip": True}
+    found = works(world, prompts={"per_skill": 10}, images={"per_prompt": 1}, lora=lora)
+    unet = json.loads((world / "models/pocket/base/unet/config.json").read_text())
+    side, channels = unet["sample_size"], unet["in_channels"]
+    parameters = Counter(world / "models/pocket/base").costs(load_lora(world)).parameters
+    assert parameters == 3 * sum(sum(shape) for shape in layers(world, "attn1.to_q"))
+    expert = found["lora@common"]
+    assert expert.disk == 2 * parameters
+    assert expert.scratch == 10 * 2 * 2 * 4 * channels * side * side + 12 * parameters
+    assert found["merge@merged"].disk == 5 * 4 * parameters
+    assert found["images@common"].disk == 10 * 32 * 32 * 1.5
+
+
+def load_lora(world):
+    return load_params(world / "params.yaml").lora
+
+
+def layers(world, end):
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(world / "models/pocket/base/unet")
+    return [module.weight.shape for name, module in unet.named_modules() if name.endswith(end)]
+
+
+def test_nothing_is_paid_in_the_pocket_world(world):
+    assert {work.paid for work in works(world).values()} == {None}
+
+
+HOSTED = {"backend": "openai", "model": "writer", "per_skill": 10, "per_request": 4}
+
+
+def with_endpoint(**changes):
+    pocket = shipped_params()["judges"]["pocket"]
+    judges = {"pocket": {**pocket, "kind": "endpoint", "model": "looker"}}
+    answers = {"dsg": {"judge": "pocket", "benchmark": "pocket-dsg", "template": "yes-no"}}
+    return {"prompts": HOSTED, "judges": judges, "answers": answers, **changes}
+
+
+def test_tokens_are_a_quarter_of_the_characters_of_requests_and_replies(world):
+    lay_out(world)
+    found = works(world, **with_endpoint(samples={"per_prompt": 3}))
+    skill = read_skill(world / "data/skills/count.yaml")
+    request = build_request(skill.instructions, list(skill.seed_prompts), 4)
+    paid = found["prompts@count"].paid
+    assert (paid.model, paid.requests) == ("writer", 3)
+    assert paid.tokens_in == round(3 * len(request) / 4)
+    listed = sum(len(f"1. {prompt}\n") for prompt in skill.seed_prompts)
+    assert paid.tokens_out == round(3 * 4 * listed / 3 / 4)
+    rows = read_table(world / "data/benchmarks/pocket-dsg.parquet", "benchmark")
+    texts = [TEMPLATES["yes-no"](Question(q["question"], ())) for r in rows for q in r["questions"]]
+    paid = found["answers@dsg-base"].paid
+    assert (paid.model, paid.requests, paid.pictures) == ("looker", 3 * len(texts), 3 * len(texts))
+    assert paid.tokens_in == round(3 * sum(map(len, texts)) / 4)
+    assert paid.tokens_out == paid.requests  # "yes" and "no" are a token each
+
+
+@pytest.fixture
+def plan(world, monkeypatch, capsys):
+    """The command in a repository where one stage has run: it took a hundred seconds."""
+    lay_out(world)
+    monkeypatch.chdir(world)
+    write(world, **with_endpoint())
+    runs = world / ".selma/runs/workspace"
+    runs.mkdir(parents=True)
+    events = [("start", 100), ("end", 160), ("start", 200), ("end", 240)]
+    lines = [
+        {"event": event, "time": time, "pid": 1, "stage": "images@count", "argv": [],
+         "status": "finished" if time == 240 else "interrupted"}
+        for event, time in events
+    ]  # fmt: skip
+    (runs / "images.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def say(*options, code=0):
+        assert main(["plan", *options]) == code
+        said = capsys.readouterr()
+        return said.out + said.err
+
+    return say
+
+
+def test_the_table_has_planned_beside_measured_and_the_money_at_the_prices_given(plan, world):
+    path = world / "params.yaml"
+    found = {work.stage: work for work in plan_work(world, path, load_params(path))}
+    said = plan()
+    head, line = (next(row for row in said.splitlines() if row.startswith(start))
+                  for start in ("stage", "images "))  # fmt: skip
+    words = "stage", "to run", "cached", "TFLOP", "H100, arithmetic", "disk", "LLM tokens", "took"
+    assert all(word in head for word in words)
+    rate = found["images@count"].operations / 100 / 1e12
+    assert line.split()[1:3] == ["5", "0"]
+    assert line.endswith(f"1 min 40 s (1 of 5)  {rate:{len('TFLOP/s')}.3g}")
+    assert "LLM looker: at least" in said
+    assert said.count("price unknown (--price-in, --price-out)") == 2
+    writer = [work.paid for work in found.values() if work.paid and work.paid.model == "writer"]
+    into, out = sum(one.tokens_in for one in writer), sum(one.tokens_out for one in writer)
+    priced = plan("--price-in", "1000", "--price-out", "3000", "--picture-tokens", "10")
+    assert f"{into:,} tokens in, {out:,} out; about {into / 1e3 + 3 * out / 1e3:,.2f} USD" in priced
+    assert "without" not in priced
+    assert "USD without the pictures" in plan("--price-in", "1", "--price-out", "3")
+
+
+def test_each_stage_has_a_line_of_its_own_if_asked(plan):
+    lines = plan("--each", "--device", "L40S").splitlines()
+    assert "L40S, arithmetic" in lines[0]
+    (line,) = (line for line in lines if line.startswith("images@count "))
+    assert "1 min 40 s" in line
+    assert "of 5" not in line
+    assert "expected both or none" in plan("--price-in", "1", code=2)
+    assert "unknown device 'B200'" in plan("--device", "B200", code=2)
