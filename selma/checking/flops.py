@@ -23,7 +23,7 @@ class Costs:
 
 def count_costs(
     unet: Mapping[str, Any], vae: Mapping[str, Any], rank: int,
-    targets: tuple[str, ...] = StableDiffusion.targets,
+    targets: tuple[str, ...] = StableDiffusion.targets, tokens: int = TOKENS,
 ) -> Costs:  # fmt: skip
     """Count from the configs of a U-Net and a VAE; the adapter is on `targets`, of a rank.
 
@@ -39,7 +39,7 @@ def count_costs(
         autoencoder = AutoencoderKL.from_config(dict(vae))
     for model in (denoiser, autoencoder):
         torch.nn.Module.to(model, torch.bfloat16).requires_grad_(False)
-    inputs = _inputs(denoiser.config)
+    inputs = _inputs(denoiser.config, tokens)
     reduction = 2 ** (len(autoencoder.config.block_out_channels) - 1)
     side = denoiser.config.sample_size * reduction
     pixels = _empty(1, 3, side, side)
@@ -56,12 +56,12 @@ def count_costs(
     return Costs(predict, count_operations(train), encode, decode, parameters)
 
 
-def _inputs(config: Any) -> dict[str, Any]:
+def _inputs(config: Any, tokens: int) -> dict[str, Any]:
     side = config.sample_size
     inputs: dict[str, Any] = {
         "sample": _empty(1, config.in_channels, side, side),
         "timestep": _empty(1),
-        "encoder_hidden_states": _empty(1, TOKENS, config.cross_attention_dim),
+        "encoder_hidden_states": _empty(1, tokens, config.cross_attention_dim),
     }
     if config.addition_embed_type == "text_time":
         sizes = 6 * config.addition_time_embed_dim

@@ -12,7 +12,7 @@ from selma.core.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 # What the libraries read when they are loaded. MKL's own AVX2 kernels differ between Intel and AMD;
-# its compatible ones are slow, which is why `selma.core.products` avoids them. OpenBLAS (numpy and
+# its compatible ones are slow, which is why `selma.core.kernels` avoids them. OpenBLAS (numpy and
 # scipy) also splits its sums by the number of cores.
 PINNED = {
     "ATEN_CPU_CAPABILITY": "avx2",
