@@ -1,7 +1,5 @@
 """Brings a pinned revision of a model from the Hugging Face Hub."""
 
-import hashlib
-import json
 import logging
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from selma.runtime.arguments import stage_arguments
 from selma.runtime.params import HubParams, load_row
 from selma.runtime.progress import progress
 from selma.runtime.session import run_stage
+from selma.runtime.workspace import workspace
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +23,11 @@ def main(argv: list[str] | None = None) -> None:
         raise ConfigError(f"{open_row}: is open; `selma hub pin {args.name}` fills it in")
     files = list_files(row.repo, row.revision, row.files)
     size = sum(one.size for one in files)
-    named = hashlib.sha256(json.dumps(row.model_dump(), sort_keys=True).encode()).hexdigest()[:16]
-    work = args.out.with_name(f".{args.out.name}-{named}")  # beside the folder, on its disk
-    with progress(size, "bytes") as advance:
-        bring(row.repo, row.revision, files, work, args.out, advance)
+    with (
+        workspace(f"hub-{args.name}", [], row.model_dump(), computed=False) as work,
+        progress(size, "bytes") as advance,
+    ):
+        bring(row.repo, row.revision, files, work / "files", args.out, advance)
     logger.info("%s at %s, %.2f GB", row.repo, row.revision[:10], size / 1e9)
 
 

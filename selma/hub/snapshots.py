@@ -80,8 +80,8 @@ def bring(
         repository: "owner/name".
         revision: a commit, 40 hex digits.
         files: as `list_files` gives them.
-        work: a folder on the file system of `target`.
-        target: the folder to make; one that is there is replaced.
+        work: a folder of this download alone; it is gone at the end.
+        target: the folder to make, also on another disk; one that is there is replaced.
         advance: called with the number of bytes that have come, or were there.
 
     Raises:
@@ -107,8 +107,19 @@ def bring(
             )
     for one in files:
         os.replace(_part(work, one), work / one.name)
+    _put_in_place(work, target)
+
+
+def _put_in_place(work: Path, target: Path) -> None:
+    """Move a folder; to another disk it is copied beside its place, so that it appears whole."""
+    ready = work
+    if os.stat(work).st_dev != os.stat(target.parent).st_dev:
+        ready = target.with_name(f".{target.name}.part")
+        shutil.rmtree(ready, ignore_errors=True)  # of a run that was killed while it copied
+        shutil.copytree(work, ready)
     shutil.rmtree(target, ignore_errors=True)
-    os.replace(work, target)
+    os.replace(ready, target)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def _part(work: Path, file: RemoteFile) -> Path:

@@ -25,12 +25,16 @@ _NOT_DECIDING = ("checking", "commands", "report", "runtime", "studies", "tracki
 _LIBRARIES = ("torch", "diffusers", "transformers", "peft", "pyarrow", "pillow", "safetensors")
 
 
-def fingerprint(stage: str, inputs: Sequence[Path], settings: Mapping[str, object]) -> str:
-    """Hash what decides a stage's bytes: inputs, settings, our code and the libraries' versions."""
+def fingerprint(
+    stage: str, inputs: Sequence[Path], settings: Mapping[str, object], *, computed: bool = True
+) -> str:
+    """Hash what decides a stage's bytes: inputs and settings; if computed, code and libraries."""
     digest = hashlib.sha256(json.dumps([stage, settings], sort_keys=True, default=str).encode())
-    digest.update(" ".join(version(package) for package in _LIBRARIES).encode())
-    code = sorted(file for file in _CODE.rglob("*") if file.suffix in (".py", ".txt"))
-    code = [file for file in code if file.relative_to(_CODE).parts[0] not in _NOT_DECIDING]
+    code: list[Path] = []
+    if computed:
+        digest.update(" ".join(version(package) for package in _LIBRARIES).encode())
+        code = sorted(file for file in _CODE.rglob("*") if file.suffix in (".py", ".txt"))
+        code = [file for file in code if file.relative_to(_CODE).parts[0] not in _NOT_DECIDING]
     for path in [*itertools.chain.from_iterable(map(_files, inputs)), *code]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -46,7 +50,7 @@ def _files(path: Path) -> list[Path]:
 @contextlib.contextmanager
 def workspace(
     stage: str, inputs: Sequence[Path], settings: Mapping[str, object],
-    libraries: Sequence[str] | None = None,
+    libraries: Sequence[str] | None = None, *, computed: bool = True,
 ) -> Iterator[Path]:  # fmt: skip
     """Keep a folder for a stage's progress that outlives the process until the stage succeeds.
 
@@ -55,9 +59,10 @@ def workspace(
     time holds it, with its helpers (`selma.core.team`). ``SELMA_FRESH=1`` empties it first. `stage`
     is the stage's name with its item, e.g. "lora-count". If `libraries` are given, also none, the
     work can be shared: helpers part from this process here, after these have been loaded; the
-    `settings` then say the `threads` of each. MissingDataError if an input is not there.
+    `settings` then say the `threads` of each. Work that is not `computed` is found again by stage
+    and settings alone, also after a change of code. MissingDataError if an input is not there.
     """
-    mark = fingerprint(stage, inputs, settings)
+    mark = fingerprint(stage, inputs, settings, computed=computed)
     journal({"event": "params", "fingerprint": mark, "values": dict(settings)})
     home = root() / ".selma"
     (home / "locks").mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import pytest
 from hub_server import LARGE, REVISION, HubServer
 from ruamel.yaml import YAML
 from tiny_world import ROOT, tiny_params, write_params
+
+from selma.commands.clean import WORK_FOLDER
+from selma.runtime.workspace import fingerprint
 
 ROW = {"repo": "owner/model", "revision": REVISION, "files": ["*.json", "unet/*.safetensors"]}
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -75,6 +79,7 @@ def test_the_files_named_appear_whole_and_nothing_else(folder, hub):
     assert fetched(folder) == expected
     assert "owner/model at 0123456789, 0.03 GB" in told
     assert [path.name for path in (folder / "models/hub").iterdir()] == ["mine"]
+    assert list((folder / ".selma/work").iterdir()) == []
 
 
 def test_a_line_that_is_cut_is_one_line_and_the_next_run_goes_on_from_there(folder, hub):
@@ -94,17 +99,53 @@ def test_a_line_that_is_cut_is_one_line_and_the_next_run_goes_on_from_there(fold
 def test_a_killed_slow_download_goes_on(folder, hub):
     hub.pause = 0.02
     process = start(folder, hub)
-    while not any(p.stat().st_size > 2**20 for p in folder.rglob("*.part")):
+    while not any(p.stat().st_size > 2**20 for p in parts_of(folder)):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert not (folder / "models/hub/mine").exists()
+    assert not (folder / "models/hub").exists() or not list((folder / "models/hub").iterdir())
     hub.pause = 0.0
     hub.requests.clear()
     assert run(folder, hub)[0] == 0
     assert fetched(folder)[WEIGHTS] == LARGE
     assert any(one and one != "bytes=0-" for _, path, one in hub.requests if WEIGHTS in path)
+
+
+def parts_of(folder):
+    """What has come so far: it lies in the stage's own work folder."""
+    return (folder / ".selma/work").glob("hub-mine-*/files/**/*.part")
+
+
+def test_what_has_come_is_found_again_by_the_row_alone_and_can_be_thrown_away(folder, hub):
+    hub.cut_after = 15 * 2**20
+    refused(folder, hub, 4)
+    (work,) = (folder / ".selma/work").iterdir()
+    settings = {**ROW}
+    assert work.name == f"hub-mine-{fingerprint('hub-mine', [], settings, computed=False)}"
+    assert fingerprint("hub-mine", [], settings) not in work.name  # which code would change
+    assert WORK_FOLDER.fullmatch(work.name)
+    hub.cut_after = None
+    hub.requests.clear()
+    assert run(folder, hub, environment={"SELMA_FRESH": "1"})[0] == 0
+    ranges = [one for command, path, one in hub.requests if command == "GET" and WEIGHTS in path]
+    assert not any(one and one != "bytes=0-" for one in ranges)
+
+
+@pytest.mark.skipif(
+    not Path("/dev/shm").is_dir() or os.stat("/dev/shm").st_dev == os.stat("/tmp").st_dev,
+    reason="there is no other disk",
+)
+def test_a_target_on_another_disk_appears_whole(folder, hub):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        (folder / "models").mkdir()
+        (folder / "models/hub").symlink_to(other)
+        (Path(other) / ".mine.part").mkdir()  # of a run that was killed while it copied
+        code, _, told = run(folder, hub)
+        assert code == 0, told
+        assert fetched(folder)[WEIGHTS] == LARGE
+        assert [path.name for path in Path(other).iterdir()] == ["mine"]
+        assert list((folder / ".selma/work").iterdir()) == []
 
 
 @pytest.mark.parametrize(
