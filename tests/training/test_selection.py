@@ -65,16 +65,16 @@ def test_the_dev_loss_is_that_of_held_out_pictures_under_the_same_noise(make_bac
 
 
 def test_the_chosen_adapter_is_that_of_a_training_which_ends_there(make_backbone, examples):
-    """The learning rate is so high that it gets worse again."""
+    """The learning rate is so high that with some seed, whichever, it gets worse again."""
 
     def run(**changes):
-        settings = {**SETTINGS, "learning_rate": 0.3, "seed": 5, **changes}
+        settings = {**SETTINGS, "learning_rate": 0.3, **changes}
         settings["select"] = {"dev": 0.5, "every_steps": 1}
         return train_experts(make_backbone(), {"count": examples}, **settings)["count"]
 
-    best = run()
-    assert best.step < SETTINGS["train_steps"]
-    ended = run(train_steps=best.step)
+    tried = ((seed, run(seed=seed)) for seed in range(30))
+    seed, best = next(one for one in tried if one[1].step < SETTINGS["train_steps"])
+    ended = run(seed=seed, train_steps=best.step)
     assert all(torch.equal(best.tensors[name], t) for name, t in ended.tensors.items())
 
 
