@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/judges"))
 import stock
 import tiny
 import tiny_chat
-import tiny_mplug
 import torch
 from PIL import Image
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
@@ -37,6 +36,8 @@ from selma.judges.chat.model import load_chat
 from selma.judges.mplug.judge import load_mplug
 from selma.judges.protocol import Judge, Question
 from selma.judges.vilt import load_vilt
+from selma.tiny import mplug
+from selma.tiny.blip2 import TINY, Shape, randomise
 
 # One two-hundredth of the published models' parameters, in their proportions: 1 billion in BLIP-2's
 # tower, 0.2 in its Q-Former, 3 in Flan-T5-XL, 2.7 in OPT, 7 in Vicuna. BLIP's parts are alike.
@@ -44,16 +45,14 @@ SEES = {
     "image_size": 224, "patch_size": 14, "vision_layers": 4, "vision_width": 384,
     "queries": 32, "qformer_layers": 2, "qformer_width": 256, "gain": 1.0,
 }  # fmt: skip
-T5 = tiny.Shape(**SEES, text_layers=4, text_width=384)
-OPT = tiny.Shape(**SEES, text_layers=6, text_width=512)
-VICUNA = tiny.Shape(**SEES, text_layers=12, text_width=512)
-BLIP = tiny.Shape(
+T5 = Shape(**SEES, text_layers=4, text_width=384)
+OPT = Shape(**SEES, text_layers=6, text_width=512)
+VICUNA = Shape(**SEES, text_layers=12, text_width=512)
+BLIP = Shape(
     image_size=384, patch_size=16, vision_layers=4, vision_width=256, text_layers=4, text_width=256,
     gain=2.0,
 )  # fmt: skip
-VILT = tiny.Shape(
-    image_size=384, patch_size=32, vision_layers=4, vision_width=256, gain=8.0, seed=2
-)
+VILT = Shape(image_size=384, patch_size=32, vision_layers=4, vision_width=256, gain=8.0, seed=2)
 # ViT-L/14 at 504 px has 24 layers, BERT 6 for the text, 6 that fuse, 12 that speak; widths are 4:3.
 MPLUG = {
     "image_res": 504, "vision_width": 256, "clip_vision_width": 256, "clip_vision_layers": 4,
@@ -115,7 +114,7 @@ def write_qwen(folder: Path) -> None:
     del values["text_config"]["layer_types"]  # one for each layer
     model = Qwen2VLForConditionalGeneration(Qwen2VLConfig(**values))
     generation = (folder / "generation_config.json").read_text()
-    tiny.randomise(model, tiny.TINY).save_pretrained(folder)
+    randomise(model, TINY).save_pretrained(folder)
     (folder / "generation_config.json").write_text(generation)
 
 
@@ -157,7 +156,7 @@ CONTENDERS = [
     Contender(
         "blip-vqa", partial(tiny.write_blip_vqa, shape=BLIP), load_blip_vqa, stock.load_blip_vqa
     ),
-    Contender("mplug", partial(tiny_mplug.write_mplug, **MPLUG), load_mplug, ask_mplug),
+    Contender("mplug", partial(mplug.write_mplug, **MPLUG), load_mplug, ask_mplug),
     Contender("qwen2-vl", write_qwen, load_chat, ask_chat),
     Contender("vilt", partial(tiny.write_vilt, shape=VILT), load_vilt, stock.load_vilt),
 ]  # fmt: skip

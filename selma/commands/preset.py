@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(f"{args.out}: is there and differs from the preset; --force overwrites")
     if args.tiny:
         write_tiny(tiny, Path())
-        print(f"wrote {', '.join((*tiny.models, *tiny.benchmarks))}")
+        tables = ", ".join(f"data/benchmarks/{row}.parquet" for row in tiny.benchmarks)
+        print(f"wrote {len(tiny.models)} models to models/tiny, and {tables}")
     write_bytes_atomic(args.out, data)
     print(f"wrote {args.out}; `selma check` says what has to be filled in")
     if args.tiny:

@@ -72,7 +72,7 @@ def make_tiny(name: str, text: str) -> TinyPreset:
 
 def write_tiny(tiny: TinyPreset, root: Path) -> None:
     """Write a tiny preset's models and benchmarks below `root`, in place of earlier ones."""
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.utils import logging as transformers_words
 
     from selma.benchmarks.importing import IMPORTERS, describe
     from selma.core.tables import write_table
@@ -84,11 +84,16 @@ def write_tiny(tiny: TinyPreset, root: Path) -> None:
             imported = IMPORTERS[public](write(Path(folder)), partial=True)
             about = describe(public, imported, partial=True)
         write_table(root / f"data/benchmarks/{row}.parquet", "benchmark", imported.rows, about)
-    disable_progress_bar()  # of writing weights
-    for path, write_model in tiny.models.items():
-        shutil.rmtree(root / path, ignore_errors=True)
-        (root / path).mkdir(parents=True)
-        write_model(root / path)
+    transformers_words.disable_progress_bar()  # of writing weights
+    before = transformers_words.get_verbosity()
+    transformers_words.set_verbosity_error()  # classes that no model here uses lack torchvision
+    try:
+        for path, write_model in tiny.models.items():
+            shutil.rmtree(root / path, ignore_errors=True)
+            (root / path).mkdir(parents=True)
+            write_model(root / path)
+    finally:
+        transformers_words.set_verbosity(before)
 
 
 def _shrink(node: Any) -> None:
