@@ -47,7 +47,7 @@ def arguments(description: str, **more: dict[str, Any]) -> argparse.Namespace:
     """Read the arguments, as params.yaml says where not given, and prepare the machine.
 
     That is done as a stage does it, before anything loads torch, and for all that is measured:
-    diffusers takes selma's kernels and its use of memory, too.
+    diffusers takes selma's kernels, too, pinned or not.
     """
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, formatter_class=formatter)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from selma.training.speed import PEAKS
+from selma.training.speed import gpu_peak
 
 OURS = "selma"
 PEAK_PRODUCT = 2048  # rows and columns of the product that measures the peak
@@ -76,12 +76,11 @@ def measure_peak(args: Any, now: Callable[[], float]) -> float:
     if args.peak_tflops:
         return float(args.peak_tflops) * 1e12
     if args.device == "cuda":
-        name = torch.cuda.get_device_name()
-        words = name.replace("-", " ").split()
-        known = [peak for card, peak in PEAKS.items() if card in words]
-        if not known or args.dtype == "float32":
+        known = gpu_peak()
+        if known is None or args.dtype == "float32":
+            name = torch.cuda.get_device_name()
             raise SystemExit(f"bench: the peak of {name} is not known; give --peak-tflops")
-        return known[0]
+        return known
     left, right = torch.randn(2, PEAK_PRODUCT, PEAK_PRODUCT, dtype=getattr(torch, args.dtype))
     times = []
     for _ in range(6):

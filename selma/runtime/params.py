@@ -4,13 +4,14 @@ What a run can have several of are *rows*, by name. A stage reads its own row or
 that a change elsewhere neither stops nor re-runs it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from selma.core.errors import ConfigError
+from selma.runtime.row_names import unknown_names
 from selma.runtime.yaml_files import read_yaml, validate
 
 PARAMS_PATH = Path("params.yaml")
@@ -182,7 +183,8 @@ class TifaParams(_MeasureParams):
 class PreferenceParams(Section):
     """A preference model's scores of a benchmark's pictures.
 
-    `version`: HPS's or CLIPScore's. `antialias`: of HPS's resize; null: as its folder says.
+    `version` is HPS's, or CLIPScore's variant; null for the others. `antialias` is HPS's, of the
+    tensor's resize; null: what the model's folder says.
     """
 
     kind: str
@@ -223,6 +225,8 @@ class HubParams(Section):
 
 
 Nothing = Annotated[dict[Name, Any], Field(max_length=0)]  # no stage reads it yet
+
+
 class Params(Section):
     seed: Seed
     threads: Threads
@@ -255,36 +259,9 @@ def load_params(path: Path = PARAMS_PATH) -> Params:
         MissingDataError: there is no such file.
     """
     params = validate(Params, read_yaml(path), str(path))
-    if unknown := "; ".join(_unknown_names(params)):
+    if unknown := "; ".join(unknown_names(params)):
         raise ConfigError(f"{path}: {unknown}")
     return params
-
-
-def _unknown_names(params: Params) -> Iterator[str]:
-    def missing(key: str, names: Collection[str], section: str) -> Iterator[str]:
-        known = getattr(params, section)
-        for name in sorted(set(names) - set(known)):
-            yield f"{key} names {name!r}, not in {section}; known: {', '.join(known) or 'none'}"
-
-    for name, merge in params.merges.items():
-        yield from missing(f"merges.{name}.weights", merge.weights, "skills")
-    for name, mixture in params.mixtures.items():
-        yield from missing(f"mixtures.{name}.skills", mixture.skills, "skills")
-    for name, answers in params.answers.items():
-        yield from missing(f"answers.{name}.judge", [answers.judge], "judges")
-        yield from missing(f"answers.{name}.benchmark", [answers.benchmark], "benchmarks")
-    for name, measure in params.measures.items():
-        yield from missing(f"measures.{name}.answers", [measure.answers], "answers")
-    for name, preference in params.preferences.items():
-        yield from missing(f"preferences.{name}.benchmark", [preference.benchmark], "benchmarks")
-    yield from missing("compare.subject", [params.compare.subject], "models")
-    yield from missing("compare.reference", [params.compare.reference], "models")
-    yield from missing("compare.against", params.compare.against, "models")
-    shown = {params.report.measure} - set(params.preferences)
-    yield from missing("report.measure", shown, "measures")
-    for one, other in (("measures", "preferences"), ("skills", "mixtures")):
-        for name in sorted(set(getattr(params, one)) & set(getattr(params, other))):
-            yield f"{name!r} is a row of {one} and of {other}; rename one"
 
 
 S = TypeVar("S")
@@ -347,4 +324,5 @@ def _section(name: str, path: Path) -> Any:
 
 ROWS: dict[str, Any] = {
     "answers": AnswersParams, "judges": JudgeParams, "mixtures": MixtureParams,
-    "models": ModelParams, "preferences": PreferenceParams}  # fmt: skip
+    "models": ModelParams, "preferences": PreferenceParams,
+}  # fmt: skip

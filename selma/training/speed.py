@@ -28,6 +28,14 @@ def count_operations(action: Callable[[], Any]) -> int:
     return int(counter.get_total_flops())
 
 
+def gpu_peak() -> float | None:
+    """Look up this process's GPU in `PEAKS`; None if it is not there."""
+    import torch
+
+    words = torch.cuda.get_device_name().replace("-", " ").split()
+    return next((peak for name, peak in PEAKS.items() if name in words), None)
+
+
 class Meter:
     """Measures a training from when it is made; call it after each step."""
 
@@ -54,8 +62,7 @@ class Meter:
         figures = {"samples_per_second": speed, "flops_per_second": speed * self._operations}
         if self._backbone.device == "cuda":
             peak = torch.cuda.max_memory_allocated()
-            name = torch.cuda.get_device_name().replace("-", " ").split()
-            known = next((value for gpu, value in PEAKS.items() if gpu in name), None)
+            known = gpu_peak()
             if known and self._backbone.denoiser.dtype != torch.float32:
                 figures["model_flop_utilisation"] = figures["flops_per_second"] / known
         return {**figures, "peak_memory_bytes": float(peak)}

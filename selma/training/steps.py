@@ -108,7 +108,7 @@ def split(examples: Examples, share: float, seed: int, name: str) -> tuple[Examp
     prompts = sorted(set(examples.condition_index.tolist()))
     order = item_order(seed, f"dev/{name}", 0, len(prompts))
     held_out = {prompts[place] for place in order[: round(share * len(prompts))]}
-    if len(held_out) == len(prompts) or (share and not held_out):
+    if len(held_out) in (0, len(prompts)):
         raise ConfigError(
             f"lora.select.dev: {share:g} of the {len(prompts)} prompts of {name} are "
             f"{len(held_out)}; both sides need one at least"

@@ -107,10 +107,10 @@ def train_experts(
         backbone.denoiser, list(examples), targets=tuple(targets or backbone.targets), rank=rank,
         seed=derive_seed(seed, "lora-init"),
     )  # fmt: skip
-    share = select["dev"] if select else 0.0
-    splits = {name: split(own, share, seed, name) for name, own in examples.items()}
-    sets = {name: trained_on for name, (trained_on, _) in splits.items()}
-    held_out = {name: dev for name, (_, dev) in splits.items()}
+    sets, held_out = dict(examples), dict[str, Examples]()
+    if select:
+        for name, own in examples.items():
+            sets[name], held_out[name] = split(own, select["dev"], seed, name)
     size = max(1, micro_batch_size // len(groups))
     steps = Steps(backbone, seed, size, flip, min_snr_gamma)
 

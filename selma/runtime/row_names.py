@@ -1,0 +1,36 @@
+"""Whether the names in params.yaml stand for rows of it."""
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selma.runtime.params import Params
+
+
+def unknown_names(params: "Params") -> Iterator[str]:
+    """Tell each name that has no row, or rows in two sections whose files would be the same."""
+
+    def missing(key: str, names: Collection[str], section: str) -> Iterator[str]:
+        known = getattr(params, section)
+        for name in sorted(set(names) - set(known)):
+            yield f"{key} names {name!r}, not in {section}; known: {', '.join(known) or 'none'}"
+
+    for name, merge in params.merges.items():
+        yield from missing(f"merges.{name}.weights", merge.weights, "skills")
+    for name, mixture in params.mixtures.items():
+        yield from missing(f"mixtures.{name}.skills", mixture.skills, "skills")
+    for name, answers in params.answers.items():
+        yield from missing(f"answers.{name}.judge", [answers.judge], "judges")
+        yield from missing(f"answers.{name}.benchmark", [answers.benchmark], "benchmarks")
+    for name, measure in params.measures.items():
+        yield from missing(f"measures.{name}.answers", [measure.answers], "answers")
+    for name, preference in params.preferences.items():
+        yield from missing(f"preferences.{name}.benchmark", [preference.benchmark], "benchmarks")
+    yield from missing("compare.subject", [params.compare.subject], "models")
+    yield from missing("compare.reference", [params.compare.reference], "models")
+    yield from missing("compare.against", params.compare.against, "models")
+    shown = {params.report.measure} - set(params.preferences)
+    yield from missing("report.measure", shown, "measures")
+    for one, other in (("measures", "preferences"), ("skills", "mixtures")):
+        for name in sorted(set(getattr(params, one)) & set(getattr(params, other))):
+            yield f"{name!r} is a row of {one} and of {other}; rename one"
