@@ -232,7 +232,7 @@ def set_value(params, key, value):
         ("merges.merged.scale", 0.5, {"merge@merged", "report"}),
         ("skills.count.lora", {"rank": 1}, {"lora@count", "report"}),
         ("skills.count.images", {"batch_size": 1}, {"images@count", "report"}),
-        ("skills.count.prompts", {"temperature": 0.5}, {"prompts@count", "report"}),
+        ("skills.count.prompts", {"rouge_l_max": 0.9}, {"prompts@count", "report"}),
         ("mixtures.mixture.lora", {"rank": 1}, {"mixture_row@mixture", "mixture@mixture",
             "report"}),
         ("judges.pocket.batch_size", 1, {"judge_row@pocket"}),

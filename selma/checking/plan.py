@@ -13,10 +13,12 @@ from typing import Any
 
 from selma.checking.flops import Costs, count_costs
 from selma.diffusion.stable_diffusion import StableDiffusion
-from selma.llm.generators import HOSTED
+from selma.llm.generators import FREE
+from selma.llm.prices import Price, find_price
 from selma.runtime.params import (
     AnswersParams,
     ImagesParams,
+    LlmParams,
     LoraParams,
     Params,
     PromptsParams,
@@ -40,6 +42,7 @@ class Paid:
     tokens_in: int  # of texts; pictures are counted apart
     tokens_out: int
     pictures: int = 0
+    price: Price | None = None  # None: not known
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
     pictures, loras = {}, {}
     for skill, row in params.skills.items():
         prompts = load_skill_section("prompts", PromptsParams, skill, params_path)
-        yield _writing(f"prompts@{skill}", prompts, root / row.instructions)
+        yield _writing(f"prompts@{skill}", params.llm, prompts, root / row.instructions)
         settings = load_skill_section("images", ImagesParams, skill, params_path)
         pictures[skill] = prompts.per_skill * settings.per_prompt
         yield counter.drawing(f"images@{skill}", pictures[skill], settings, params.lora)
@@ -166,21 +169,26 @@ def _evaluating(root: Path, params: Params, counter: Counter) -> Iterator[Work]:
             yield Work(f"preferences@{name}-{model}", "pictures scored", number, disk=disk)
 
 
-def _writing(stage: str, prompts: PromptsParams, instructions: Path) -> Work:
+def _writing(stage: str, llm: LlmParams, prompts: PromptsParams, instructions: Path) -> Work:
     """Plan the writing of prompts; each request shows examples as long as the hand-written ones."""
     requests = -(-prompts.per_skill // prompts.per_request)
     paid = None
-    if prompts.backend in HOSTED:
+    if llm.backend not in FREE:
         from selma.prompts.skills import read_skill
         from selma.prompts.writing import build_request
 
         skill = read_skill(instructions)
         seeds = itertools.cycle(skill.seed_prompts)
         examples = list(itertools.islice(seeds, prompts.examples_per_request))
-        request = build_request(skill.instructions, examples, prompts.per_request)
+        json = llm.reply_format == "json_schema"
+        request = build_request(
+            skill.instructions, examples, prompts.per_request, json=json, refused=""
+        )
         lines = [len(f"1. {prompt}\n") for prompt in skill.seed_prompts]
         replies = requests * prompts.per_request * sum(lines) / len(lines)
-        paid = Paid(prompts.model, requests, _tokens(requests * len(request)), _tokens(replies))
+        price = find_price(llm.model, llm.base_url, llm.price)
+        tokens = _tokens(requests * len(request)), _tokens(replies)
+        paid = Paid(llm.model, requests, *tokens, price=price)
     disk = float(BYTES_PER_ROW * prompts.per_skill)
     return Work(stage, "LLM requests", requests, disk=disk, paid=paid)
 
@@ -203,7 +211,8 @@ def _asking(
         write = choose("judge template", answers.template, TEMPLATES)
         asked = sum(len(write(Question(q["question"], tuple(q["choices"])))) for q in questions)
         said = sum(max(CHARACTERS_PER_TOKEN, len(q["answer"])) for q in questions)
-        paid = Paid(judge.model or "", number, _tokens(each * asked), _tokens(each * said), number)
+        tokens, model = (_tokens(each * asked), _tokens(each * said)), judge.model or ""
+        paid = Paid(model, number, *tokens, pictures=number, price=find_price(model, None, None))
     return Work(stage, "questions", number, disk=float(BYTES_PER_ROW * number), paid=paid)
 
 

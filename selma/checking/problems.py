@@ -67,19 +67,14 @@ def _hub(root: Path, params: Params, problems: _Problems) -> None:
 
 
 def _prompts(root: Path, params: Params, problems: _Problems) -> None:
-    from selma.llm.generators import make_generator
+    from selma.llm.generators import LlmOptions, make_answer
     from selma.prompts.skills import read_skill
 
-    keys = ("backend", "model", "revision", "temperature")
-    shared = params.prompts.model_dump(include=set(keys))
-    problems.attempt(lambda: make_generator(**shared), "prompts")
+    llm = LlmOptions(**params.llm.model_dump())
+    problems.attempt(lambda: make_answer(llm, root / ".selma/llm/spent.jsonl"), "llm")
     for skill, row in params.skills.items():
         path = root / row.instructions
         problems.attempt(lambda path=path: read_skill(path), f"skills.{skill}.instructions")
-        own = row.prompts.model_dump(exclude_unset=True, include=set(keys))  # type: ignore[attr-defined]
-        if own:
-            llm = {**shared, **own}
-            problems.attempt(lambda llm=llm: make_generator(**llm), f"skills.{skill}.prompts")
 
 
 def _backbone(root: Path, params: Params, problems: _Problems) -> None:

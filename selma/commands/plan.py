@@ -116,6 +116,8 @@ def _work(to_run: "Sequence[Work]", peak: float, device: str) -> str:
 
 def _money(to_run: "Sequence[Work]", args: argparse.Namespace) -> list[str]:
     """One line for each hosted model."""
+    from selma.llm.prices import Price
+
     asked: dict[str, list[Paid]] = {}
     for work in to_run:
         if work.paid is not None:
@@ -126,12 +128,15 @@ def _money(to_run: "Sequence[Work]", args: argparse.Namespace) -> list[str]:
         into = sum(one.tokens_in for one in paid) + pictures * (args.picture_tokens or 0)
         out = sum(one.tokens_out for one in paid)
         unknown = " without the pictures" if pictures and args.picture_tokens is None else ""
-        usd = None if args.price_in is None else (into * args.price_in + out * args.price_out) / 1e6
-        price = "price unknown (--price-in, --price-out)"
+        price = paid[0].price
+        if args.price_in is not None:
+            price = Price(model, "as given", (args.price_in, args.price_out))
+        cost = f"price unknown (llm.price, or --price-in and --price-out){unknown}"
+        if price is not None:
+            cost = f"about {price.usd(into, out):,.2f} USD{unknown} ({price.source})"
         lines.append(
             f"LLM {model}: at least {sum(one.requests for one in paid):,} requests, "
-            f"{into:,} tokens in, {out:,} out; "
-            + (f"{price}{unknown}" if usd is None else f"about {usd:,.2f} USD{unknown}")
+            f"{into:,} tokens in, {out:,} out; {cost}"
         )
         if unknown:
             lines.append(f"  {pictures:,} pictures are sent: --picture-tokens counts them")

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 from selma.core.errors import BackendError, ConfigError
 
 if TYPE_CHECKING:
-    from selma.llm.generators import TextGenerator
+    from selma.llm.generators import Answer, LlmOptions
     from selma.questions.generation import Written
 
 RETRIES = 3
+ASKING: dict[str, Any] = {  # how a server is asked; no limit of money
+    "interface": "chat", "reply_format": "list", "reply_tokens_max": 4096, "timeout_s": 120.0,
+    "retries": 6, "concurrency": 1, "budget_usd": None, "price": None,
+}  # fmt: skip
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -25,6 +29,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     command.add_argument("--backend", required=True, help="openai or pocket")
     command.add_argument("--model", required=True)
     command.add_argument("--revision", required=True, help="kept beside the questions")
+    command.add_argument("--base-url", help="of the server; default: OPENAI_BASE_URL, or OpenAI's")
     command.add_argument("--temperature", type=float, default=0.0)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument(
@@ -49,7 +54,8 @@ def run(args: argparse.Namespace) -> None:
     """
     from selma.core.choices import choose
     from selma.core.tables import write_table
-    from selma.llm.cache import CachedGenerator
+    from selma.llm.generators import LlmOptions, RecordedLlm
+    from selma.llm.transcript import Transcript
     from selma.questions.generation import METHODS, write_questions
     from selma.questions.prompt_files import read_prompts
     from selma.runtime.progress import progress
@@ -59,11 +65,12 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError("expected --retries of at least 0, and --unifiedqa only with tifa")
     prompts = read_prompts(args.prompts)
     llm = {key: getattr(args, key) for key in ("backend", "model", "revision", "temperature")}
-    replies = args.replies or args.out.with_suffix(".replies.jsonl")
-    cached = CachedGenerator(_generator(**llm), replies, llm)
+    options = LlmOptions(**llm, base_url=args.base_url, **ASKING)
+    transcript = Transcript(args.replies or args.out.with_suffix(".replies.jsonl"))
+    recorded = RecordedLlm(options, _answer(options), transcript)
     with progress(len(prompts), f"{args.method} questions") as advance:
         written = write_questions(
-            args.method, prompts, cached, retries=args.retries, seed=args.seed, advance=advance
+            args.method, prompts, recorded, retries=args.retries, seed=args.seed, advance=advance
         )
     failed = _tell_failures(written, args.out.with_suffix(".failures.json"))
     if failed and (not args.allow_partial or not written.rows):
@@ -81,14 +88,16 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def _generator(backend: str, model: str, revision: str, temperature: float) -> "TextGenerator":
-    from selma.llm.generators import make_generator
+def _answer(options: "LlmOptions") -> "Answer":
+    from selma.llm.generators import make_answer
+    from selma.llm.transcript import Reply
 
-    if backend == "pocket":
+    if options.backend == "pocket":
         from selma.pocket.question_writer import PocketQuestionWriter
 
-        return PocketQuestionWriter(model, revision)
-    return make_generator(backend, model=model, revision=revision, temperature=temperature)
+        writer = PocketQuestionWriter(options.model, options.revision)
+        return lambda request, schema: Reply(writer.generate(request.text, seed=request.seed))
+    return make_answer(options, Path())
 
 
 def _tell_failures(written: "Written", path: Path) -> str:

@@ -62,6 +62,13 @@ KINDS = {
         + [pa.field("nearest_benchmark_id", TEXT), *_columns(benchmark_rouge_l=NUMBER)],
         key_size=1,
     ),
+    "transcript": TableKind(
+        _columns(number=INTEGER, total=INTEGER, model=TEXT, parameters=TEXT, request=TEXT)
+        + _columns(seed=INTEGER, reply=TEXT)
+        + [pa.field("finish_reason", TEXT), pa.field("prompt_tokens", INTEGER)]
+        + [pa.field("reply_tokens", INTEGER), pa.field("usd", NUMBER)],
+        key_size=1,
+    ),
     "images": TableKind([*_columns(prompt_id=TEXT, sample=INTEGER), *PICTURE], key_size=2),
     "samples": TableKind([*_columns(item_id=TEXT, sample=INTEGER), *PICTURE], key_size=2),
     "benchmark": TableKind(

@@ -7,37 +7,25 @@ same reply twice is up to the server, so replies can be kept.
 import base64
 import hashlib
 import logging
-import os
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 from selma.core.choices import choose
-from selma.core.errors import BackendError, ConfigError, MissingDependencyError
+from selma.core.errors import BackendError, ConfigError
+from selma.core.threads import in_threads
 from selma.judges.answer_log import AnswerLog
 from selma.judges.protocol import JudgeSettings, Pictures, Questions
 from selma.judges.templates import TEMPLATES
 from selma.judges.weights import check_numbers, library_versions
+from selma.llm.server import Completion, Server
 from selma.pictures.png import encode_png
-
-if TYPE_CHECKING:
-    from openai import OpenAI, OpenAIError
 
 logger = logging.getLogger(__name__)
 _SEED = 0
 _MESSAGE_MAX_CHARACTERS = 200
-_HINTS = {
-    400: "check that the model takes pictures, temperature 0 and max_completion_tokens",
-    401: "check OPENAI_API_KEY",
-    403: "check OPENAI_API_KEY",
-    404: "check the judge's path, which is the server's name of a model, and OPENAI_BASE_URL",
-    429: "wait, or check your quota, and run again",
-    None: "check OPENAI_BASE_URL and the network",
-}
 
 
 @dataclass
@@ -59,15 +47,11 @@ class _Asked(NamedTuple):
 class EndpointJudge:
     """Asks a server; `usage` is what was asked so far. See `load_endpoint`."""
 
-    def __init__(
-        self, client: "OpenAI", settings: JudgeSettings, *, key: str, replies: Path | None
-    ) -> None:
-        self._client = client
-        self._key = key
+    def __init__(self, server: Server, settings: JudgeSettings, *, replies: Path | None) -> None:
+        self._server = server
         self._model = settings.path
         self._parallel = settings.questions_per_batch
         self._template = choose("template", settings.template, TEMPLATES)
-        self._address = str(client.base_url).rstrip("/")
         self._decoding: dict[str, Any] = {
             "max_completion_tokens": settings.max_new_tokens,
             "seed": _SEED,
@@ -75,7 +59,7 @@ class EndpointJudge:
         }
         self.about: Mapping[str, Any] = {
             "class": "endpoint",
-            "address": self._address,
+            "address": server.address,
             "path": settings.path,
             "revision": settings.revision,
             "template": settings.template,
@@ -106,7 +90,7 @@ class EndpointJudge:
                 urls |= dict.fromkeys(unknown, f"data:image/png;base64,{data}")
             rows.append(row)
         if urls:
-            self._ask_all(urls)
+            in_threads(lambda asked: self._ask(asked, urls[asked]), urls, self._parallel)
             words = "%s: %d requests so far, %d tokens read and %d written"
             logger.info(words, self._model, *astuple(self.usage))
         return [[self._replies[one].strip() for one in row] for row in rows]
@@ -115,82 +99,41 @@ class EndpointJudge:
         kept = None if self._log is None else self._log.get(asked)
         return self._replies.setdefault(asked, kept[0]) if kept else self._replies.get(asked)
 
-    def _ask_all(self, urls: Mapping[_Asked, str]) -> None:
-        failed = threading.Event()
-
-        def ask(asked: _Asked) -> None:
-            if failed.is_set():
-                return
-            try:
-                self._ask(asked, urls[asked])
-            except BaseException:
-                failed.set()
-                raise
-
-        with ThreadPoolExecutor(max_workers=self._parallel) as pool:
-            futures = [pool.submit(ask, asked) for asked in urls]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-            finally:
-                failed.set()  # a signal ends the waiting without an error of a request
-
     def _ask(self, asked: _Asked, url: str) -> None:
         """Send one request and keep its reply; runs in a thread of its own."""
-        from openai import OpenAIError
-
-        content: list[Any] = [
+        content = [
             {"type": "image_url", "image_url": {"url": url}},
             {"type": "text", "text": asked.text},
         ]
-        try:
-            completion = self._client.chat.completions.create(
-                model=self._model, messages=[{"role": "user", "content": content}], **self._decoding
-            )
-        except (OpenAIError, ValueError) as error:  # ValueError: JSON that is none
-            raise BackendError(self._describe(error)) from error
-        usage = getattr(completion, "usage", None)
+        options = dict(self._decoding)
+        body = {"messages": [{"role": "user", "content": content}]}
+        most = options.pop("max_completion_tokens")
+        done = self._server.complete("chat", {**body, **options}, most)
         with self._lock:
             self.usage.requests += 1
-            self.usage.prompt_tokens += getattr(usage, "prompt_tokens", None) or 0
-            self.usage.reply_tokens += getattr(usage, "completion_tokens", None) or 0
-        reply = self._read(completion, asked.text)
+            self.usage.prompt_tokens += done.prompt_tokens or 0
+            self.usage.reply_tokens += done.reply_tokens or 0
+        reply = self._checked(done, asked.text)
         with self._lock:
             self._replies[asked] = reply
             if self._log is not None:
                 self._log.put(asked, [reply])
 
-    def _read(self, completion: Any, text: str) -> str:
-        """Take the reply out of a completion, which the client does not check."""
-        choices = getattr(completion, "choices", None) or [None]
-        message = getattr(choices[0], "message", None)
-        if message is None:
+    def _checked(self, done: Completion, text: str) -> str:
+        """Take a reply that is an answer."""
+        if done.finish_reason == "length":
             raise BackendError(
-                f"{self._address}: {self._model} gave no chat completion; check OPENAI_BASE_URL, "
-                "which often ends in /v1"
+                f"{self._model}: the reply to {text!r} was cut off at "
+                f"{self._decoding['max_completion_tokens']} tokens: "
+                f"{done.text[:_MESSAGE_MAX_CHARACTERS]!r}; raise max_new_tokens"
             )
-        reply = message.content if isinstance(message.content, str) else ""
-        reason = choices[0].finish_reason
-        if reason == "length":
-            most = self._decoding["max_completion_tokens"]
+        if not done.text.strip() or done.finish_reason == "content_filter":
             raise BackendError(
-                f"{self._model}: the reply to {text!r} was cut off at {most} tokens: "
-                f"{reply[:_MESSAGE_MAX_CHARACTERS]!r}; raise max_new_tokens"
+                f"{self._model}: no reply to {text!r} (finish_reason {done.finish_reason!r}"
+                f"{', ' + done.refusal[:_MESSAGE_MAX_CHARACTERS] if done.refusal else ''}); a "
+                "missing answer is not scored, take another judge"
             )
-        if not reply.strip() or reason == "content_filter":
-            refusal = " ".join(str(getattr(message, "refusal", None) or "").split())
-            raise BackendError(
-                f"{self._model}: no reply to {text!r} (finish_reason {reason!r}"
-                f"{', ' + refusal[:_MESSAGE_MAX_CHARACTERS] if refusal else ''}); a missing answer "
-                "is not scored, take another judge"
-            )
-        return reply
-
-    def _describe(self, error: "OpenAIError | ValueError") -> str:
-        """Tell an error in one line that never holds the key."""
-        hint = _HINTS.get(getattr(error, "status_code", None), "run again")
-        reason = " ".join(str(error).replace(self._key, "***").split())[:_MESSAGE_MAX_CHARACTERS]
-        return f"{self._address}: {self._model}: {type(error).__name__}: {reason}; {hint}"
+        return done.text
 
 
 def load_endpoint(
@@ -217,12 +160,6 @@ def load_endpoint(
     setting is wrong: a beam search cannot be asked for; MissingDependencyError without the package
     openai; RecordError if `replies` holds those of another judge or setting.
     """
-    try:
-        from openai import OpenAI
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the judge endpoint needs the package openai: pip install openai"
-        ) from error
     if not settings.path:
         raise ConfigError("the judge endpoint wants the server's name of a model as its path")
     if settings.beams != 1:
@@ -231,17 +168,5 @@ def load_endpoint(
             "endpoint wants beams 1"
         )
     check_numbers(settings, "questions_per_batch", "max_new_tokens")
-    key = os.environ.get("OPENAI_API_KEY", "")
-    if not key:
-        raise ConfigError(
-            "OPENAI_API_KEY is not set; export your key (any word for a server without keys), or "
-            "take another judge"
-        )
-    parts = urlsplit(base_url or os.environ.get("OPENAI_BASE_URL", ""))
-    if "@" in parts.netloc or parts.query or key in parts.path:
-        raise ConfigError(
-            f"the address of {parts.hostname} holds a user, a password, a query or the key, which "
-            "would be written beside the answers; give the address alone, the key in OPENAI_API_KEY"
-        )
-    client = OpenAI(api_key=key, base_url=base_url, timeout=timeout_s, max_retries=retries)
-    return EndpointJudge(client, settings, key=key, replies=replies)
+    server = Server(settings.path, base_url=base_url, timeout_s=timeout_s, retries=retries)
+    return EndpointJudge(server, settings, replies=replies)

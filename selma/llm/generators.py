@@ -1,9 +1,43 @@
-"""Text generators by backend name; each is loaded only when it is chosen."""
+"""LLMs by backend name, each loaded only when it is chosen, and what keeps their replies."""
 
-from collections.abc import Callable
-from typing import Protocol
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 from selma.core.choices import choose
+from selma.core.errors import MissingDataError
+from selma.core.threads import in_threads
+from selma.llm.transcript import Exchange, Reply, Request, Transcript
+
+Schema = Mapping[str, Any]  # a JSON schema
+Answer = Callable[[Request, Schema | None], Reply]
+
+
+@dataclass(frozen=True)
+class LlmOptions:
+    """Which LLM is asked, and how; what is not said of a field stands in `Server`."""
+
+    backend: str  # of `BACKENDS`
+    model: str
+    revision: str  # raise it to ask anew
+    base_url: str | None
+    interface: str  # of `selma.llm.server.INTERFACES`
+    reply_format: str  # "list": in words; "json_schema": held to by the server
+    temperature: float | None  # null: the server's own
+    reply_tokens_max: int
+    timeout_s: float
+    retries: int
+    concurrency: int  # requests under way at once; no reply depends on it
+    budget_usd: float | None  # null: no limit
+    price: Mapping[str, float] | None  # USD for a million tokens; null: as genai-prices says
+
+    def parameters(self, schema: Schema | None) -> str:
+        """What decides a reply beside model, request and seed; JSON."""
+        own: dict[str, Any] = {"revision": self.revision, "interface": self.interface}
+        own |= {"temperature": self.temperature, "reply_tokens_max": self.reply_tokens_max}
+        return json.dumps({**own, "schema": schema}, sort_keys=True)
 
 
 class TextGenerator(Protocol):
@@ -16,29 +50,88 @@ class TextGenerator(Protocol):
         """
 
 
-def _pocket(model: str, revision: str, temperature: float) -> TextGenerator:
+class RecordedLlm:
+    """An LLM that looks into a transcript before it is asked, and keeps what it answers.
+
+    `used` are the exchanges so far, in the order of asking.
+    """
+
+    def __init__(self, options: LlmOptions, answer: Answer, transcript: Transcript) -> None:
+        self._options, self._answer, self._transcript = options, answer, transcript
+        self.used: list[Exchange] = []
+
+    def generate(self, request: str, *, seed: int) -> str:
+        """Answer one request."""
+        return self.ask_all([(request, seed)])[0][1].text
+
+    def ask_all(
+        self, asked: Sequence[tuple[str, int]], schema: Schema | None = None
+    ) -> list[Exchange]:
+        """Answer requests with their seeds, several at once; the exchanges in their order."""
+        options = self._options
+        parameters = options.parameters(schema)
+        requests = [Request(options.model, parameters, text, seed) for text, seed in asked]
+
+        def answered(request: Request) -> Exchange:
+            reply = self._transcript.get(request)
+            if reply is None:
+                reply = self._answer(request, schema)
+                self._transcript.put(request, reply)
+            return request, reply
+
+        exchanges = in_threads(answered, requests, options.concurrency)
+        self.used += exchanges
+        return exchanges
+
+    def forget(self, exchanges: Iterable[Exchange]) -> None:
+        """Let requests be asked again whose replies were no answers."""
+        self._transcript.forget(request for request, _ in exchanges)
+
+    def usage(self) -> dict[str, float]:
+        """Sum what the replies used so far took when they were asked for, where it is known."""
+        rows = [asdict(reply) for _, reply in self.used]
+        names = ("prompt_tokens", "reply_tokens", "usd")
+        return {f"llm_{name}": sum(row[name] or 0 for row in rows) for name in names}
+
+
+def make_answer(options: LlmOptions, ledger: Path) -> Answer:
+    """Make what answers the requests of a backend; `ledger` is where a `Budget` is kept.
+
+    ConfigError if there is no such backend, it does not know the model, has no key or a budget
+    without a price; MissingDependencyError if its package is not installed.
+    """
+    return choose("LLM backend", options.backend, BACKENDS)(options, ledger)
+
+
+def _pocket(options: LlmOptions, ledger: Path) -> Answer:
     from selma.pocket.writer import PocketWriter
 
-    return PocketWriter(model, revision)
+    writer = PocketWriter(options.model, options.revision)
+    return lambda request, schema: Reply(writer.generate(request.text, seed=request.seed))
 
 
-def _openai(model: str, revision: str, temperature: float) -> TextGenerator:
-    from selma.llm.openai_client import OpenAIGenerator
+def _openai(options: LlmOptions, ledger: Path) -> Answer:
+    from selma.llm.hosted import hosted_answer
 
-    return OpenAIGenerator(model, temperature=temperature)
+    return hosted_answer(options, ledger)
 
 
-GENERATORS: dict[str, Callable[[str, str, float], TextGenerator]] = {
+def _replay(options: LlmOptions, ledger: Path) -> Answer:
+    def refuse(request: Request, schema: Schema | None) -> Reply:
+        raise MissingDataError(
+            f"llm.backend replay: the transcript has no reply of {request.model} to the request "
+            f"{' '.join(request.text.split())[-80:]!r} with seed {request.seed} and "
+            f"{request.parameters}; it was made with other params or instructions, or its end is "
+            "missing; set llm.backend to ask"
+        )
+
+    return refuse
+
+
+BACKENDS: dict[str, Callable[[LlmOptions, Path], Answer]] = {
     "pocket": _pocket,
     "openai": _openai,
+    "replay": _replay,
 }
-HOSTED = ("openai",)  # whose tokens are paid for
-
-
-def make_generator(backend: str, *, model: str, revision: str, temperature: float) -> TextGenerator:
-    """Make the generator of a backend.
-
-    ConfigError if there is no such backend, or it does not know the model or has no key;
-    MissingDependencyError if its package is not installed.
-    """
-    return choose("LLM backend", backend, GENERATORS)(model, revision, temperature)
+FREE = ("pocket", "replay")  # nothing is paid for
+COMPUTED = ("pocket",)  # by code of ours, with which the replies change

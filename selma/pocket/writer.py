@@ -27,7 +27,7 @@ _CLOSINGS = ("Let me know if you need more!", "I hope these prompts help.")
 class PocketWriter(PocketLLM):
     """Writes for the skill that the words of a request tell of."""
 
-    model, revision, option = MODEL, REVISION, "prompts.revision"
+    model, revision, option = MODEL, REVISION, "llm.revision"
 
     def answer(self, request: str, rng: random.Random) -> str:
         skill = guess_skill(request)

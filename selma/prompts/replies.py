@@ -1,5 +1,6 @@
 """Reads the numbered list of prompts out of an LLM's reply, whatever stands around it."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +9,10 @@ from selma.core.errors import ReplyError
 from selma.llm.replies import Line, read_lines
 
 PROMPT_MAX_CHARACTERS = 1000
+SCHEMA = {
+    "type": "object", "required": ["prompts"], "additionalProperties": False,
+    "properties": {"prompts": {"type": "array", "items": {"type": "string"}}},
+}  # fmt: skip
 _HEADING = re.compile(r"(?:\*\*|__)[^*_]{1,60}(?::(?:\*\*|__)|(?:\*\*|__):)\s+(?=\S)")
 _CHATTER = re.compile(
     r"(?:sure|certainly|of course|absolutely|okay|ok|here (?:are|is)(?! an? )|here's|hope"
@@ -41,12 +46,18 @@ def parse_reply(reply: str, expected: int) -> Parsed:
 
     Understood are the lists of `selma.llm.replies`; quotes and bold around a prompt or as its
     heading; items wrapped over lines. A line without a number counts as an item only where the
-    numbering leaves a gap for it. Talk around the list is no prompt.
+    numbering leaves a gap for it. Talk around the list is no prompt. A reply that begins with a
+    brace is JSON of `SCHEMA`.
     """
-    items = _items(reply)
+    if reply.lstrip().removeprefix("```json").lstrip().startswith("{"):
+        items = _json_items(reply)
+        places = [""] * len(items)
+    else:
+        items = _items(reply)
+        places = _places(items, expected)
     prompts: dict[str, str] = {}
     rejected = []
-    for item, reason in zip(items, _places(items, expected), strict=True):
+    for item, reason in zip(items, places, strict=True):
         text = _clean(item.text)
         reason = reason or _unfit(text)
         if not reason and text.casefold() in prompts:
@@ -59,6 +70,18 @@ def parse_reply(reply: str, expected: int) -> Parsed:
         start = " ".join(reply.split())[:80]
         raise ReplyError(f"no list of prompts in the reply, it starts {start!r}", reply)
     return Parsed(tuple(prompts.values()), tuple(rejected))
+
+
+def _json_items(reply: str) -> list[Line]:
+    text = reply.strip().removeprefix("```json").removesuffix("```")
+    try:
+        prompts = json.loads(text)["prompts"]
+        if not isinstance(prompts, list) or not all(isinstance(one, str) for one in prompts):
+            raise TypeError
+    except (ValueError, KeyError, TypeError) as error:
+        wanted = 'expected JSON {"prompts": [text, …]}'
+        raise ReplyError(f"{wanted}, got {' '.join(reply.split())[:80]!r}", reply) from error
+    return [Line(one, None, True, False, 0, False) for one in prompts]
 
 
 def _items(reply: str) -> list[Line]:

@@ -24,6 +24,7 @@ Batch = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Usd = Annotated[float, Field(ge=0)]
 Place = Annotated[str, Field(min_length=1)]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -34,16 +35,33 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class PromptsParams(Section):
-    backend: Literal["pocket", "openai"]
-    model: str
+class LlmParams(Section):
+    """Which LLM writes, and what it may cost; `selma.llm.generators.LlmOptions`."""
+
+    backend: Literal["pocket", "openai", "replay"]
+    model: Place
     revision: str
+    base_url: Place | None
+    interface: Literal["chat", "completions"]
+    reply_format: Literal["list", "json_schema"]
+    temperature: Annotated[float, Field(ge=0, le=2)] | None
+    reply_tokens_max: Count
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)]
+    retries: Annotated[int, Field(ge=0, le=100)]
+    concurrency: Annotated[int, Field(ge=1, le=256)]
+    budget_usd: Usd | None
+    price: Annotated[dict[Literal["input", "output"], Usd], Field(min_length=2)] | None
+
+
+class PromptsParams(Section):
+    """How many prompts are asked for, and which are kept."""
+
     per_skill: Count
     per_request: Annotated[int, Field(ge=1, le=1000)]
+    requests_per_round: Annotated[int, Field(ge=1, le=1000)]
     examples_per_request: Annotated[int, Field(ge=1, le=100)]
     rouge_l_max: Annotated[float, Field(gt=0, le=1)]
     max_requests: Count
-    temperature: Annotated[float, Field(ge=0, le=2)]
 
 
 class BackboneParams(Section):
@@ -234,6 +252,7 @@ class Params(Section):
     hub: dict[Name, HubParams]
     routers: Nothing
     backbone: BackboneParams
+    llm: LlmParams
     prompts: PromptsParams
     images: ImagesParams
     lora: LoraParams

@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from selma.core import team
 from selma.runtime.journal import stage_name
@@ -14,11 +14,17 @@ logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 60.0  # where stderr is a file, a bar is a new line each time
 
 
+class Advance(Protocol):
+    """Moves a bar on."""
+
+    def __call__(self, number: int, note: str = "") -> None: ...
+
+
 @contextlib.contextmanager
-def progress(total: int, what: str) -> Iterator[Callable[[int], None]]:
+def progress(total: int, what: str) -> Iterator["Advance"]:
     """Show a bar while `total` items are worked off, then log "160 pictures in 12 s".
 
-    `what` is the items' plural. Yields ``advance(number)``.
+    `what` is the items' plural. Yields ``advance(number, note="")``; the bar shows the last note.
     """
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -28,7 +34,13 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], None]]:
     looks: dict[str, Any] = {"mininterval": pause, "delay": pause, "dynamic_ncols": True}
     looks["disable"] = bool(team.rank())  # the leader's tells
     with tqdm(total=total, desc=label, leave=False, **looks) as bar, logging_redirect_tqdm():
-        yield bar.update
+
+        def advance(number: int, note: str = "") -> None:
+            if note:
+                bar.set_postfix_str(note, refresh=False)
+            bar.update(number)
+
+        yield advance
     logger.info("%d %s in %s", bar.n, what, duration(time.monotonic() - started))
 
 

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from selma.core import team
 from selma.core.errors import SelmaError
+from selma.core.secrets import redact
 from selma.runtime.journal import experiment, journal, stage_name
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,7 +47,7 @@ class _LogLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        return f"{stage_name()}: {level}{super().format(record)}"
+        return redact(f"{stage_name()}: {level}{super().format(record)}")
 
 
 def run_stage(stage: str, main: Callable[[], None]) -> NoReturn:
@@ -96,12 +97,13 @@ def report_error(error: Exception) -> int:
         error = SelmaError(_OUT_OF_MEMORY)
     known = isinstance(error, SelmaError | OSError)
     if not known or os.environ.get("SELMA_DEBUG") == "1":
-        traceback.print_exception(error)
+        sys.stderr.write(redact("".join(traceback.format_exception(error))))
     if not known:
-        print(f"selma: internal error: {type(error).__name__}: {error}", file=sys.stderr)
+        problem = redact(f"{type(error).__name__}: {error}")
+        print(f"selma: internal error: {problem}", file=sys.stderr)
         return 1
     text = str(error) if isinstance(error, SelmaError) else _describe(error)
-    line = f"selma: error: {' '.join(text.split())}\n"
+    line = redact(f"selma: error: {' '.join(text.split())}\n")
     sys.stderr.write(line)  # in one piece: processes of a team may write at once
     return getattr(error, "exit_code", SelmaError.exit_code)
 

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
@@ -16,7 +16,7 @@ from typing import IO
 from selma.core import team
 from selma.core.errors import MissingDataError
 from selma.runtime.journal import journal, root
-from selma.runtime.progress import progress
+from selma.runtime.progress import Advance, progress
 
 logger = logging.getLogger(__name__)
 _CODE = Path(__file__).parent.parent
@@ -94,7 +94,7 @@ def _wait_for(lock: IO[str], stage: str) -> None:
 def resumable_work(
     stage: str, inputs: Sequence[Path], settings: Mapping[str, object], *, total: int, what: str,
     libraries: Sequence[str] | None = None,
-) -> Iterator[tuple[Path, Callable[[int], None]]]:
+) -> Iterator[tuple[Path, Advance]]:
     """Open `workspace` and `progress` together; yields the folder and ``advance(number)``."""
     with (
         workspace(stage, inputs, settings, libraries) as work,

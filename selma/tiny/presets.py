@@ -22,7 +22,7 @@ INSTEAD = {
     "learning_rate": 0.02,  # three steps shall change pictures
     "no_answer_max": 1.0,  # an untrained judge stammers
 }
-PROMPTS = {"backend": "pocket", "model": "pocket-grammar", "revision": "1"}
+LLM = {"backend": "pocket", "model": "pocket-grammar", "revision": "1", "budget_usd": None}
 FAMILIES = {  # repository of a backbone → a key of selma.diffusion.tiny.KINDS
     "CompVis/stable-diffusion-v1-4": "sd1",
     "stabilityai/stable-diffusion-2": "sd2",
@@ -54,10 +54,10 @@ def make_tiny(name: str, text: str) -> TinyPreset:
     if not params["hub"]:
         raise ConfigError(f"preset {name}: names no model of the Hub; run it as it is")
     _shrink(params)
-    params["prompts"].update(PROMPTS)
+    params["llm"].update(LLM)
     models = _replace_models(params)
     params["hub"] = {}
-    for section, key in ((params, "hub"), (params["prompts"], "backend")):
+    for section, key in ((params, "hub"), (params["llm"], "backend")):
         section.ca.items.pop(key, None)  # the comment, which no longer holds
     benchmarks = {f"{row}-tiny": row for row in params["benchmarks"]}
     params["benchmarks"] = {row: {} for row in benchmarks}

@@ -109,7 +109,7 @@ ENDPOINT = {"kind": "endpoint", "model": "gpt-4o", "path": "selma/judges"}
 
 
 def test_a_hosted_llm_or_judge_without_a_key(project, monkeypatch):
-    assert has(only(project, "prompts.backend", "openai"), "prompts: OPENAI_API_KEY is not set")
+    assert has(only(project, "llm.backend", "openai"), "llm: OPENAI_API_KEY is not set")
     (project / "selma/judges").mkdir()
     judge = {**shipped_params()["judges"]["pocket"], **ENDPOINT}
     assert has(only(project, "judges.pocket", judge), "judges.pocket: OPENAI_API_KEY is not set")
@@ -118,10 +118,7 @@ def test_a_hosted_llm_or_judge_without_a_key(project, monkeypatch):
     assert has(only(project, "judges.pocket", {**judge, "model": None}), "judges.pocket.model")
 
 
-def test_a_skill_may_bring_its_own_backend_and_is_checked_too(project):
-    override = {"backend": "openai", "model": "writer"}
-    found = only(project, "skills.count.prompts", override)
-    assert has(found, "skills.count.prompts: OPENAI_API_KEY is not set")
+def test_a_skills_own_numbers_are_checked_too(project):
     found = only(project, "skills.count.images", {"inference_steps": 2000})
     assert has(found, "skills.count.images.inference_steps", "less than or equal to 1000")
 
@@ -233,8 +230,8 @@ def test_a_scorer_in_bin_only_an_unknown_kind_and_version(project):
 
 
 def test_an_unknown_pocket_model(project):
-    assert has(only(project, "prompts.model", "pocket-poet"), "prompts: unknown", "'pocket-poet'")
-    assert has(only(project, "prompts.revision", "7"), "prompts", "revision", "'7'")
+    assert has(only(project, "llm.model", "pocket-poet"), "llm: unknown", "'pocket-poet'")
+    assert has(only(project, "llm.revision", "7"), "llm", "revision", "'7'")
 
 
 def test_a_judge_with_weights_is_looked_into(project):

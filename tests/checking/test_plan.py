@@ -136,21 +136,22 @@ def test_nothing_is_paid_in_the_pocket_world(world):
     assert {work.paid for work in works(world).values()} == {None}
 
 
-HOSTED = {"backend": "openai", "model": "writer", "per_skill": 10, "per_request": 4}
+HOSTED = {"backend": "openai", "model": "writer"}
 
 
 def with_endpoint(**changes):
     pocket = shipped_params()["judges"]["pocket"]
     judges = {"pocket": {**pocket, "kind": "endpoint", "model": "looker"}}
     answers = {"dsg": {"judge": "pocket", "benchmark": "pocket-dsg", "template": "yes-no"}}
-    return {"prompts": HOSTED, "judges": judges, "answers": answers, **changes}
+    prompts = {"per_skill": 10, "per_request": 4}
+    return {"llm": HOSTED, "prompts": prompts, "judges": judges, "answers": answers, **changes}
 
 
 def test_tokens_are_a_quarter_of_the_characters_of_requests_and_replies(world):
     lay_out(world)
     found = works(world, **with_endpoint(samples={"per_prompt": 3}))
     skill = read_skill(world / "data/skills/count.yaml")
-    request = build_request(skill.instructions, list(skill.seed_prompts), 4)
+    request = build_request(skill.instructions, list(skill.seed_prompts), 4, json=False, refused="")
     paid = found["prompts@count"].paid
     assert (paid.model, paid.requests) == ("writer", 3)
     assert paid.tokens_in == round(3 * len(request) / 4)
@@ -200,7 +201,7 @@ def test_the_table_has_planned_beside_measured_and_the_money_at_the_prices_given
     assert line.split()[1:3] == ["5", "0"]
     assert line.endswith(f"1 min 40 s (1 of 5)  {rate:{len('TFLOP/s')}.3g}")
     assert "LLM looker: at least" in said
-    assert said.count("price unknown (--price-in, --price-out)") == 2
+    assert said.count("price unknown (llm.price, or --price-in and --price-out)") == 2
     writer = [work.paid for work in found.values() if work.paid and work.paid.model == "writer"]
     into, out = sum(one.tokens_in for one in writer), sum(one.tokens_out for one in writer)
     priced = plan("--price-in", "1000", "--price-out", "3000", "--picture-tokens", "10")

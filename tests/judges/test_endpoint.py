@@ -4,16 +4,15 @@ import base64
 import io
 import json
 import logging
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chat_server import ERROR, KEY, Answer, ChatServer, completion, serving
 from PIL import Image
 
 from selma.commands.cli import main
@@ -22,23 +21,8 @@ from selma.core.tables import read_table, write_table
 from selma.judges.endpoint import load_endpoint
 from selma.judges.protocol import JudgeSettings, Question
 
-KEY = "sk-secret-0123456789"
-Answer = tuple[int, Any]
 PICTURES = [np.full((2 + n, 3, 3), 10 * n, np.uint8) for n in range(4)]
 QUESTIONS = [Question(f"Is it {word}?", ()) for word in ("red", "blue", "tall")]
-ERROR = {"error": {"message": "no", "type": "t", "code": None}}
-
-
-def completion(text: str | None, reason: str = "stop", **message: Any) -> dict[str, Any]:
-    choice = {
-        "index": 0, "finish_reason": reason,
-        "message": {"role": "assistant", "content": text, **message},
-    }  # fmt: skip
-    usage = {"prompt_tokens": 90, "completion_tokens": 2, "total_tokens": 92}
-    return {
-        "id": "c", "object": "chat.completion", "created": 0, "model": "m",
-        "choices": [choice], "usage": usage,
-    }  # fmt: skip
 
 
 def seen(request: dict[str, Any]) -> tuple[np.ndarray, str]:
@@ -55,64 +39,10 @@ def honest(request: dict[str, Any]) -> Answer:
     return 200, completion(f" {picture.shape[0]}x{picture[0, 0, 0]} {text}\n")
 
 
-class Server(ThreadingHTTPServer):
-    """Answers each request by a function, and remembers it."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answer: Callable[[dict[str, Any]], Answer] = honest
-        self.requests: list[dict[str, Any]] = []
-        self.under_way, self.most_under_way = 0, 0
-        self.lock = threading.Lock()
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Records the request and sends its answer; bytes go out as they are."""
-
-    server: Server
-
-    def do_POST(self) -> None:  # noqa: N802
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        key = self.headers["Authorization"]
-        with self.server.lock:
-            self.server.requests.append({"path": self.path, "authorization": key, **body})
-            self.server.under_way += 1
-            self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
-        status, answer = self.server.answer(body)
-        with self.server.lock:
-            self.server.under_way -= 1
-        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(status)
-        kind = "text/html" if data.startswith(b"<") else "application/json"
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("Retry-After-Ms", "1")
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        """Be silent."""
-
-
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    server = Server()
-    try:
-        socket.create_connection(("127.0.0.1", server.server_port), timeout=5).close()
-    except OSError:
-        server.server_close()
-        pytest.skip("no loopback interface: this process has no network at all")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+    with serving(monkeypatch, honest) as server:
+        yield server
 
 
 def settings(**changes: Any) -> JudgeSettings:
@@ -128,7 +58,7 @@ def judge(retries: int = 2, **changes: Any):
     return load_endpoint(settings(**changes), replies=replies, timeout_s=5.0, retries=retries)
 
 
-def test_a_request_holds_picture_question_and_greedy_decoding(server: Server):
+def test_a_request_holds_picture_question_and_greedy_decoding(server: ChatServer):
     assert judge()(PICTURES[1:2], [QUESTIONS[:1]]) == [["3x10 Is it red? answer only yes or no"]]
     (request,) = server.requests
     picture, text = seen(request)
@@ -141,7 +71,7 @@ def test_a_request_holds_picture_question_and_greedy_decoding(server: Server):
 
 
 @pytest.mark.parametrize("parallel", [1, 3, 50])
-def test_answers_keep_their_order_however_many_requests_are_under_way(server: Server, parallel):
+def test_answers_keep_their_order_however_many_requests_are_under_way(server: ChatServer, parallel):
     def slow_at_first(request: dict[str, Any]) -> Answer:
         time.sleep(0.05 if len(server.requests) < 4 else 0)
         return honest(request)
@@ -157,7 +87,7 @@ def test_answers_keep_their_order_however_many_requests_are_under_way(server: Se
     assert 1 <= server.most_under_way <= parallel
 
 
-def test_the_same_question_about_the_same_picture_is_asked_once(server: Server):
+def test_the_same_question_about_the_same_picture_is_asked_once(server: ChatServer):
     ask = judge()
     first = ask([PICTURES[0], PICTURES[0].copy()], [QUESTIONS, QUESTIONS])
     assert first[0] == first[1] and len(server.requests) == 3
@@ -165,14 +95,14 @@ def test_the_same_question_about_the_same_picture_is_asked_once(server: Server):
     assert (ask.usage.requests, ask.usage.prompt_tokens, ask.usage.reply_tokens) == (3, 270, 6)
 
 
-def test_a_busy_server_is_asked_again(server: Server):
+def test_a_busy_server_is_asked_again(server: ChatServer):
     answers = [(429, ERROR), (500, ERROR)]
     server.answer = lambda request: answers.pop() if answers else honest(request)
     assert judge()(PICTURES[:1], [QUESTIONS[:1]])[0][0].startswith("2x0")
     assert len(server.requests) == 3
 
 
-def test_what_was_answered_before_a_failure_is_not_paid_twice(server: Server, tmp_path):
+def test_what_was_answered_before_a_failure_is_not_paid_twice(server: ChatServer, tmp_path):
     path = tmp_path / "replies.jsonl"
 
     def fail_at_tall(request: dict[str, Any]) -> Answer:
@@ -194,7 +124,7 @@ def test_what_was_answered_before_a_failure_is_not_paid_twice(server: Server, tm
         judge(replies=path, path="m-2025")
 
 
-def test_requests_under_way_at_a_failure_are_kept(server: Server, tmp_path):
+def test_requests_under_way_at_a_failure_are_kept(server: ChatServer, tmp_path):
     both = threading.Barrier(2, timeout=5)
 
     def one_fails(request: dict[str, Any]) -> Answer:
@@ -220,19 +150,19 @@ def test_requests_under_way_at_a_failure_are_kept(server: Server, tmp_path):
         (completion(""), "no reply to 'Is it red.*finish_reason 'stop'"),
         (completion(None, "content_filter"), "finish_reason 'content_filter'"),
         (completion(None, refusal="I can't\nhelp"), "finish_reason 'stop', I can't help"),
-        ({**completion("yes"), "choices": []}, "gave no chat completion; check OPENAI_BASE_URL"),
-        ({"detail": "x"}, "gave no chat completion"),
-        (b"<html>welcome</html>", "gave no chat completion"),
-        (b'{"choices": [', "JSONDecodeError.*check OPENAI_BASE_URL"),
+        ({**completion("yes"), "choices": []}, "no completion but .*; check the server's address"),
+        ({"detail": "x"}, "no completion but"),
+        (b"<html>welcome</html>", "no completion but '<html>welcome</html>'"),
+        (b'{"choices": [', "no completion but"),
     ],
 )
-def test_what_is_no_answer_is_an_error(server: Server, answer, problem):
+def test_what_is_no_answer_is_an_error(server: ChatServer, answer, problem):
     server.answer = lambda request: (200, answer)
     with pytest.raises(BackendError, match=problem):
-        judge()(PICTURES[:1], [QUESTIONS[:1]])
+        judge(retries=0)(PICTURES[:1], [QUESTIONS[:1]])
 
 
-def test_a_refused_key_is_one_error_that_does_not_tell_the_key(server: Server, caplog):
+def test_a_refused_key_is_one_error_that_does_not_tell_the_key(server: ChatServer, caplog):
     server.answer = lambda request: (
         401,
         {"error": {"message": f"Incorrect API key: {KEY}\nsee"}},
@@ -246,13 +176,13 @@ def test_a_refused_key_is_one_error_that_does_not_tell_the_key(server: Server, c
     assert KEY not in "".join(r.getMessage() for r in caplog.records if r.name.startswith("selma"))
 
 
-def test_no_server_is_one_error(monkeypatch: pytest.MonkeyPatch, server: Server):
+def test_no_server_is_one_error(monkeypatch: pytest.MonkeyPatch, server: ChatServer):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(BackendError, match="OPENAI_BASE_URL"):
         judge(retries=0)(PICTURES[:1], [QUESTIONS[:1]])
 
 
-def test_a_given_address_comes_before_the_environment(server: Server, monkeypatch):
+def test_a_given_address_comes_before_the_environment(server: ChatServer, monkeypatch):
     address = f"http://127.0.0.1:{server.server_port}/other/v1"
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     ask = load_endpoint(settings(), base_url=address)
@@ -292,7 +222,7 @@ def test_settings_that_a_server_does_not_know_are_refused(monkeypatch: pytest.Mo
         judge()
 
 
-def test_about_is_json_and_holds_no_key(server: Server):
+def test_about_is_json_and_holds_no_key(server: ChatServer):
     one, two = (judge(questions_per_batch=n, revision="r").about for n in (1, 2))
     assert json.dumps(one) == json.dumps(two) and KEY not in json.dumps(one)
     assert (one["path"], one["revision"], one["template"]) == ("m-2024", "r", "yes-no")
@@ -300,7 +230,7 @@ def test_about_is_json_and_holds_no_key(server: Server):
 
 
 @pytest.fixture
-def command(server: Server, tmp_path, monkeypatch):
+def command(server: ChatServer, tmp_path, monkeypatch):
     """`selma score dsg --judge endpoint` with nothing but what it must be given."""
     monkeypatch.chdir(tmp_path)
     question = {

@@ -1,13 +1,16 @@
 """The self-instruct loop with the pocket LLM and with scripted ones."""
 
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from llm_options import options
 
 from selma.core.errors import BackendError, SelmaError
-from selma.llm.cache import CachedGenerator
+from selma.llm.generators import RecordedLlm
+from selma.llm.transcript import Reply, Request, Transcript
 from selma.pocket.skills import TRAINED_SKILLS
 from selma.pocket.writer import MODEL, REVISION, PocketWriter
 from selma.prompts.diversity import normalise
@@ -30,17 +33,27 @@ class Scripted:
         self.replies = list(replies)
         self.requests: list[str] = []
 
-    def generate(self, request: str, *, seed: int) -> str:
-        self.requests.append(request)
-        return self.replies[min(len(self.requests), len(self.replies)) - 1]
+    def __call__(self, request: Request, schema: Any) -> Reply:
+        self.requests.append(request.text)
+        return Reply(self.replies[min(len(self.requests), len(self.replies)) - 1])
 
 
-def write(spec: SkillSpec, generator: Any, **changes: Any) -> Written:
+def pocket(request: Request, schema: Any) -> Reply:
+    return Reply(PocketWriter(MODEL, REVISION).generate(request.text, seed=request.seed))
+
+
+def write(spec: SkillSpec, answer: Any, **changes: Any) -> Written:
     settings: dict[str, Any] = {
         "per_skill": 4, "per_request": 3, "examples_per_request": 3, "rouge_l_max": 0.8,
-        "max_requests": 5, "seed": 0, "benchmark_prompts": {}, "on_kept": lambda number: None,
+        "max_requests": 5, "seed": 0, "benchmark_prompts": {}, "on_kept": lambda number, note: None,
+        "requests_per_round": 1, "json": False,
     }  # fmt: skip
-    return write_prompts(spec, generator, **(settings | changes))
+    with tempfile.TemporaryDirectory() as folder:
+        path = changes.pop("transcript", Path(folder, "t.jsonl"))
+        llm = RecordedLlm(
+            options(concurrency=changes.pop("concurrency", 1)), answer, Transcript(path)
+        )
+        return write_prompts(spec, llm, **(settings | changes))
 
 
 def test_every_line_is_kept_or_counted():
@@ -56,7 +69,7 @@ def test_every_line_is_kept_or_counted():
         "a red circle", "a red circle on a big brown table", "blue hearts", "lone cross",
     ]  # fmt: skip
     assert asdict(written.counts) == {
-        "requests": 4, "unreadable": 1, "lines": 10, "kept": 4, "duplicate": 2, "near": 1,
+        "requests": 3, "unreadable": 1, "lines": 10, "kept": 4, "duplicate": 2, "near": 1,
         "leaked": 1, "rejected": 1, "surplus": 1,
     }  # fmt: skip
 
@@ -84,8 +97,8 @@ def test_a_skill_that_dries_up_ends_with_the_counts_and_what_to_change():
     with pytest.raises(SelmaError) as caught:
         write(SPEC, generator)
     message = str(caught.value)
-    assert len(generator.requests) == 5
-    for part in ("'count'", "1 of 4", "5 requests", "1 duplicate", "4 replies", "max_requests"):
+    assert len(generator.requests) == 9  # four of them twice
+    for part in ("'count'", "1 of 4", "5 requests", "1 duplicate", "8 replies", "max_requests"):
         assert part in message
 
 
@@ -93,8 +106,8 @@ def test_a_skill_that_dries_up_ends_with_the_counts_and_what_to_change():
 def test_the_pocket_llm_fills_every_skill_in_few_requests(skill: str):
     spec = read_skill(FOLDER / f"{skill}.yaml")
     settings = {"per_skill": 200, "per_request": 10, "max_requests": 100}
-    written = write(spec, PocketWriter(MODEL, REVISION), **settings)
-    again = write(spec, PocketWriter(MODEL, REVISION), **settings)
+    written = write(spec, pocket, **settings)
+    again = write(spec, pocket, **settings)
     assert written == again
     assert [row["prompt_id"] for row in written.rows] == sorted(
         f"{skill}_{index:04d}" for index in range(200)
@@ -109,18 +122,17 @@ def test_the_pocket_llm_fills_every_skill_in_few_requests(skill: str):
 def test_another_seed_gives_other_prompts():
     spec = read_skill(FOLDER / "common.yaml")
     first, second = (
-        {row["prompt"] for row in write(spec, PocketWriter(MODEL, REVISION), seed=seed).rows}
-        for seed in (0, 1)
+        {row["prompt"] for row in write(spec, pocket, seed=seed).rows} for seed in (0, 1)
     )
     assert first != second
 
 
 def test_no_benchmark_prompt_is_kept():
     spec = read_skill(FOLDER / "common.yaml")
-    first = write(spec, PocketWriter(MODEL, REVISION), per_skill=20, per_request=10).rows
+    first = write(spec, pocket, per_skill=20, per_request=10).rows
     benchmark = {row["prompt_id"]: row["prompt"].title() + "." for row in first[:10]}
     second = write(
-        spec, PocketWriter(MODEL, REVISION), per_skill=20, per_request=10,
+        spec, pocket, per_skill=20, per_request=10,
         benchmark_prompts=benchmark,
     )  # fmt: skip
     kept = {normalise(row["prompt"]) for row in second.rows}
@@ -128,11 +140,65 @@ def test_no_benchmark_prompt_is_kept():
     assert second.counts.leaked > 0
 
 
-def test_progress_adds_up():
-    seen: list[int] = []
+def test_progress_adds_up_and_tells_what_was_asked():
+    seen: list[tuple[int, str]] = []
     generator = Scripted("1. a red circle\n2. blue hearts", "1. lone cross\n2. pink ring")
-    write(SPEC, generator, on_kept=seen.append)
-    assert seen == [2, 2]
+    write(SPEC, generator, on_kept=lambda *told: seen.append(told))
+    assert seen == [(2, "1 requests, $0.0000"), (2, "2 requests, $0.0000")]
+
+
+def test_a_reply_that_cannot_be_read_is_asked_for_once_more_with_what_was_wrong():
+    generator = Scripted("Sorry.", "1. red hat\n2. blue sea\n3. tall oak\n4. old key")
+    written = write(SPEC, generator, per_request=4)
+    first, again = generator.requests
+    assert again.startswith(first)
+    assert "An earlier reply could not be used: no list of prompts" in again
+    assert (written.counts.requests, written.counts.unreadable) == (1, 1)
+    assert {row["request_id"] for row in written.rows} == {0}
+
+
+def test_ten_unreadable_replies_in_a_row_stop_and_are_asked_for_anew(tmp_path: Path):
+    path = tmp_path / "t.jsonl"
+    bad = Scripted("1. red hat", *["I cannot help with that."] * 20)
+    with pytest.raises(BackendError, match="10 replies in a row.*'I cannot help with that.'"):
+        write(SPEC, bad, max_requests=400, transcript=path)
+    assert len(bad.requests) == 11
+    mended = Scripted("1. blue sea\n2. tall oak\n3. old key")
+    rows = write(SPEC, mended, transcript=path).rows
+    assert [row["prompt"] for row in rows] == ["red hat", "blue sea", "tall oak", "old key"]
+    assert len(mended.requests) == 1
+
+
+def test_bad_replies_with_good_ones_between_do_not_stop():
+    replies = [text for k in range(12) for text in ("no", "never", f"1. word{k} thing{k} here{k}")]
+    written = write(SPEC, Scripted(*replies), per_skill=12, max_requests=400)
+    assert written.counts.unreadable == 24
+    assert written.counts.requests == 24
+
+
+def test_replies_may_be_json():
+    generator = Scripted('{"prompts": ["red hat", "blue sea"]}', '{"prompts": "old key"}',
+                         '```json\n{"prompts": ["tall oak", "old key"]}\n```')  # fmt: skip
+    written = write(SPEC, generator, json=True)
+    assert [row["prompt"] for row in written.rows] == ["red hat", "blue sea", "tall oak", "old key"]
+    assert written.counts.unreadable == 1
+    assert 'as JSON: {"prompts": [one prompt, …]}' in generator.requests[0]
+    assert 'expected JSON {"prompts": [text, …]}' in generator.requests[2]
+
+
+@pytest.mark.parametrize("concurrency", [3, 16])
+def test_how_many_requests_are_under_way_changes_nothing(concurrency: int):
+    spec = read_skill(FOLDER / "count.yaml")
+    settings = {"per_skill": 60, "per_request": 5, "max_requests": 50, "requests_per_round": 8}
+    one_by_one = write(spec, pocket, **settings)
+    assert write(spec, pocket, **settings, concurrency=concurrency) == one_by_one
+
+
+def test_a_round_asks_for_no_more_than_is_missing():
+    generator = Scripted("1. red hat\n2. blue sea", "1. tall oak\n2. old key", "1. wet dog")
+    write(SPEC, generator, per_request=2, requests_per_round=8)
+    assert len(generator.requests) == 2
+    assert all("red hat" not in text for text in generator.requests)  # both of the first round
 
 
 class Dying:
@@ -142,20 +208,20 @@ class Dying:
         self.given = 0
         self.life = life
 
-    def generate(self, request: str, *, seed: int) -> str:
+    def __call__(self, request: Request, schema: Any) -> Reply:
         if self.given == self.life:
             raise BackendError("gone")
         self.given += 1
-        return PocketWriter(MODEL, REVISION).generate(request, seed=seed)
+        return pocket(request, schema)
 
 
 def test_a_run_that_dies_ends_in_the_same_rows_and_asks_nothing_twice(tmp_path: Path):
     spec = read_skill(FOLDER / "count.yaml")
     settings = {"per_skill": 50, "per_request": 10, "max_requests": 50}
-    whole = write(spec, PocketWriter(MODEL, REVISION), **settings)
+    whole = write(spec, pocket, **settings)
     path, first, second = tmp_path / "replies.jsonl", Dying(3), Dying(1000)
     with pytest.raises(BackendError):
-        write(spec, CachedGenerator(first, path, {}), **settings)
-    path.write_bytes(path.read_bytes() + b'{"key": "ab')
-    assert write(spec, CachedGenerator(second, path, {}), **settings) == whole
+        write(spec, first, transcript=path, **settings)
+    path.write_bytes(path.read_bytes() + b'{"request": {"mod')
+    assert write(spec, second, transcript=path, **settings) == whole
     assert first.given + second.given == whole.counts.requests

@@ -3,9 +3,11 @@
 from dataclasses import asdict
 
 import pytest
+from llm_options import options
 
 from selma.core.errors import BackendError, ConfigError
-from selma.llm.cache import CachedGenerator
+from selma.llm.generators import RecordedLlm
+from selma.llm.transcript import Reply, Transcript
 from selma.questions.generation import METHODS, write_questions
 from selma.questions.interview import BadReply
 from selma.questions.prompt_files import Prompt
@@ -129,13 +131,21 @@ def test_tifa_is_one_request():
 
 
 def test_a_restart_asks_nothing_twice(tmp_path):
-    path = tmp_path / "replies.jsonl"
+
+    def recorded(*replies):
+        script = Scripted(*replies)
+
+        def answer(request, schema):
+            return Reply(script.generate(request.text, seed=request.seed))
+
+        return RecordedLlm(options(), answer, Transcript(tmp_path / "replies.jsonl"))
+
     prompts = [CUBE, Prompt("mine_2", "the purple cube", "mine")]
     script = [TUPLES, CIRCLE, NEEDS, QUESTIONS, TUPLES, NEEDS, QUESTIONS]
     with pytest.raises(BackendError):
-        write(CachedGenerator(Scripted(*script[:5]), path, {}), *prompts)
-    resumed = write(CachedGenerator(Scripted(*script[5:]), path, {}), *prompts)
-    again = write(CachedGenerator(Scripted(), path, {}), *prompts)
+        write(recorded(*script[:5]), *prompts)
+    resumed = write(recorded(*script[5:]), *prompts)
+    again = write(recorded(), *prompts)
     assert again == resumed
     assert resumed == write(Scripted(*script), *prompts)
 

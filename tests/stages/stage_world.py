@@ -6,10 +6,9 @@ import importlib
 import io
 import json
 import shlex
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from chat_server import completion, serving
 from PIL import Image
 
 from selma.core.tables import read_table, write_table
@@ -120,53 +119,8 @@ def stock_picture(pipeline, prompt, seed, *, guidance_scale, inference_steps):
     return np.asarray(image).astype(int)
 
 
-class ChatServer(ThreadingHTTPServer):
-    """Speaks OpenAI's chat completions: keeps each request and answers it by a function.
-
-    After `broken_after` requests it refuses all others.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, reply):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.reply, self.requests, self.broken_after = reply, [], 1_000_000
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append(body)
-        if len(self.server.requests) > self.server.broken_after:
-            self._send(400, {"error": {"message": "no"}})
-            return
-        message = {"role": "assistant", "content": self.server.reply(body)}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        completion = {"id": "c", "object": "chat.completion", "created": 0, "model": "m"}
-        self._send(200, {**completion, "choices": [choice]})
-
-    def _send(self, status, value):
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        """Be silent."""
-
-
 @contextlib.contextmanager
 def chat_server(monkeypatch, reply):
-    """A server on loopback, to which the environment points."""
-    server = ChatServer(reply)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """A server that answers each request's body with a text."""
+    with serving(monkeypatch, lambda body: (200, completion(reply(body)))) as server:
+        yield server

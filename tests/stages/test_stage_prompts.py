@@ -35,12 +35,13 @@ def write_skill(folder, name, place="data/skills"):
 
 
 def write(folder, *, skill="count", instructions="data/skills/count.yaml", override=None,
-          benchmarks="data/benchmarks", seed=0, **changes):  # fmt: skip
-    params = tiny_params(prompts={**WRITING, **changes}, seed=seed)
+          benchmarks="data/benchmarks", seed=0, llm=None, **changes):  # fmt: skip
+    params = tiny_params(prompts={**WRITING, **changes}, llm=llm or {}, seed=seed)
     params["skills"][skill] = {**params["skills"]["count"], "prompts": override or {}}
     write_params(folder, params)
     places = f"--instructions {instructions} --benchmarks {benchmarks}"
-    run("prompts", f"--skill {skill} {places} --out out.parquet --metrics out.json")
+    outputs = "--out out.parquet --transcript transcript.parquet --metrics out.json"
+    run("prompts", f"--skill {skill} {places} {outputs}")
     return rows_of("out.parquet", "prompts")
 
 
@@ -116,7 +117,7 @@ HOSTED = {"backend": "openai", "model": "writer-9", "revision": "x", "temperatur
 
 
 def test_a_hosted_llm_is_asked_in_the_words_and_with_the_numbers_of_params(folder, server):
-    rows = write(folder, **HOSTED)
+    rows = write(folder, llm=HOSTED)
     asked = server.requests[0]
     assert (asked["model"], asked["temperature"]) == ("writer-9", 0.7)
     (message,) = asked["messages"]
@@ -136,33 +137,33 @@ def test_the_instructions_are_those_of_the_argument(folder, server):
     write_skill(folder, "other", "mine")
     path = folder / "mine/other.yaml"
     path.write_text(path.read_text().replace("You write", "Please write"), encoding="utf-8")
-    rows = write(folder, instructions="mine/other.yaml", **HOSTED)
+    rows = write(folder, instructions="mine/other.yaml", llm=HOSTED)
     assert server.requests[0]["messages"][0]["content"].startswith("Please write prompts about")
     assert {row["skill"] for row in rows} == {"count"}
 
 
 def test_replies_already_paid_for_are_used_after_max_requests_was_raised(folder, server):
     with pytest.raises(SelmaError, match="4 of 6 prompts after 1 requests"):
-        write(folder, **HOSTED, max_requests=1)
+        write(folder, llm=HOSTED, max_requests=1)
     assert not (folder / "out.parquet").exists()
-    assert len(write(folder, **HOSTED, max_requests=2)) == 6
+    assert len(write(folder, llm=HOSTED, max_requests=2)) == 6
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("key", ["model", "revision", "temperature"])
 def test_replies_of_another_model_or_temperature_are_not_taken_up(folder, server, key):
     with pytest.raises(SelmaError):
-        write(folder, **HOSTED, max_requests=1)
+        write(folder, llm=HOSTED, max_requests=1)
     other = {"model": "writer-10", "revision": "y", "temperature": 0.1}[key]
-    write(folder, **{**HOSTED, key: other})
+    write(folder, llm={**HOSTED, key: other})
     assert len(server.requests) == 3
 
 
 def test_the_pocket_llm_refuses_another_model_or_revision(folder):
     with pytest.raises(ConfigError, match="unknown pocket LLM 'gpt'"):
-        write(folder, model="gpt")
+        write(folder, llm={"model": "gpt"})
     with pytest.raises(ConfigError, match="revision"):
-        write(folder, revision="9")
+        write(folder, llm={"revision": "9"})
     with pytest.raises(MissingDataError, match="nowhere"):
         write(folder, instructions="nowhere.yaml")
     assert not (folder / "out.parquet").exists()
