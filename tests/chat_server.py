@@ -30,6 +30,16 @@ def completion(text: Any, reason: str = "stop", tokens: tuple[int, int] = (90, 2
     }  # fmt: skip
 
 
+# What another try may mend.
+FAULTS: dict[str, Answer] = {
+    "busy": (429, ERROR), "broken": (500, ERROR), "late": (408, ERROR), "conflict": (409, ERROR),
+    "cut JSON": (200, b'{"choices": [{"mess'), "nothing": (200, b""), "a list": (200, []),
+    "HTML": (200, b"<html>welcome</html>"), "no choices": (200, {**completion("x"), "choices": []}),
+    "no message": (200, {"choices": [{"index": 0, "finish_reason": "stop"}]}),
+    "a number": (200, completion(7)), "dropped": None,
+}  # fmt: skip
+
+
 class ChatServer(ThreadingHTTPServer):
     """Answers each request by a function of its body, and remembers it with path and key.
 
@@ -104,7 +114,9 @@ def serving(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", server.address)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

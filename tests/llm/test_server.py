@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_server import ERROR, KEY, ChatServer, completion, serving
+from chat_server import ERROR, FAULTS, KEY, ChatServer, completion, serving
 from llm_options import options
 
 from selma.core.errors import BackendError, ConfigError
@@ -68,15 +68,6 @@ def test_a_schema_is_handed_to_the_server(server, tmp_path):
     form = server.requests[0]["response_format"]
     assert form["type"] == "json_schema"
     assert form["json_schema"]["schema"] == {"type": "object"}
-
-
-FAULTS = {
-    "busy": (429, ERROR), "broken": (500, ERROR), "late": (408, ERROR), "conflict": (409, ERROR),
-    "cut JSON": (200, b'{"choices": [{"mess'), "nothing": (200, b""), "a list": (200, []),
-    "HTML": (200, b"<html>welcome</html>"), "no choices": (200, {**completion("x"), "choices": []}),
-    "no message": (200, {"choices": [{"index": 0, "finish_reason": "stop"}]}),
-    "a number": (200, completion(7)), "dropped": None,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
