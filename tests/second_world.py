@@ -13,6 +13,7 @@ MODELS = Path("models/mine")
 SKILL = """\
 version: 1
 skill: {name}
+words: {{min: 1, max: 25}}
 instructions: Write prompts about {name}, as short as you can.
 seed_prompts:
   - {name} over the hills

@@ -24,6 +24,7 @@ EVERY_ROW = {"compare", "report"}  # they read all rows' names
 SPATIAL = """\
 version: 1
 skill: spatial
+words: {min: 3, max: 25}
 instructions: |
   You write prompts for a text-to-image model. These prompts are about a spatial relation: each
   says which of two things is in which position, seen from the other.

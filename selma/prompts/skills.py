@@ -1,4 +1,4 @@
-"""Reads data/skills/{skill}.yaml: a skill's instructions and first examples."""
+"""Reads a skill's file: version, word limits, instructions and first examples."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,11 +24,26 @@ def _distinct(prompts: list[str]) -> list[str]:
     return prompts
 
 
+class WordLimits(Section):
+    """How long a prompt may be, in words between white space, both ends included."""
+
+    min: Annotated[int, Field(ge=1)]
+    max: Annotated[int, Field(ge=1)]
+
+    def allow(self, prompt: str) -> bool:
+        return self.min <= len(prompt.split()) <= self.max
+
+
 class SkillSpec(Section):
-    """A skill: instructions for the LLM and the hand-written prompts it starts from."""
+    """A skill: instructions for the LLM and the hand-written prompts it starts from.
+
+    `version` is raised when anything else in the file changes. The limits are not put into a
+    request; the instructions say them in their own words.
+    """
 
     version: Annotated[int, Field(ge=1)]
     skill: Slug
+    words: WordLimits
     instructions: Annotated[str, Field(min_length=1)]
     seed_prompts: Annotated[
         list[Annotated[str, AfterValidator(_one_line)]],
@@ -38,7 +53,7 @@ class SkillSpec(Section):
 
 
 def read_skill(path: Path) -> SkillSpec:
-    """Read a skill's file (YAML 1.2); its name must be the skill's.
+    """Read a skill's file (YAML 1.2), in any folder; its name must be the skill's.
 
     MissingDataError if there is no such file; ConfigError names all its problems.
     """
@@ -47,4 +62,8 @@ def read_skill(path: Path) -> SkillSpec:
     spec = validate(SkillSpec, read_yaml(path), str(path))
     if spec.skill != path.stem:
         raise ConfigError(f"{path}: skill: expected file's name {path.stem!r}, got {spec.skill!r}")
+    for prompt in spec.seed_prompts:
+        if not spec.words.allow(prompt):
+            limits = f"{spec.words.min} to {spec.words.max}"
+            raise ConfigError(f"{path}: words: allows {limits}, not so the seed prompt {prompt!r}")
     return spec

@@ -21,7 +21,7 @@ UNREADABLE_IN_A_ROW = 10  # then something is wrong with the model or the server
 
 @dataclass
 class Counts:
-    """What became of all lines: kept + duplicate + near + leaked + rejected + surplus."""
+    """What became of all lines: the sum of kept to surplus."""
 
     requests: int = 0  # without those sent again
     unreadable: int = 0  # replies without any prompt; their lines are not counted
@@ -30,6 +30,7 @@ class Counts:
     duplicate: int = 0  # equal to an earlier one but for case, punctuation and articles
     near: int = 0  # ROUGE-L above the limit
     leaked: int = 0  # in a benchmark
+    wrong_length: int = 0  # outside the skill's word limits
     rejected: int = 0  # no prompt: talk around the list, no words, too long
     surplus: int = 0  # came after the last one needed, not judged
 
@@ -75,6 +76,8 @@ class _Notebook:
 
     def _judge(self, prompt: str, request_id: int) -> str:
         """Keep the prompt if it is new; returns the count it belongs to."""
+        if not self.spec.words.allow(prompt):
+            return "wrong_length"
         if normalise(prompt) in self.known:
             return "duplicate"
         if self.gate.leaked(prompt) is not None:
@@ -189,10 +192,11 @@ def write_prompts(
     `requests_per_round`, which are sent side by side; its seed follows from the root `seed`, the
     skill and the request's number. Replies are JSON if so asked, else a numbered list. A reply that
     cannot be read is asked for once more. A prompt with a ROUGE-L F above `rouge_l_max` to any
-    earlier one or to a seed prompt is not kept, nor is one of `benchmark_prompts` (by item id).
-    `on_kept` is called after each round with the number of prompts kept from it and a word on what
-    was asked and spent. SelmaError if `max_requests` were not enough; BackendError after
-    `UNREADABLE_IN_A_ROW` replies that cannot be read, which are then not kept as answers.
+    earlier one or to a seed prompt is not kept, nor is one of `benchmark_prompts` (by item id), nor
+    one outside the skill's word limits. `on_kept` is called after each round with the number of
+    prompts kept from it and a word on what was asked and spent. SelmaError if `max_requests` were
+    not enough; BackendError after `UNREADABLE_IN_A_ROW` replies that cannot be read, which are then
+    not kept as answers.
 
     Source: Self-Instruct (arXiv 2212.10560), as used by SELMA (arXiv 2403.06952), section 3.1.
     """
@@ -243,6 +247,7 @@ def _gave_up(book: _Notebook, max_requests: int) -> str:
         f"skill {book.spec.skill!r}: {counts.kept} of {book.per_skill} prompts after "
         f"{max_requests} requests (prompts.max_requests); discarded: {counts.duplicate} duplicate, "
         f"{counts.near} with ROUGE-L above {book.rouge_l_max}, {counts.leaked} in a benchmark, "
+        f"{counts.wrong_length} outside the skill's word limits, "
         f"{counts.rejected} lines without a prompt, {counts.unreadable} replies unreadable; raise "
         "prompts.max_requests or prompts.rouge_l_max, lower prompts.per_skill, or widen the "
         "skill's instructions"

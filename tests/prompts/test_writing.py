@@ -14,13 +14,14 @@ from selma.llm.transcript import Reply, Request, Transcript
 from selma.pocket.skills import TRAINED_SKILLS
 from selma.pocket.writer import MODEL, REVISION, PocketWriter
 from selma.prompts.diversity import normalise
-from selma.prompts.skills import SkillSpec, read_skill
+from selma.prompts.skills import SkillSpec, WordLimits, read_skill
 from selma.prompts.writing import Written, write_prompts
 
 FOLDER = Path(__file__).parents[2] / "data" / "skills"
 SPEC = SkillSpec(
     version=1,
     skill="count",
+    words=WordLimits(min=1, max=9),
     instructions="Count.",
     seed_prompts=["one cat", "two dogs", "six owls"],
 )
@@ -61,7 +62,7 @@ def test_every_line_is_kept_or_counted():
         "Here you are:\n1. a red circle\n2. one cat\n3. a RED circle!",
         "sorry, no.",
         "1. a red circle on a big brown table\n2. a red circle on a big green table\n"
-        "3. blue hearts",
+        "3. blue hearts\n4. a ring on one of the five tables over there",
         "1. a tiny star\n2. lone cross\n3. pink ring",
     )
     written = write(SPEC, generator, benchmark_prompts={"b1": "The tiny star", "b2": "pink square"})
@@ -69,8 +70,8 @@ def test_every_line_is_kept_or_counted():
         "a red circle", "a red circle on a big brown table", "blue hearts", "lone cross",
     ]  # fmt: skip
     assert asdict(written.counts) == {
-        "requests": 3, "unreadable": 1, "lines": 10, "kept": 4, "duplicate": 2, "near": 1,
-        "leaked": 1, "rejected": 1, "surplus": 1,
+        "requests": 3, "unreadable": 1, "lines": 11, "kept": 4, "duplicate": 2, "near": 1,
+        "leaked": 1, "wrong_length": 1, "rejected": 1, "surplus": 1,
     }  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def test_the_pocket_llm_fills_every_skill_in_few_requests(skill: str):
     assert len({normalise(row["prompt"]) for row in written.rows}) == 200
     assert max(row["rouge_l"] for row in written.rows) <= 0.8
     counts = asdict(written.counts)
-    parts = ("kept", "duplicate", "near", "leaked", "rejected", "surplus")
+    parts = ("kept", "duplicate", "near", "leaked", "wrong_length", "rejected", "surplus")
     assert counts["lines"] == sum(counts[part] for part in parts)
 
 

@@ -13,6 +13,7 @@ WRITING = {"per_skill": 6, "per_request": 4, "examples_per_request": 2, "max_req
 SKILL = """\
 version: 3
 skill: {name}
+words: {{min: 3, max: 25}}
 instructions: |
   You write prompts about counting: how many things there are.
 seed_prompts:
@@ -54,7 +55,7 @@ def test_as_many_prompts_are_kept_as_params_say_and_counted(folder):
     assert [row["prompt_id"] for row in rows] == [f"count_{k:04d}" for k in range(6)]
     assert {row["skill"] for row in rows} == {"count"}
     found = read_json("out.json")
-    judged = ("kept", "duplicate", "near", "leaked", "rejected", "surplus")
+    judged = ("kept", "duplicate", "near", "leaked", "wrong_length", "rejected", "surplus")
     assert found["kept"] == 6
     assert found["lines"] == sum(found[name] for name in judged)
     assert found["mean_rouge_l"] == pytest.approx(sum(row["rouge_l"] for row in rows) / 6)
@@ -170,6 +171,6 @@ def test_the_pocket_llm_refuses_another_model_or_revision(folder):
 
 
 def test_the_shipped_skills_can_be_written(folder):
-    for path in sorted((ROOT / "data/skills").glob("*.yaml")):
+    for path in sorted((ROOT / "data/skills").rglob("*.yaml")):
         rows = write(folder, skill=path.stem, instructions=str(path), per_skill=2)
         assert {row["skill"] for row in rows} == {path.stem}
