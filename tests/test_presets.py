@@ -26,6 +26,13 @@ def test_a_real_preset_carries_the_papers_numbers(name):
 
 
 @pytest.mark.parametrize("name", REAL)
+def test_a_real_preset_has_prompts_for_photographs_written(name):
+    for skill, row in preset(name).skills.items():
+        assert row.instructions == f"data/skills/photo/{skill}.yaml"
+        assert (ROOT / row.instructions).exists()
+
+
+@pytest.mark.parametrize("name", REAL)
 def test_a_real_preset_follows_the_papers_protocol_dsg_by_mplug_and_tifa_by_blip2(name):
     params = preset(name)
     judges = {
