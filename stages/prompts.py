@@ -1,13 +1,15 @@
 """Has an LLM write one skill's prompts and keeps the new ones."""
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
 from selma.benchmarks.folder import benchmark_files
-from selma.core.files import write_json
+from selma.core.files import write_bytes_atomic, write_json
 from selma.core.tables import read_table, write_table
 from selma.llm.generators import COMPUTED, LlmOptions, RecordedLlm, make_answer
 from selma.llm.transcript import Exchange, Transcript, as_rows, from_rows
+from selma.prompts.coverage import compare, coverage, lopsided, plot_csv
 from selma.prompts.skills import read_skill
 from selma.prompts.writing import REQUEST_VERSION, write_prompts
 from selma.runtime.arguments import stage_arguments
@@ -17,21 +19,27 @@ from selma.runtime.released import released_table
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import resumable_work
 
+logger = logging.getLogger(__name__)
+
 
 def main(argv: list[str] | None = None) -> None:
     """Write the prompts table of one skill; no prompt of a benchmark gets into it."""
     args = stage_arguments(
         argv, __doc__, skill=str, instructions=Path, benchmarks=[Path], out=Path,
-        transcript=Path, metrics=Path,
+        transcript=Path, metrics=Path, coverage=Path, plot=Path,
     )  # fmt: skip
     params = load_skill_section("prompts", PromptsParams, args.skill, args.params).model_dump()
     llm = LlmOptions(**load_section("llm", LlmParams, args.params).model_dump())
     seed = load_section("seed", Seed, args.params)
     spec = read_skill(args.instructions).model_copy(update={"skill": args.skill})
-    benchmark_prompts = {
-        f"{path.stem}/{row['item_id']}": row["prompt"]
+    benchmarks = {
+        path.stem: {row["item_id"]: row["prompt"] for row in read_table(path, "benchmark")}
         for path in benchmark_files(args.benchmarks)
-        for row in read_table(path, "benchmark")
+    }
+    benchmark_prompts = {
+        f"{name}/{item_id}": prompt
+        for name, prompts in benchmarks.items()
+        for item_id, prompt in prompts.items()
     }
 
     def released() -> list[Exchange]:
@@ -58,6 +66,21 @@ def main(argv: list[str] | None = None) -> None:
         write_table(args.out, "prompts", written.rows)
         write_table(args.transcript, "transcript", as_rows(recorded.used))
         write_json(args.metrics, {**counts, "mean_rouge_l": nearness})
+        texts = [row["prompt"] for row in written.rows]
+        write_coverage(args.skill, texts, benchmarks, args.coverage, args.plot)
+
+
+def write_coverage(
+    skill: str, prompts: list[str], benchmarks: dict[str, dict[str, str]], out: Path, plot: Path
+) -> None:
+    """Write what the prompts are about beside the benchmarks', and warn of a lopsided set."""
+    own = coverage(prompts)
+    others = {name: coverage(list(items.values())) for name, items in benchmarks.items()}
+    compared = compare(own, others)
+    write_json(out, compared)
+    write_bytes_atomic(plot, plot_csv(own, others).encode())
+    for problem in lopsided(compared):
+        logger.warning("skill %s is lopsided: %s", skill, problem)
 
 
 if __name__ == "__main__":

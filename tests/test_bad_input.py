@@ -20,7 +20,8 @@ LORA = f"lora --section skills --name count --images data/images --curve out/cur
 IMAGES = f"images --skill count --prompts data/prompts/count.parquet --metrics out/x.json {OUT}"
 PROMPTS = (
     "prompts --skill count --instructions data/skills/count.yaml --benchmarks data/benchmarks "
-    f"--metrics out/x.json {OUT}"
+    f"--transcript out/t.parquet --metrics out/x.json --coverage out/y.json "
+    f"--plot out/x.csv {OUT}"
 )
 MERGE = f"merge --merge merged --experts models/experts --metrics out/x.json {OUT}"
 

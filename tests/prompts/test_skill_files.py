@@ -10,7 +10,6 @@ from selma.pocket.skills import TRAINED_SKILLS
 from selma.pocket.writer import guess_skill
 from selma.prompts.diversity import PromptIndex
 from selma.prompts.skills import WordLimits, read_skill
-from selma.prompts.writing import build_request
 
 FOLDER = Path(__file__).parents[2] / "data" / "skills"
 PHOTO = sorted((FOLDER / "photo").glob("*.yaml"))
@@ -66,7 +65,7 @@ def test_no_seed_prompt_for_photographs_is_like_another_one():
 def test_the_pocket_llm_can_stand_in_for_a_writer_of_photographs(path: Path):
     spec = read_skill(path)
     known = path.stem if path.stem in {*TRAINED_SKILLS, "spatial"} else "common"
-    assert guess_skill(build_request(spec.instructions, spec.seed_prompts, 10)) == known
+    assert guess_skill("\n".join([spec.instructions, *spec.seed_prompts])) == known
 
 
 def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path):

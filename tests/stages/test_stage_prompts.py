@@ -8,6 +8,7 @@ from stage_world import chat_server, item, read_json, rows_of, run, write_benchm
 from tiny_world import ROOT, tiny_params, write_params
 
 from selma.core.errors import ConfigError, MissingDataError, SelmaError
+from selma.prompts.coverage import coverage, distance
 
 WRITING = {"per_skill": 6, "per_request": 4, "examples_per_request": 2, "max_requests": 40}
 SKILL = """\
@@ -42,6 +43,7 @@ def write(folder, *, skill="count", instructions="data/skills/count.yaml", overr
     write_params(folder, params)
     places = f"--instructions {instructions} --benchmarks {benchmarks}"
     outputs = "--out out.parquet --transcript transcript.parquet --metrics out.json"
+    outputs += " --coverage coverage.json --plot plot.csv"
     run("prompts", f"--skill {skill} {places} {outputs}")
     return rows_of("out.parquet", "prompts")
 
@@ -61,6 +63,25 @@ def test_as_many_prompts_are_kept_as_params_say_and_counted(folder):
     assert found["mean_rouge_l"] == pytest.approx(sum(row["rouge_l"] for row in rows) / 6)
     assert found["skill_version"] == 3
     assert found["request_version"] >= 1
+
+
+def test_what_the_prompts_are_about_stands_beside_the_benchmarks_and_a_lopsided_set_is_warned_of(
+    folder, caplog
+):
+    write_benchmark("second", item("a", "three red stars"), item("b", "zyx"))
+    rows = write(folder, per_skill=30, max_requests=400)
+    own, found = coverage(texts(rows)), read_json("coverage.json")
+    assert found["numbers_per_prompt"] == pytest.approx(own["numbers_per_prompt"], abs=1e-4)
+    for name, prompts in (("first", ["nothing like it"]), ("second", ["three red stars", "zyx"])):
+        apart = distance(own, coverage(prompts), "mentions")
+        assert found[f"mentions_distance_{name}"] == pytest.approx(apart, abs=1e-4)
+    lines = (folder / "plot.csv").read_text().splitlines()
+    assert f"skill,mentions_number,{own['mentions_number']:.6g}" in lines
+    assert "second,mentions_number,0.5" in lines
+    assert "lopsided" not in caplog.text
+    (folder / "data/benchmarks/second.parquet").unlink()
+    write(folder, per_skill=30, max_requests=400)
+    assert "skill count is lopsided: they are about other things than all benchmarks" in caplog.text
 
 
 def test_a_skill_overrides_how_its_prompts_are_written(folder):
