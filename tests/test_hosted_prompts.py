@@ -108,6 +108,7 @@ def stage(world, *, limit_s=60.0, **environment):
         sys.executable, "-m", "stages.prompts", "--skill", "count", "--instructions",
         "data/skills/count.yaml", "--benchmarks", "data/benchmarks", "--out", "out.parquet",
         "--transcript", "out.transcript.parquet", "--metrics", "out.json",
+        "--coverage", "coverage.json", "--plot", "coverage.csv",
     ]  # fmt: skip
     try:
         done = subprocess.run(

@@ -14,7 +14,7 @@ from selma.core.errors import ConfigError
 from selma.core.tables import read_table
 from selma.merging.files import read_adapter
 from selma.tiny.benchmarks import DSG, TIFA
-from selma.tiny.presets import AT_MOST, FAMILIES, INSTEAD, make_tiny
+from selma.tiny.presets import AT_MOST, FAMILIES, INSTEAD, LLM, make_tiny
 
 # diffusers' Euler scheduler with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
@@ -156,8 +156,10 @@ def test_only_sizes_places_and_the_llm_differ_from_the_preset(name):
     for key, value in whole.items():
         if tiny[key] == value:
             continue
-        if isinstance(value, str):
-            assert key[-1] in ("path", "weights", "benchmark") or key[0] == "prompts"
+        if key[0] == "llm":
+            assert tiny[key] == LLM[key[1]]
+        elif isinstance(value, str):
+            assert key[-1] in ("path", "weights", "benchmark")
         else:
             assert key[-1] in INSTEAD or tiny[key] == AT_MOST[key[-1]] < value
 

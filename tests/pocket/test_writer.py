@@ -17,7 +17,7 @@ WRITER = PocketWriter(MODEL, REVISION)
 
 def request_for(skill: str) -> str:
     spec = read_skill(FOLDER / f"{skill}.yaml")
-    return build_request(spec.instructions, spec.seed_prompts, 10)
+    return build_request(spec.instructions, spec.seed_prompts, 10, json=False, refused="")
 
 
 @pytest.mark.parametrize("skill", TRAINED_SKILLS)
@@ -59,5 +59,5 @@ def test_a_request_about_something_else_is_declined():
 def test_an_unknown_model_or_revision_is_refused():
     with pytest.raises(ConfigError, match="pocket-grammar"):
         PocketWriter("gpt", REVISION)
-    with pytest.raises(ConfigError, match=r"prompts\.revision"):
+    with pytest.raises(ConfigError, match=r"llm\.revision"):
         PocketWriter(MODEL, "0")
