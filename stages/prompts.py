@@ -3,15 +3,18 @@
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from selma.benchmarks.folder import benchmark_files
 from selma.core.files import write_bytes_atomic, write_json
 from selma.core.tables import read_table, write_table
-from selma.llm.generators import COMPUTED, LlmOptions, RecordedLlm, make_answer
+from selma.llm.generators import COMPUTED, FREE, LlmOptions, RecordedLlm, make_answer
+from selma.llm.prices import find_price
 from selma.llm.transcript import Exchange, Transcript, as_rows, from_rows
+from selma.prompts.asking import REQUEST_VERSION, foreseen_tokens
 from selma.prompts.coverage import compare, coverage, lopsided, plot_csv
-from selma.prompts.skills import read_skill
-from selma.prompts.writing import REQUEST_VERSION, write_prompts
+from selma.prompts.skills import SkillSpec, read_skill
+from selma.prompts.writing import write_prompts
 from selma.runtime.arguments import stage_arguments
 from selma.runtime.journal import journal, root
 from selma.runtime.params import LlmParams, PromptsParams, Seed, load_section, load_skill_section
@@ -60,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
             spec, recorded, **params, json=llm.reply_format == "json_schema", seed=seed,
             benchmark_prompts=benchmark_prompts, on_kept=advance,
         )  # fmt: skip
+        note_costs(recorded.usage()["llm_usd"], llm, spec, params)
         versions = {"request_version": REQUEST_VERSION, "skill_version": spec.version}
         nearness = sum(row["rouge_l"] for row in written.rows) / len(written.rows)
         counts = {**asdict(written.counts), **versions, **recorded.usage()}
@@ -68,6 +72,18 @@ def main(argv: list[str] | None = None) -> None:
         write_json(args.metrics, {**counts, "mean_rouge_l": nearness})
         texts = [row["prompt"] for row in written.rows]
         write_coverage(args.skill, texts, benchmarks, args.coverage, args.plot)
+
+
+def note_costs(usd: float, llm: LlmOptions, spec: SkillSpec, params: dict[str, Any]) -> None:
+    """Bring what was spent, and what that was estimated at, to the journal."""
+    sizes = {name: params[name] for name in ("per_skill", "per_request", "examples_per_request")}
+    price = None if llm.backend in FREE else find_price(llm.model, llm.base_url, llm.price)
+    costs = {"llm_usd": usd}
+    if price is not None:
+        tokens = foreseen_tokens(spec, **sizes, json=llm.reply_format == "json_schema")
+        costs["llm_usd_estimated"] = price.usd(*tokens)
+    for name, value in costs.items():
+        journal({"event": "metric", "name": name, "step": 0, "value": value})
 
 
 def write_coverage(

@@ -4,7 +4,6 @@ Disk is by formula, tokens are characters; only operations are counted on the mo
 """
 
 import contextlib
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 from selma.checking.flops import Costs, count_costs
 from selma.diffusion.stable_diffusion import StableDiffusion
 from selma.llm.generators import FREE
-from selma.llm.prices import Price, find_price
+from selma.llm.prices import CHARACTERS_PER_TOKEN, Price, find_price, tokens_of
 from selma.runtime.params import (
     AnswersParams,
     ImagesParams,
@@ -29,7 +28,6 @@ from selma.runtime.params import (
 SHARE = 0.4  # of the makers' figures that well-fed training reaches
 BYTES_PER_PIXEL = 1.5  # of a PNG of a photograph, about half of its 3
 BYTES_PER_ROW = 100  # of a table without pictures, compressed
-CHARACTERS_PER_TOKEN = 4  # of English, for the tokenizers of today's LLMs
 _FLOAT32, _FLOAT16 = 4, 2  # bytes
 
 
@@ -170,24 +168,16 @@ def _evaluating(root: Path, params: Params, counter: Counter) -> Iterator[Work]:
 
 
 def _writing(stage: str, llm: LlmParams, prompts: PromptsParams, instructions: Path) -> Work:
-    """Plan the writing of prompts; each request shows examples as long as the hand-written ones."""
-    requests = -(-prompts.per_skill // prompts.per_request)
-    paid = None
+    """Plan the writing of prompts."""
+    requests, paid = -(-prompts.per_skill // prompts.per_request), None
     if llm.backend not in FREE:
+        from selma.prompts.asking import foreseen_tokens
         from selma.prompts.skills import read_skill
-        from selma.prompts.writing import build_request
 
-        skill = read_skill(instructions)
-        seeds = itertools.cycle(skill.seed_prompts)
-        examples = list(itertools.islice(seeds, prompts.examples_per_request))
-        json = llm.reply_format == "json_schema"
-        request = build_request(
-            skill.instructions, examples, prompts.per_request, json=json, refused=""
-        )
-        lines = [len(f"1. {prompt}\n") for prompt in skill.seed_prompts]
-        replies = requests * prompts.per_request * sum(lines) / len(lines)
+        sizes = prompts.model_dump(include={"per_skill", "per_request", "examples_per_request"})
+        as_json = llm.reply_format == "json_schema"
+        tokens = foreseen_tokens(read_skill(instructions), **sizes, json=as_json)
         price = find_price(llm.model, llm.base_url, llm.price)
-        tokens = _tokens(requests * len(request)), _tokens(replies)
         paid = Paid(llm.model, requests, *tokens, price=price)
     disk = float(BYTES_PER_ROW * prompts.per_skill)
     return Work(stage, "LLM requests", requests, disk=disk, paid=paid)
@@ -211,13 +201,9 @@ def _asking(
         write = choose("judge template", answers.template, TEMPLATES)
         asked = sum(len(write(Question(q["question"], tuple(q["choices"])))) for q in questions)
         said = sum(max(CHARACTERS_PER_TOKEN, len(q["answer"])) for q in questions)
-        tokens, model = (_tokens(each * asked), _tokens(each * said)), judge.model or ""
+        tokens, model = (tokens_of(each * asked), tokens_of(each * said)), judge.model or ""
         paid = Paid(model, number, *tokens, pictures=number, price=find_price(model, None, None))
     return Work(stage, "questions", number, disk=float(BYTES_PER_ROW * number), paid=paid)
-
-
-def _tokens(characters: float) -> int:
-    return round(characters / CHARACTERS_PER_TOKEN)
 
 
 def _rows(root: Path, benchmark: str) -> list[dict[str, Any]] | None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from selma.core.errors import ConfigError, MissingDependencyError
 
+CHARACTERS_PER_TOKEN = 4  # of English, about
+
 
 @dataclass(frozen=True)
 class Price:
@@ -46,6 +48,11 @@ def find_price(model: str, base_url: str | None, row: Mapping[Any, float] | None
     except LookupError:
         return None
     return Price(model, f"genai-prices {genai_prices.__version__}", None, "openai")
+
+
+def tokens_of(characters: float) -> int:
+    """Estimate how many tokens a text has."""
+    return round(characters / CHARACTERS_PER_TOKEN)
 
 
 def needed_price(model: str, base_url: str | None, row: Mapping[Any, float] | None) -> Price:

@@ -19,8 +19,8 @@ from selma.commands.cli import main
 from selma.core.tables import read_table
 from selma.judges.protocol import Question
 from selma.judges.templates import TEMPLATES
+from selma.prompts.asking import build_request
 from selma.prompts.skills import read_skill
-from selma.prompts.writing import build_request
 from selma.runtime.params import load_params
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep")  # of DVC's own tree of paths

@@ -7,9 +7,9 @@ import pytest
 from selma.core.errors import ConfigError
 from selma.pocket.skills import TRAINED_SKILLS
 from selma.pocket.writer import MODEL, REVISION, PocketWriter, guess_skill
+from selma.prompts.asking import build_request
 from selma.prompts.replies import parse_reply
 from selma.prompts.skills import read_skill
-from selma.prompts.writing import build_request
 
 FOLDER = Path(__file__).parents[2] / "data" / "skills"
 WRITER = PocketWriter(MODEL, REVISION)
