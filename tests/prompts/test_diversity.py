@@ -1,13 +1,16 @@
 """ROUGE-L against rouge-score and by hand."""
 
 import random
+from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from selma.pocket.skills import DRAW, TRAINED_SKILLS, write_prompt
-from selma.prompts.diversity import PromptIndex, words
+from selma.prompts.diversity import Near, PromptIndex, words
+
+SCORER = RougeScorer(["rougeL"], use_stemmer=False)
 
 
 def index_of(*texts: str) -> PromptIndex:
@@ -17,11 +20,23 @@ def index_of(*texts: str) -> PromptIndex:
     return index
 
 
+def exact(first: str, second: str) -> Fraction:
+    """rouge-score's F without its rounding."""
+    total = len(words(first)) + len(words(second))
+    score = SCORER.score(first, second)["rougeL"].fmeasure
+    return Fraction(round(score * total / 2) * 2, total or 1)
+
+
+def nearest_by_rouge_score(texts: Sequence[str], query: str) -> Near:
+    scores = [exact(text, query) for text in texts]
+    best = max(scores, default=Fraction(0))
+    return Near(f"p{scores.index(best)}" if best else None, float(best))
+
+
 def test_a_score_can_be_worked_out_by_hand():
     # common subsequence "a red circle" of 3 words, texts of 4 and 6 words: 2·3 / 10
     near = index_of("a red circle above a square").nearest("a small red circle")
-    assert near.prompt_id == "p0"
-    assert near.rouge_l == 0.6
+    assert near == Near("p0", 0.6)
 
 
 def test_order_of_words_counts():
@@ -50,27 +65,61 @@ def test_nothing_in_common_has_no_nearest():
 
 def test_a_prompt_without_words_takes_no_other_prompts_place():
     index = index_of("...", "red circle", "", "blue star")
-    assert index.scores("blue star").tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert index.nearest("blue star") == Near("p3", 1.0)
 
 
 def test_words_are_those_of_rouge_score():
     assert words("It's Größe-2, 3½ CAFÉ_x") == ["it", "s", "gr", "e", "2", "3", "caf", "x"]
 
 
-@pytest.mark.parametrize("longest", [3, 9, 17, 70, 300])
-def test_random_texts_score_as_in_rouge_score(longest: int):
+def test_words_in_another_order_do_not_hide_a_prompt_that_keeps_it():
+    """The bound of each of many prompts is higher than the best score, which a later one has."""
+    texts = ["f e d c b a"] * 100 + ["a b c d x y"] + ["f e d c b a"] * 100
+    assert index_of(*texts).nearest("a b c d e f") == Near("p100", 2 / 3)
+
+
+def test_a_text_may_share_more_words_than_a_byte_can_count():
+    text = " ".join(map(str, range(300)))
+    assert index_of("0 1", text).nearest(text) == Near("p1", 1.0)
+
+
+WORDS = [*"abcdefg", "Circle", "rot-blau", "ß", "7", "don't"]
+NUMBERS = [f"w{number}" for number in range(2000)]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "longest", "stored", "queries"),
+    [
+        (WORDS[:2], 9, 300, 20),
+        (WORDS, 12, 400, 20),
+        (WORDS, 70, 150, 10),
+        (WORDS, 300, 15, 6),
+        (NUMBERS[:40], 8, 600, 10),
+        (NUMBERS, 30, 100, 10),  # more words than columns
+    ],
+)
+def test_the_nearest_of_random_texts_is_that_of_rouge_score(
+    vocabulary: list[str], longest: int, stored: int, queries: int
+):
+    """22,590 pairs in all; some words are more frequent than others, as in a language."""
     rng = random.Random(longest)
-    scorer = RougeScorer(["rougeL"], use_stemmer=False)
-    alphabet = [*"abcdefg", "Circle", "rot-blau", "ß", "7", "don't"]
+    weights = [1 / rank for rank in range(1, len(vocabulary) + 1)]
 
     def draw() -> str:
-        return " ".join(rng.choices(alphabet, k=rng.randint(0, longest)))
+        return " ".join(rng.choices(vocabulary, weights, k=rng.randint(0, longest)))
 
-    texts = [draw() for _ in range(300 if longest < 70 else 20)]  # more than one block
+    texts = [draw() for _ in range(stored)]
     index = index_of(*texts)
-    for query in (draw() for _ in range(4)):
-        expected = [scorer.score(text, query)["rougeL"].fmeasure for text in texts]
-        assert index.scores(query).tolist() == pytest.approx(expected, abs=1e-12)
+    for query in (draw() for _ in range(queries)):
+        assert index.nearest(query) == nearest_by_rouge_score(texts, query)
+
+
+def test_words_that_share_a_column_are_still_told_apart():
+    """Their number alone would be the same in all these texts."""
+    index = index_of(*NUMBERS, "w1999 w300 w1500")
+    for query in ("w300", "w1999 w1743", "w1500 w300", "w1743 w1487 w1231"):
+        texts = [*NUMBERS, "w1999 w300 w1500"]
+        assert index.nearest(query) == nearest_by_rouge_score(texts, query)
 
 
 UNUSUAL = [
@@ -80,43 +129,37 @@ UNUSUAL = [
 
 
 def test_unusual_texts_are_split_and_scored_as_in_rouge_score():
-    scorer = RougeScorer(["rougeL"], use_stemmer=False)
-    index = index_of(*UNUSUAL, " ".join(UNUSUAL))
+    texts = [*UNUSUAL, " ".join(UNUSUAL)]
+    index = index_of(*texts)
     for query in (*UNUSUAL, " ".join(reversed(UNUSUAL))):
-        expected = [
-            scorer.score(text, query)["rougeL"].fmeasure for text in (*UNUSUAL, " ".join(UNUSUAL))
-        ]
-        assert index.scores(query).tolist() == pytest.approx(expected, abs=1e-12)
+        assert index.nearest(query) == nearest_by_rouge_score(texts, query)
 
 
 @pytest.mark.parametrize("limit", [Fraction(4, 5), Fraction(2, 3), Fraction(1, 2)])
 def test_whether_a_prompt_is_too_near_is_decided_as_by_rouge_score(limit: Fraction):
     """Only exactly at the limit may they differ: there rouge-score's own rounding decides."""
     rng, at_limit, decided = random.Random(7), 0, set()
-    scorer = RougeScorer(["rougeL"], use_stemmer=False)
     for _ in range(1500):
-        first, second = (rng.choices("abcd", k=rng.randint(1, 12)) for _ in range(2))
-        near = index_of(" ".join(first)).nearest(" ".join(second)).rouge_l > float(limit)
-        theirs = scorer.score(" ".join(first), " ".join(second))["rougeL"].fmeasure
-        common = round(theirs * (len(first) + len(second)) / 2)
-        exact = Fraction(2 * common, len(first) + len(second))
-        assert near == (exact > limit)
-        if exact == limit:
+        first, second = (" ".join(rng.choices("abcd", k=rng.randint(1, 12))) for _ in range(2))
+        near = index_of(first).nearest(second).rouge_l > float(limit)
+        assert near == (exact(first, second) > limit)
+        if exact(first, second) == limit:
             at_limit += 1
         else:
-            assert near == (theirs > float(limit))
+            assert near == (SCORER.score(first, second)["rougeL"].fmeasure > float(limit))
             decided.add(near)
     assert at_limit > 0 and decided == {True, False}
 
 
 @pytest.mark.parametrize("skill", TRAINED_SKILLS)
-def test_prompts_score_as_in_rouge_score_while_the_index_grows(skill: str):
+def test_a_run_keeps_what_rouge_score_would_keep_and_names_the_same_nearest(skill: str):
     rng = random.Random(1)
-    scorer = RougeScorer(["rougeL"], use_stemmer=False)
-    index, earlier = PromptIndex(), list[str]()
-    for number in range(25):
+    index, kept = PromptIndex(), list[str]()
+    for _ in range(60):
         prompt = write_prompt(skill, DRAW[skill](rng), rng)
-        expected = [scorer.score(text, prompt)["rougeL"].fmeasure for text in earlier]
-        assert index.scores(prompt).tolist() == pytest.approx(expected, abs=1e-12)
-        index.add(str(number), prompt)
-        earlier.append(prompt)
+        near = index.nearest(prompt)
+        assert near == nearest_by_rouge_score(kept, prompt)
+        if near.rouge_l <= 0.65:
+            index.add(f"p{len(kept)}", prompt)
+            kept.append(prompt)
+    assert 10 < len(kept) < 60
