@@ -101,8 +101,8 @@ def write_images(folder, skill, number):
 
 def write_prompts(folder, skill, number):
     """Write data/prompts/{skill}.parquet."""
-    found = {"request_id": 0, "nearest_prompt_id": None, "rouge_l": 0.0}
-    found |= {"nearest_benchmark_id": None, "benchmark_rouge_l": 0.0, "skill": skill}
+    found = {"request_id": 0, "nearest_prompt_id": None, "rouge_l": 0.0, "skill": skill}
+    found |= {"nearest_benchmark_id": None, "benchmark_rouge_l": 0.0, "benchmark_kind": None}
     rows = [
         {"prompt_id": f"{skill}-{k:03d}", "prompt": f"{k} red cats", "index": k, **found}
         for k in range(number)

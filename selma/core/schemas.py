@@ -59,7 +59,8 @@ KINDS = {
     "prompts": TableKind(
         _columns(prompt_id=TEXT, skill=TEXT, prompt=TEXT, index=INTEGER, request_id=INTEGER)
         + [pa.field("nearest_prompt_id", TEXT), *_columns(rouge_l=NUMBER)]
-        + [pa.field("nearest_benchmark_id", TEXT), *_columns(benchmark_rouge_l=NUMBER)],
+        + [pa.field("nearest_benchmark_id", TEXT), *_columns(benchmark_rouge_l=NUMBER)]
+        + [pa.field("benchmark_kind", TEXT)],
         key_size=1,
     ),
     "transcript": TableKind(

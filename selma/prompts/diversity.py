@@ -3,7 +3,7 @@
 import re
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -128,23 +128,3 @@ def _places(written: str) -> Iterator[tuple[int, int]]:
         column = code if code < _OWN_COLUMNS else _OWN_COLUMNS + code % _OWN_COLUMNS
         seen[column] += 1
         yield column, seen[column]
-
-
-class BenchmarkGate(PromptIndex):
-    """Knows the benchmark prompts, by item id, and keeps them out of the training data.
-
-    A prompt is refused if it equals a benchmark prompt after `normalise`. Likeness alone is
-    measured and recorded but does not refuse: two prompts that mean different pictures ("three red
-    stars", "two red stars") are near each other by nature.
-    """
-
-    def __init__(self, benchmark_prompts: Mapping[str, str]) -> None:
-        super().__init__()
-        self._known: dict[str, str] = {}
-        for item_id, prompt in sorted(benchmark_prompts.items()):
-            self.add(item_id, prompt)
-            self._known.setdefault(normalise(prompt), item_id)
-
-    def leaked(self, prompt: str) -> str | None:
-        """Find the id of the benchmark prompt that this prompt equals, if there is one."""
-        return self._known.get(normalise(prompt))

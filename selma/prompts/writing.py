@@ -8,7 +8,8 @@ from typing import Any
 from selma.core.errors import SelmaError
 from selma.llm.generators import RecordedLlm
 from selma.prompts.asking import Interviewer
-from selma.prompts.diversity import BenchmarkGate, PromptIndex, normalise
+from selma.prompts.diversity import PromptIndex, normalise
+from selma.prompts.leaks import KINDS, BenchmarkGate
 from selma.prompts.replies import Parsed
 from selma.prompts.skills import SkillSpec
 
@@ -25,7 +26,8 @@ class Counts:
     kept: int = 0
     duplicate: int = 0  # equal to an earlier one but for case, punctuation and articles
     near: int = 0  # ROUGE-L above the limit
-    leaked: int = 0  # in a benchmark
+    leaked: int = 0  # in a benchmark, or almost
+    leaked_by_kind: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     wrong_length: int = 0  # outside the skill's word limits
     rejected: int = 0  # no prompt: talk around the list, no words, too long
     surplus: int = 0  # came after the last one needed, not judged
@@ -76,7 +78,9 @@ class _Notebook:
             return "wrong_length"
         if normalise(prompt) in self.known:
             return "duplicate"
-        if self.gate.leaked(prompt) is not None:
+        likeness = self.gate.compare(prompt)
+        if likeness.kind and likeness.leaked:
+            self.counts.leaked_by_kind[likeness.kind] += 1
             return "leaked"
         near = self.index.nearest(prompt)
         if near.rouge_l > self.rouge_l_max:
@@ -97,6 +101,7 @@ class _Notebook:
                 "rouge_l": near.rouge_l,
                 "nearest_benchmark_id": benchmark.prompt_id,
                 "benchmark_rouge_l": benchmark.rouge_l,
+                "benchmark_kind": likeness.kind,
             }
         )
         return "kept"
@@ -111,6 +116,8 @@ def write_prompts(
     requests_per_round: int,
     examples_per_request: int,
     rouge_l_max: float,
+    leak_word_edits_max: int,
+    leak_rouge_l_max: float | None,
     max_requests: int,
     json: bool,
     seed: int,
@@ -123,15 +130,18 @@ def write_prompts(
     `requests_per_round`, which are sent side by side; its seed follows from the root `seed`, the
     skill and the request's number. Replies are JSON if so asked, else a numbered list. A reply that
     cannot be read is asked for once more. A prompt with a ROUGE-L F above `rouge_l_max` to any
-    earlier one or to a seed prompt is not kept, nor is one of `benchmark_prompts` (by item id), nor
-    one outside the skill's word limits. `on_kept` is called after each round with the number of
-    prompts kept from it and a word on what was asked and spent. SelmaError if `max_requests` were
-    not enough; BackendError after ten replies in a row that cannot be read, which are then
-    not kept as answers.
+    earlier one or to a seed prompt is not kept, nor is what `BenchmarkGate` refuses because of
+    `benchmark_prompts` (by item id), nor one outside the skill's word limits. `on_kept` is called
+    after each round with the number of prompts kept from it and a word on what was asked and spent.
+    SelmaError if `max_requests` were not enough; BackendError after ten replies in a row that
+    cannot be read, which are then not kept as answers.
 
     Source: Self-Instruct (arXiv 2212.10560), as used by SELMA (arXiv 2403.06952), section 3.1.
     """
-    book = _Notebook(spec, BenchmarkGate(benchmark_prompts), per_skill, rouge_l_max)
+    gate = BenchmarkGate(
+        benchmark_prompts, word_edits_max=leak_word_edits_max, rouge_l_max=leak_rouge_l_max
+    )
+    book = _Notebook(spec, gate, per_skill, rouge_l_max)
     asker = Interviewer(llm, spec, per_request, examples_per_request, json, seed)
     counts = book.counts
     while not book.full():

@@ -23,6 +23,7 @@ INSTEAD = {
     "no_answer_max": 1.0,  # an untrained judge stammers
 }
 LLM = {"backend": "pocket", "model": "pocket-grammar", "revision": "1", "budget_usd": None}
+LEAKS = {"leak_word_edits_max": 0, "leak_rouge_l_max": None}  # as the pocket preset
 FAMILIES = {  # repository of a backbone → a key of selma.diffusion.tiny.KINDS
     "CompVis/stable-diffusion-v1-4": "sd1",
     "stabilityai/stable-diffusion-2": "sd2",
@@ -55,6 +56,7 @@ def make_tiny(name: str, text: str) -> TinyPreset:
         raise ConfigError(f"preset {name}: names no model of the Hub; run it as it is")
     _shrink(params)
     params["llm"].update(LLM)
+    params["prompts"].update(LEAKS)
     models = _replace_models(params)
     params["hub"] = {}
     for section, key in ((params, "hub"), (params["llm"], "backend")):

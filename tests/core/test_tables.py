@@ -56,6 +56,7 @@ ROWS = {
             "rouge_l": 0.25,
             "nearest_benchmark_id": None,
             "benchmark_rouge_l": 0.0,
+            "benchmark_kind": None,
         }
         for k in range(3)
     ],

@@ -48,6 +48,7 @@ def write(spec: SkillSpec, answer: Any, **changes: Any) -> Written:
         "per_skill": 4, "per_request": 3, "examples_per_request": 3, "rouge_l_max": 0.8,
         "max_requests": 5, "seed": 0, "benchmark_prompts": {}, "on_kept": lambda number, note: None,
         "requests_per_round": 1, "json": False,
+        "leak_word_edits_max": 0, "leak_rouge_l_max": None,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         path = changes.pop("transcript", Path(folder, "t.jsonl"))
@@ -71,7 +72,8 @@ def test_every_line_is_kept_or_counted():
     ]  # fmt: skip
     assert asdict(written.counts) == {
         "requests": 3, "unreadable": 1, "lines": 11, "kept": 4, "duplicate": 2, "near": 1,
-        "leaked": 1, "wrong_length": 1, "rejected": 1, "surplus": 1,
+        "leaked": 1, "leaked_by_kind": {"equal": 1, "edited": 0, "rouge_l": 0}, "wrong_length": 1,
+        "rejected": 1, "surplus": 1,
     }  # fmt: skip
 
 
@@ -81,7 +83,7 @@ def test_a_row_tells_what_it_was_compared_with():
     assert row == {
         "prompt_id": "count_0001", "skill": "count", "prompt": "two big pigs", "index": 1,
         "request_id": 0, "nearest_prompt_id": "count_0000", "rouge_l": pytest.approx(2 / 3),
-        "nearest_benchmark_id": "b", "benchmark_rouge_l": 0.8,
+        "nearest_benchmark_id": "b", "benchmark_rouge_l": 0.8, "benchmark_kind": "rouge_l",
     }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def test_a_prompts_table_gives_its_skills_as_sources(tmp_path):
     row = {
         "prompt_id": "count_0000", "skill": "count", "prompt": "two cubes", "index": 0,
         "request_id": 0, "nearest_prompt_id": None, "rouge_l": 0.0, "nearest_benchmark_id": None,
-        "benchmark_rouge_l": 0.0,
+        "benchmark_rouge_l": 0.0, "benchmark_kind": None,
     }  # fmt: skip
     write_table(path, "prompts", [row])
     assert read_prompts(path) == [Prompt("count_0000", "two cubes", "count")]
