@@ -7,6 +7,7 @@ from selma.benchmarks.dsg1k import import_dsg1k
 from selma.benchmarks.prompt_sets import (
     import_compbench,
     import_geneval,
+    import_geneval2,
     import_hps,
     import_partiprompts,
 )
@@ -16,6 +17,7 @@ from selma.benchmarks.tifa import import_tifa
 IMPORTERS: dict[str, Importer] = {
     "dsg1k": import_dsg1k,
     "geneval": import_geneval,
+    "geneval2": import_geneval2,
     "hps": import_hps,
     "partiprompts": import_partiprompts,
     "t2i-compbench": import_compbench,
@@ -27,6 +29,7 @@ GIT_IDS = {
     "complex_val.txt": "3667f7838c8ae5965ed4bd5bd8c32bff0604344a",
     "dsg-1k-anns.csv": "b1b097f09ec4b36546b7266492b386a742ec5790",
     "evaluation_metadata.jsonl": "efc21c7e639cd45554a1e44fac87157211f16d51",
+    "geneval2_data.jsonl": "823f48414446157fe252f92e3c60c803c33c303c",
     "non_spatial_val.txt": "046d5689c35fb1270fdce8aa003c068e4a360726",
     "numeracy_val.txt": "f9246e9ceb6f58c578534f967108372823762fde",
     "shape_val.txt": "b82835d72b25c2aa2962736f091fe04ee6a39a21",

@@ -1,15 +1,17 @@
-"""Benchmarks that are prompts without questions: HPS v2, T2I-CompBench, GenEval, PartiPrompts.
+"""Reads benchmarks for their prompts: HPS v2, T2I-CompBench, GenEval 1 and 2, PartiPrompts.
 
 Sources: arXiv 2306.09341, data set zhwang/HPDv2; arXiv 2307.06350, Karine-Huang/T2I-CompBench;
-arXiv 2310.11513, djghosh13/geneval; arXiv 2206.10789, google-research/parti.
+arXiv 2310.11513, djghosh13/geneval; arXiv 2512.16853, facebookresearch/GenEval2; arXiv 2206.10789,
+google-research/parti.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from selma.benchmarks.reading import (
     TEXT,
+    Check,
     Imported,
     Problems,
     Row,
@@ -37,6 +39,10 @@ TAGS = {
     "color_attr": 100, "colors": 94, "counting": 80, "position": 100, "single_object": 80,
     "two_object": 99,
 }  # fmt: skip
+GENEVAL2_FILE = "geneval2_data.jsonl"
+GENEVAL2_REMEDY = f"take {GENEVAL2_FILE} of github.com/facebookresearch/GenEval2"
+GENEVAL2_ATOMS = {str(atoms): 100 for atoms in range(3, 11)}
+_LIST: Check = (lambda value: isinstance(value, list) and value, "a list that is not empty")
 PARTI_FILE = "PartiPrompts.tsv"
 PARTI_REMEDY = f"take {PARTI_FILE} of github.com/google-research/parti"
 COLUMNS = ["Prompt", "Category", "Challenge", "Note"]
@@ -134,35 +140,61 @@ def import_geneval(path: Path, *, partial: bool) -> Imported:
     """
     _refuse_partial("geneval", partial)
     problems = Problems(file_in(path, GENEVAL_FILE, GENEVAL_REMEDY), GENEVAL_REMEDY)
+    return _import_lines(problems, _geneval_source, TAGS)
+
+
+def _geneval_source(entry: Row, place: str, problems: Problems) -> str:
+    problems.check(place, entry, {"tag": TEXT, "include": _LIST})
+    return str(entry.get("tag"))
+
+
+def import_geneval2(path: Path, *, partial: bool) -> Imported:
+    """Read GenEval 2's geneval2_data.jsonl, 100 prompts of each number of atoms; see `Importer`.
+
+    An item's id is its line from 0: "00017"; its source is "3" to "10", the number of objects,
+    attributes, counts and relations to get right. The questions are checked to be there and not
+    kept: Soft-TIFA scores them by a judge's probabilities. The file's licence is CC BY-NC 4.0.
+    Raises ConfigError if `partial`: without all lines the ids would be others.
+    """
+    _refuse_partial("geneval2", partial)
+    problems = Problems(file_in(path, GENEVAL2_FILE, GENEVAL2_REMEDY), GENEVAL2_REMEDY)
+    return _import_lines(problems, _geneval2_source, GENEVAL2_ATOMS)
+
+
+def _geneval2_source(entry: Row, place: str, problems: Problems) -> str:
+    problems.check(place, entry, {"vqa_list": _LIST, "skills": _LIST})
+    return str(entry.get("atom_count"))
+
+
+def _import_lines(
+    problems: Problems,
+    source: Callable[[Row, str, Problems], str],
+    published: dict[str, int],
+) -> Imported:
+    """Read a file with a JSON object per line: its prompt, which occurs once, and its source."""
     rows: list[Row] = []
     first: dict[str, int] = {}
     for index, line in enumerate(problems.lines_of(problems.path)):
-        row = _geneval_row(line, index, problems)
-        if row is None:
+        place = f"line {index + 1}"
+        try:
+            entry = parse_json(line)
+        except ValueError as error:
+            problems.add(place, str(error))
             continue
+        if not isinstance(entry, dict):
+            problems.wrong(place, "an object", entry)
+            continue
+        of = source(entry, place, problems)
+        if not problems.check(place, entry, {"prompt": TEXT}):
+            continue
+        row = item(f"{index:05d}", entry["prompt"], of)
         if first.setdefault(row["prompt"], index) != index:
             again = f"the prompt of line {first[row['prompt']] + 1} again"
-            problems.add(f"line {index + 1}, key prompt", again)
+            problems.add(f"{place}, key prompt", again)
         rows.append(row)
-    problems.check_counts("prompts", TAGS, Counter(row["source"] for row in rows))
+    problems.check_counts("prompts", published, Counter(row["source"] for row in rows))
     problems.stop()
-    return Imported(rows, [problems.path], sum(TAGS.values()))
-
-
-def _geneval_row(line: str, index: int, problems: Problems) -> Row | None:
-    place = f"line {index + 1}"
-    try:
-        entry = parse_json(line)
-    except ValueError as error:
-        problems.add(place, str(error))
-        return None
-    if not isinstance(entry, dict):
-        problems.wrong(place, "an object", entry)
-        return None
-    sound = problems.check(place, entry, {"tag": TEXT, "prompt": TEXT})
-    if not isinstance(entry.get("include"), list) or not entry["include"]:
-        problems.wrong(f"{place}, key include", "a list of objects", entry.get("include"))
-    return item(f"{index:05d}", entry["prompt"], entry["tag"]) if sound else None
+    return Imported(rows, [problems.path], sum(published.values()))
 
 
 def import_partiprompts(path: Path, *, partial: bool) -> Imported:

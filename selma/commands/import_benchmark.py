@@ -11,7 +11,8 @@ from selma.core.errors import ConfigError
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("import", help="make a benchmark table of public files")
     add = command.add_argument
-    add("name", help="dsg1k, geneval, hps, partiprompts, t2i-compbench, tifa", metavar="NAME")
+    names = "dsg1k, geneval, geneval2, hps, partiprompts, t2i-compbench, tifa"
+    add("name", help=names, metavar="NAME")
     add("path", type=Path, metavar="PATH", help="the public file or folder")
     add("--out", type=Path, help="default: data/benchmarks/NAME.parquet")
     words = "a part of the benchmark will do: some styles, items"

@@ -115,7 +115,7 @@ def test_a_name_that_is_no_tables_is_refused_before_any_work(tmp_path):
 
 
 def test_an_unknown_benchmark_lists_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match="'dsg' .*choose one of: dsg1k, geneval, hps, parti"):
+    with pytest.raises(ConfigError, match="'dsg' .*choose one of: dsg1k, geneval, geneval2, hps"):
         run("dsg", tmp_path)
 
 

@@ -12,6 +12,7 @@ from selma.benchmarks.prompt_sets import (
     TAGS,
     import_compbench,
     import_geneval,
+    import_geneval2,
     import_hps,
     import_partiprompts,
 )
@@ -51,6 +52,22 @@ def write_geneval(folder):
     ]
     text = "".join(json.dumps(entry) + "\n" for entry in entries)
     (folder / "evaluation_metadata.jsonl").write_text(text)
+    return folder
+
+
+def write_geneval2(folder):
+    entries = [
+        {
+            "prompt": f"{atoms} atoms {n}",
+            "atom_count": atoms,
+            "vqa_list": [["How many dogs are in the image?", "two"], ["Are they red?", "Yes"]],
+            "skills": ["count", "attribute"],
+        }
+        for n in range(100)
+        for atoms in range(3, 11)
+    ]
+    text = "".join(json.dumps(entry) + "\n" for entry in entries)
+    (folder / "geneval2_data.jsonl").write_text(text)
     return folder
 
 
@@ -196,7 +213,7 @@ def test_public_geneval_keeps_line_and_task_of_each_prompt(public):
         (b"colors 5", b"colors 4", "line 106, key prompt: the prompt of line 105 again"),
         (b'"tag": "colors"', b'"tag": "colour"', "colors: expected 94 prompts, got 93"),
         (b'"tag": "colors"', b'"tag": "colour"', "colour: expected 0 prompts, got 1"),
-        (b'[{"class": "dog", "count": 1}]', b"[]", "line 1, key include: expected a list of obj"),
+        (b'[{"class": "dog", "count": 1}]', b"[]", "line 1, key include: expected a list that is"),
         (b'{"tag": "colors"', b'"tag": "colors"', "line 101: not JSON at line 1 column"),
         (b'{"tag": "colors"', b'\n{"tag": "colors"', "line 101: not JSON at line 1 column 1"),
         (b'{"tag": "colors"', b'[]\n{"tag": "colors"', "line 101: expected an object, got []"),
@@ -213,6 +230,34 @@ def test_a_cut_copy_of_geneval_is_refused(tmp_path, refusal):
     message = refusal(import_geneval, path, partial=False)
     assert "line 553: not JSON" in message
     assert "two_object: expected 99 prompts, got 98" in message
+
+
+def test_geneval2_keeps_line_and_number_of_atoms_of_each_prompt(tmp_path):
+    imported = import_geneval2(write_geneval2(tmp_path), partial=False)
+    texts = prompts(imported.rows)
+    assert (len(texts), imported.published_items) == (800, 800)
+    assert texts["00009"] == "4 atoms 1"
+    sources = Counter(row["source"] for row in imported.rows)
+    assert sources == {str(atoms): 100 for atoms in range(3, 11)}
+    assert all(row["questions"] == [] for row in imported.rows)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (b'"prompt": "4 atoms 1"', b'"text": "4"', "line 10, key prompt: expected a text, got 'no"),
+        (b"4 atoms 1", b"4 atoms 0", "line 10, key prompt: the prompt of line 2 again"),
+        (b'"atom_count": 4', b'"atom_count": 14', "4: expected 100 prompts, got 99"),
+        (b'"atom_count": 4', b'"atoms": 4', "None: expected 0 prompts, got 1"),
+        (b'["count", "attribute"]', b'"count"', "line 1, key skills: expected a list that is not"),
+        (b'"vqa_list": [["How many dogs are in the image?", "two"], ["Are they red?", "Yes"]]',
+         b'"vqa_list": []', "line 1, key vqa_list: expected a list that is not empty, got []"),
+        (b'{"prompt": "4 atoms 1"', b'"prompt": "4 atoms 1"', "line 10: not JSON at line 1"),
+    ],
+)  # fmt: skip
+def test_a_damaged_copy_of_geneval2_is_refused_by_line_and_key(tmp_path, refusal, old, new, told):
+    edit(write_geneval2(tmp_path) / "geneval2_data.jsonl", old, new)
+    assert told in refusal(import_geneval2, tmp_path, partial=False)
 
 
 def test_partiprompts_are_read_without_quoting(tmp_path):
@@ -244,14 +289,14 @@ def test_a_damaged_copy_of_partiprompts_is_refused_by_line_and_column(
     assert told in refusal(import_partiprompts, tmp_path, partial=False)
 
 
-@pytest.mark.parametrize("read", [import_geneval, import_partiprompts])
+@pytest.mark.parametrize("read", [import_geneval, import_geneval2, import_partiprompts])
 def test_a_part_of_a_benchmark_that_is_numbered_by_line_is_refused(tmp_path, read):
     with pytest.raises(ConfigError, match="--partial: the items of .* are numbered by line"):
         read(tmp_path, partial=True)
 
 
 @pytest.mark.parametrize(
-    "read", [import_hps, import_compbench, import_geneval, import_partiprompts]
+    "read", [import_hps, import_compbench, import_geneval, import_geneval2, import_partiprompts]
 )
 def test_a_path_that_is_not_there_is_missing(tmp_path, read):
     with pytest.raises(MissingDataError, match="nowhere: no such f"):
