@@ -1,12 +1,10 @@
 """A world that shares no model, benchmark or LLM with the pocket one, written to a folder."""
 
-import json
 import random
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from chat_server import completion
 from tiny_world import tiny_params
 
 MODELS = Path("models/mine")
@@ -94,54 +92,12 @@ def params():
     return values
 
 
-class Llm(ThreadingHTTPServer):
-    """Answers chat completions with lists of new prompts, as the request and its seed decide."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.requests = []
-
-    def __enter__(self):
-        threading.Thread(target=self.serve_forever, args=[0.01], daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.server_close()
-
-    @property
-    def environment(self):
-        url = f"http://127.0.0.1:{self.server_port}/v1"
-        return {
-            "OPENAI_BASE_URL": url,
-            "OPENAI_API_KEY": "sk-of-this-test-alone",
-            "NO_PROXY": "127.0.0.1",
-        }
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self):  # noqa: N802
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append(request)
-        asked = request["messages"][0]["content"]
-        rng = random.Random(f"{request['seed']} {asked}")
-        number = int(re.search(r"Write (\d+) new", asked)[1])
-        letters = "abcdefghijklmnopqrstuvwxyz"
-        words = lambda: " ".join("".join(rng.sample(letters, 5)) for _ in range(4))  # noqa: E731
-        listed = "\n".join(f"{place}. {words()}" for place in range(1, number + 1))
-        usage = {"prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10}
-        message = {"role": "assistant", "content": listed}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        answer = {"id": "c", "object": "chat.completion", "created": 0, "model": request["model"],
-                  "choices": [choice], "usage": usage}  # fmt: skip
-        data = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        """Be silent."""
+def llm(body):
+    """Answer a request with a list of new prompts, as it and its seed decide."""
+    asked = body["messages"][0]["content"]
+    rng = random.Random(f"{body['seed']} {asked}")
+    number = int(re.search(r"Write (\d+) new", asked)[1])
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = lambda: " ".join("".join(rng.sample(letters, 5)) for _ in range(4))  # noqa: E731
+    listed = "\n".join(f"{place}. {words()}" for place in range(1, number + 1))
+    return 200, completion(listed)

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import second_world
+from chat_server import KEY, serving
 from dvc_world import DvcWorld, lay_out
 from fork_server import ForkServer
 from tiny_world import ROOT
@@ -29,12 +30,10 @@ def world(tmp_path_factory):
         path = write(tmp_path_factory.mktemp("public"))
         assert selma(["import", name, str(path), "--partial", "--out", str(out)]) == 0
     with (
-        second_world.Llm() as llm,
-        ForkServer(tmp_path_factory.mktemp("python")) as server,
         pytest.MonkeyPatch.context() as patch,
+        serving(patch, second_world.llm) as llm,
+        ForkServer(tmp_path_factory.mktemp("python")) as server,
     ):
-        for name, value in llm.environment.items():
-            patch.setenv(name, value)
         repository = DvcWorld(folder, second_world.params(), server)
         ran = repository.repro()
         assert repository.status() == set()
@@ -49,6 +48,14 @@ def test_the_graph_is_the_repositorys_own_and_runs_to_the_report(world):
     for words in ("DSG by mPLUG", "TIFA by BLIP-2", "PickScore", "taught", "stock", "rival"):
         assert words in page
     assert "pocket" not in page
+
+
+def test_the_key_is_in_no_file_of_the_repository_its_cache_and_its_mlflow(world):
+    folder, _, requests = world
+    assert {request["authorization"] for request in requests} == {f"Bearer {KEY}"}
+    assert (folder / ".mlflow").is_dir()
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert [path for path in files if KEY.encode() in path.read_bytes()] == []
 
 
 def test_prompts_are_what_the_server_wrote_for_each_skills_own_instructions(world):
