@@ -14,7 +14,7 @@ from selma.core.errors import ConfigError
 from selma.core.tables import read_table
 from selma.merging.files import read_adapter
 from selma.tiny.benchmarks import DSG, TIFA
-from selma.tiny.presets import AT_MOST, FAMILIES, INSTEAD, LLM, make_tiny
+from selma.tiny.presets import AT_MOST, FAMILIES, INSTEAD, LEAKS, LLM, make_tiny
 
 # diffusers' Euler scheduler with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
@@ -158,6 +158,8 @@ def test_only_sizes_places_and_the_llm_differ_from_the_preset(name):
             continue
         if key[0] == "llm":
             assert tiny[key] == LLM[key[1]]
+        elif key[-1] in LEAKS:
+            assert tiny[key] == LEAKS[key[-1]]
         elif isinstance(value, str):
             assert key[-1] in ("path", "weights", "benchmark")
         else:
