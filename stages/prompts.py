@@ -49,24 +49,22 @@ def main(argv: list[str] | None = None) -> None:
         return from_rows(released_table(args.transcript, "transcript"), str(args.transcript))
 
     kept = root() / ".selma" / "llm"  # what was paid for outlives the stage
+    answer = make_answer(llm, kept / "spent.jsonl")
     journal({"event": "params", "values": {**params, "llm": asdict(llm)}})
     with resumable_work(
         f"prompts-{args.skill}", [args.instructions], {"seed": seed},
         total=params["per_skill"], what="prompts",
     ) as (work, advance):  # fmt: skip
-        if llm.backend in COMPUTED:
-            transcript = Transcript(work / "transcript.jsonl")
-        else:
-            transcript = Transcript(kept / "transcript.jsonl", released)
-        recorded = RecordedLlm(llm, make_answer(llm, kept / "spent.jsonl"), transcript)
+        home = work if llm.backend in FREE else kept  # a replay is of the released replies alone
+        known = released if llm.backend not in COMPUTED else list
+        recorded = RecordedLlm(llm, answer, Transcript(home / "transcript.jsonl", known))
         written = write_prompts(
             spec, recorded, **params, json=llm.reply_format == "json_schema", seed=seed,
             benchmark_prompts=benchmark_prompts, on_kept=advance,
         )  # fmt: skip
-        note_costs(recorded.usage()["llm_usd"], llm, spec, params)
         versions = {"request_version": REQUEST_VERSION, "skill_version": spec.version}
         nearness = sum(row["rouge_l"] for row in written.rows) / len(written.rows)
-        counts = {**asdict(written.counts), **versions, **recorded.usage()}
+        counts = {**asdict(written.counts), **versions, **costs(recorded, llm, spec, params)}
         write_table(args.out, "prompts", written.rows)
         write_table(args.transcript, "transcript", as_rows(recorded.used))
         write_json(args.metrics, {**counts, "mean_rouge_l": nearness})
@@ -74,16 +72,19 @@ def main(argv: list[str] | None = None) -> None:
         write_coverage(args.skill, texts, benchmarks, args.coverage, args.plot)
 
 
-def note_costs(usd: float, llm: LlmOptions, spec: SkillSpec, params: dict[str, Any]) -> None:
-    """Bring what was spent, and what that was estimated at, to the journal."""
-    sizes = {name: params[name] for name in ("per_skill", "per_request", "examples_per_request")}
+def costs(recorded: RecordedLlm, llm: LlmOptions, spec: SkillSpec, params: Any) -> dict[str, float]:
+    """What the replies took and were estimated to take; brings it to the journal."""
+    found = recorded.usage()
     price = None if llm.backend in FREE else find_price(llm.model, llm.base_url, llm.price)
-    costs = {"llm_usd": usd}
     if price is not None:
-        tokens = foreseen_tokens(spec, **sizes, json=llm.reply_format == "json_schema")
-        costs["llm_usd_estimated"] = price.usd(*tokens)
-    for name, value in costs.items():
+        names = ("per_skill", "per_request", "examples_per_request")
+        as_json = llm.reply_format == "json_schema"
+        tokens = foreseen_tokens(spec, **{n: params[n] for n in names}, json=as_json)
+        found["llm_usd_estimated"] = price.usd(*tokens)
+        journal({"event": "params", "values": {"llm_price": price.source}})
+    for name, value in found.items():
         journal({"event": "metric", "name": name, "step": 0, "value": value})
+    return found
 
 
 def write_coverage(

@@ -17,6 +17,7 @@ from tiny_world import ROOT, shipped_params
 
 from selma.core.seeds import derive_seed
 from selma.core.tables import read_table, write_table
+from selma.llm.transcript import Reply, Transcript, from_rows
 from selma.pocket.writer import MODEL, REVISION, PocketWriter
 
 PROMPTS, TRANSCRIPT = "data/prompts/count.parquet", "data/transcripts/count.parquet"
@@ -95,14 +96,17 @@ def test_a_released_transcript_gives_the_same_bytes_without_network_and_key(
     world.repro("prompts@count")
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    subprocess.run(["rm", "-rf", world.folder / ".selma"], check=True)
+    own = Transcript(world.folder / ".selma/llm/transcript.jsonl")
+    for request, _ in from_rows(read_table(world.folder / TRANSCRIPT, "transcript"), TRANSCRIPT):
+        own.put(request, Reply("1. what somebody else was told"))
     world.params["llm"] |= {"backend": "replay", "base_url": "http://127.0.0.1:9/v1"}
     assert world.repro("prompts@count") == ["prompts@count"]
     assert (world.folder / PROMPTS).read_bytes() == repository[1]
 
 
-def stage(world, *, limit_s=60.0, **environment):
-    """Run the stage by hand, its outputs beside DVC's; killed after a while."""
+@contextlib.contextmanager
+def running(world, **environment):
+    """The stage by hand, its outputs beside DVC's."""
     world.write()
     command = [
         sys.executable, "-m", "stages.prompts", "--skill", "count", "--instructions",
@@ -110,14 +114,29 @@ def stage(world, *, limit_s=60.0, **environment):
         "--transcript", "out.transcript.parquet", "--metrics", "out.json",
         "--coverage", "coverage.json", "--plot", "coverage.csv",
     ]  # fmt: skip
-    try:
-        done = subprocess.run(
-            command, cwd=world.folder, env={**os.environ, **environment}, timeout=limit_s,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return -signal.SIGKILL, ""
-    return done.returncode, done.stderr
+    with subprocess.Popen(
+        command, cwd=world.folder, env={**os.environ, **environment},
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        yield process
+
+
+def stage(world, **environment):
+    """Run the stage to its end; returns its exit code and what it said."""
+    with running(world, **environment) as process:
+        said = process.communicate()[1]
+    return process.returncode, said
+
+
+def killed(world, server, after_s):
+    """Run the stage and kill it some time after its first request, unless it sends none."""
+    before = len(server.requests)
+    with running(world) as process:
+        while process.poll() is None and len(server.requests) == before:
+            time.sleep(0.01)
+        time.sleep(after_s)
+        process.kill()
+    return process.returncode
 
 
 def test_a_replay_that_lacks_a_request_says_which(world, monkeypatch):
@@ -139,39 +158,37 @@ def test_a_server_that_echoes_the_key_does_not_get_it_into_a_traceback(world, mo
     assert ("Traceback" in said) == (debug == "1")
 
 
-def test_killed_at_any_moment_it_ends_in_the_same_table_and_asks_nothing_twice(
-    world, repository, monkeypatch
-):
+def test_killed_at_any_moment_it_ends_in_the_same_table_and_asks_nothing_twice(world, monkeypatch):
     world.params["llm"] |= {**HOSTED, "revision": "killed", "concurrency": 4}
     world.params["prompts"] = {**shipped_params()["prompts"], "requests_per_round": 4}
-    (world.folder / "out.parquet").unlink(missing_ok=True)
+    subprocess.run(["rm", "-rf", world.folder / ".selma", world.folder / "out.parquet"], check=True)
     path = world.folder / ".selma/llm/transcript.jsonl"
-    kept: set[int] = set()
-    again: list[int] = []
+    kept, again, sizes = set(), [], []
 
     def slow(body):
         if body["seed"] in kept:
             again.append(body["seed"])
-        time.sleep(0.05)
+        time.sleep(0.3)
         return pocket(body)
 
     rng = random.Random(0)
     with serving(monkeypatch, slow) as server:
         codes = []
         for _ in range(20):
-            codes.append(stage(world, limit_s=1.2 + rng.random())[0])
-            with contextlib.suppress(FileNotFoundError):
-                for line in path.read_bytes().splitlines():
-                    with contextlib.suppress(ValueError):
-                        kept.add(json.loads(line)["request"]["seed"] % 2**31)
+            codes.append(killed(world, server, 0.5 * rng.random()))
+            for line in path.read_bytes().splitlines() if path.exists() else ():
+                with contextlib.suppress(ValueError):
+                    kept.add(json.loads(line)["request"]["seed"] % 2**31)
+            sizes.append(len(kept))
         code, said = stage(world)
         assert code == 0, said
         interrupted = read_table(world.folder / "out.parquet", "prompts")
         requests = len(server.requests)
-    assert -signal.SIGKILL in codes
-    assert again == []
+    kills = codes.count(-signal.SIGKILL)
     transcript = read_table(world.folder / "out.transcript.parquet", "transcript")
-    assert requests < len(transcript) + 4 * 20  # what was under way at a kill is lost
+    assert kills >= 5 and len({*sizes}) >= 3  # at work, at several places
+    assert again == []
+    assert requests <= len(transcript) + 4 * kills  # what was under way at a kill is lost
     subprocess.run(["rm", "-rf", world.folder / ".selma"], check=True)
     with serving(monkeypatch, pocket):
         assert stage(world)[0] == 0

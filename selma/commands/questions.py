@@ -89,14 +89,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _answer(options: "LlmOptions") -> "Answer":
-    from selma.llm.generators import make_answer
-    from selma.llm.transcript import Reply
+    from selma.llm.generators import free_answer, make_answer
 
     if options.backend == "pocket":
         from selma.pocket.question_writer import PocketQuestionWriter
 
-        writer = PocketQuestionWriter(options.model, options.revision)
-        return lambda request, schema: Reply(writer.generate(request.text, seed=request.seed))
+        return free_answer(PocketQuestionWriter(options.model, options.revision))
     return make_answer(options, Path())
 
 

@@ -5,8 +5,19 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
+_here = threading.local()  # `failed`: the event of the work that this thread belongs to
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class StoppedError(Exception):
+    """Raised by `pause` where another item of the same work has failed."""
+
+
+def pause(seconds: float) -> None:
+    """Wait within an item of `in_threads`, or elsewhere; StoppedError if the work is to end."""
+    if getattr(_here, "failed", threading.Event()).wait(seconds):
+        raise StoppedError
 
 
 def in_threads(act: Callable[[T], R], items: Iterable[T], number: int) -> list[R]:
@@ -20,8 +31,11 @@ def in_threads(act: Callable[[T], R], items: Iterable[T], number: int) -> list[R
     def attempt(item: T) -> R | None:
         if failed.is_set():
             return None
+        _here.failed = failed
         try:
             return act(item)
+        except StoppedError:
+            return None
         except BaseException:
             failed.set()
             raise

@@ -91,7 +91,8 @@ class RecordedLlm:
         """Sum what the replies used so far took when they were asked for, where it is known."""
         rows = [asdict(reply) for _, reply in self.used]
         names = ("prompt_tokens", "reply_tokens", "usd")
-        return {f"llm_{name}": sum(row[name] or 0 for row in rows) for name in names}
+        sums = {f"llm_{name}": sum(row[name] or 0 for row in rows) for name in names}
+        return {**sums, "llm_replies_without_price": sum(row["usd"] is None for row in rows)}
 
 
 def make_answer(options: LlmOptions, ledger: Path) -> Answer:
@@ -103,11 +104,17 @@ def make_answer(options: LlmOptions, ledger: Path) -> Answer:
     return choose("LLM backend", options.backend, BACKENDS)(options, ledger)
 
 
+def free_answer(generator: TextGenerator) -> Answer:
+    """Let what answers here, and costs nothing, answer requests."""
+    return lambda request, schema: Reply(
+        generator.generate(request.text, seed=request.seed), None, 0, 0, 0.0
+    )
+
+
 def _pocket(options: LlmOptions, ledger: Path) -> Answer:
     from selma.pocket.writer import PocketWriter
 
-    writer = PocketWriter(options.model, options.revision)
-    return lambda request, schema: Reply(writer.generate(request.text, seed=request.seed))
+    return free_answer(PocketWriter(options.model, options.revision))
 
 
 def _openai(options: LlmOptions, ledger: Path) -> Answer:

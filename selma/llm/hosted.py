@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.core.choices import choose_name
+from selma.core.errors import ConfigError
 from selma.llm.budget import Budget
 from selma.llm.prices import find_price, needed_price
 from selma.llm.server import INTERFACES, Server
@@ -20,6 +21,11 @@ _SEED_BITS = 31  # what servers take as a seed
 def hosted_answer(options: "LlmOptions", ledger: Path) -> "Answer":
     """Make what asks a server; see `make_answer`."""
     interface = choose_name("LLM interface", options.interface, tuple(INTERFACES))
+    if interface == "completions" and options.reply_format == "json_schema":
+        raise ConfigError(
+            "llm.interface: completions takes no schema; set llm.reply_format to list, or "
+            "llm.interface to chat"
+        )
     priced = find_price if options.budget_usd is None else needed_price
     price = priced(options.model, options.base_url, options.price)
     budget = None if options.budget_usd is None else Budget(ledger, options.budget_usd)
@@ -30,10 +36,10 @@ def hosted_answer(options: "LlmOptions", ledger: Path) -> "Answer":
 
     def answer(request: Request, schema: "Schema | None") -> Reply:
         body: dict[str, Any] = {"seed": request.seed % (1 << _SEED_BITS)}
-        if interface == "chat":
-            body["messages"] = [{"role": "user", "content": request.text}]
-        else:
+        if interface == "completions":
             body["prompt"] = request.text
+        else:
+            body["messages"] = [{"role": "user", "content": request.text}]
         if options.temperature is not None:
             body["temperature"] = options.temperature
         if schema is not None:

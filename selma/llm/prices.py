@@ -1,8 +1,11 @@
 """What a model's tokens cost."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 from selma.core.errors import ConfigError, MissingDependencyError
 
@@ -31,7 +34,7 @@ def find_price(model: str, base_url: str | None, row: Mapping[Any, float] | None
 
     Args:
         model: the server's name for it.
-        base_url: of the server; null is OpenAI's own.
+        base_url: of the server; null: ``OPENAI_BASE_URL``, else OpenAI's own.
         row: USD for a million tokens, `input` and `output`, or null.
 
     Returns:
@@ -39,15 +42,14 @@ def find_price(model: str, base_url: str | None, row: Mapping[Any, float] | None
     """
     if row is not None:
         return Price(model, "llm.price", (row["input"], row["output"]))
-    if base_url is not None and "api.openai.com" not in base_url:
+    address = base_url or os.environ.get("OPENAI_BASE_URL")
+    if address and urlsplit(address).hostname != "api.openai.com":
         return None  # a server of one's own may call its model as it likes
-    import genai_prices
-
     try:
         _calculate(model, "openai", 1, 1)
     except LookupError:
         return None
-    return Price(model, f"genai-prices {genai_prices.__version__}", None, "openai")
+    return Price(model, f"genai-prices {version('genai-prices')}", None, "openai")
 
 
 def tokens_of(characters: float) -> int:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from selma.core.errors import BackendError, ConfigError, MissingDependencyError, one_line
-from selma.core.secrets import redact
+from selma.core.secrets import SHORTEST, redact
+from selma.core.threads import pause
 from selma.llm.budget import Budget
 from selma.llm.prices import Price
 
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from openai import APIStatusError
 
 logger = logging.getLogger(__name__)
-INTERFACES = {"chat": "max_completion_tokens", "completions": "max_tokens"}  # and its own limit
+INTERFACES = {  # and what each calls the limit of a reply
+    "chat": "max_completion_tokens", "chat_max_tokens": "max_tokens", "completions": "max_tokens",
+}  # fmt: skip
 _BUSY = (408, 409, 429)  # and 5xx: worth another try
+_UNPAID = (409, 429)  # of these; behind the others a model may have worked
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 60.0
 _BYTES_AROUND = 64  # what a server may put around the words of a request, in tokens at most
 _HINTS = {
@@ -65,7 +69,7 @@ class Server:
         Args:
             model: the server's name for it; choose a dated one, so that it stays the same.
             base_url: null: ``OPENAI_BASE_URL``, else OpenAI's own.
-            timeout_s: of one answer.
+            timeout_s: of the server's silence.
             retries: after the first try.
             price: what tokens cost.
             budget: what may be spent; wants a price.
@@ -81,9 +85,11 @@ class Server:
                 "a model behind a server needs the package openai: pip install openai"
             ) from error
         self.model, self._retries, self._price, self._budget = model, retries, price, budget
-        key = _key()
-        self.address = _address(base_url, key)
-        self._client = OpenAI(api_key=key, base_url=base_url, timeout=timeout_s, max_retries=0)
+        self._key = _key()
+        self.address = _address(base_url, self._key)
+        self._client = OpenAI(
+            api_key=self._key, base_url=base_url, timeout=timeout_s, max_retries=0
+        )
         self.address = self.address or str(self._client.base_url).rstrip("/")
 
     def complete(self, interface: str, body: Mapping[str, Any], tokens_max: int) -> Completion:
@@ -110,12 +116,15 @@ class Server:
                 wait = error.wait_s
                 if wait is None:
                     wait = min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S)
+                if wait > _LONGEST_WAIT_S:
+                    hint = f"the server wants to be asked again in {wait:.0f} s; run again then"
+                    raise BackendError(self._words(str(error), hint)) from error.__cause__
                 left = self._retries - attempt
                 logger.warning(
                     "%s; asking again in %.3g s, %d more times at most",
                     self._words(str(error)), wait, left,
                 )  # fmt: skip
-                time.sleep(min(wait, _LONGEST_WAIT_S))
+                pause(wait)
         raise AssertionError(f"retries must not be negative, got {self._retries}")
 
     def _paid(self, interface: str, body: Mapping[str, Any], tokens_max: int) -> Completion:
@@ -133,7 +142,7 @@ class Server:
             spent = 0.0  # refused
             raise
         except _TransientError as error:
-            if getattr(error.__cause__, "status_code", 200) != 200:
+            if getattr(error.__cause__, "status_code", None) in _UNPAID:
                 spent = 0.0
             raise
         finally:
@@ -143,12 +152,14 @@ class Server:
     def _send(self, interface: str, body: Mapping[str, Any], tokens_max: int) -> Completion:
         import openai
 
-        chat = interface == "chat"
+        chat = interface != "completions"
         api = self._client.chat.completions if chat else self._client.completions
         options: dict[str, Any] = {"model": self.model, INTERFACES[interface]: tokens_max, **body}
         try:
             answer = api.with_raw_response.create(**options)
             text: str = answer.http_response.text
+            if len(self._key) >= SHORTEST:  # some servers echo it
+                text = text.replace(self._key, "***")
         except openai.APIStatusError as error:
             raise self._refused(error) from error
         except (openai.OpenAIError, OSError) as error:
@@ -176,14 +187,16 @@ class Server:
             content = "".join(part["text"] for part in content if part.get("type") == "text")
         if not isinstance(content, str | None):
             raise TypeError("content is no text")
+        content = (content or "").encode("utf-8", "replace").decode()  # halves of surrogate pairs
         usage = data.get("usage") or {}
         counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        prompt, reply = (count if isinstance(count, int) else None for count in counts)
+        prompt, reply = (n if isinstance(n, int) and n >= 0 else None for n in counts)
         usd = None
         if self._price is not None and prompt is not None and reply is not None:
             usd = self._price.usd(prompt, reply)
         refusal = one_line(message.get("refusal") or "")
-        return Completion(content or "", choice.get("finish_reason"), refusal, prompt, reply, usd)
+        reason = choice.get("finish_reason")
+        return Completion(content, reason and str(reason), refusal, prompt, reply, usd)
 
     def _words(self, reason: str, hint: str = "") -> str:
         """Say in one line what went wrong; never with the key."""
@@ -210,10 +223,20 @@ def _address(base_url: str | None, key: str) -> str:
     """Check an address, which is written beside what was answered; "" is OpenAI's own."""
     address = (base_url or os.environ.get("OPENAI_BASE_URL", "")).rstrip("/")
     parts = urlsplit(address)
-    if "@" in parts.netloc or parts.query or key in parts.path:
+    if "@" in address or parts.query or key in parts.path:
         raise ConfigError(
             f"the address of {parts.hostname} holds a user, a password, a query or the key; give "
             "the address alone, and the key in OPENAI_API_KEY"
+        )
+    try:
+        known = not address or (parts.scheme in ("http", "https") and parts.hostname)
+        _ = parts.port
+    except ValueError:
+        known = False
+    if not known:
+        raise ConfigError(
+            f"{address!r} is no address of a server (llm.base_url or OPENAI_BASE_URL); expected "
+            "https://host/v1 or http://host:port/v1"
         )
     return address
 

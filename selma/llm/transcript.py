@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from selma.core.errors import RecordError
+from selma.core.errors import RecordError, one_line
 from selma.core.shared_lines import SharedLines
 
 
@@ -49,7 +49,7 @@ class Transcript:
 
         `released` gives further exchanges, when one is first missed.
         """
-        self._lines, self._released = SharedLines(path), released
+        self._path, self._lines, self._released = path, SharedLines(path), released
         self._kept: dict[str, Reply] = {}
         self._others: dict[str, Reply] | None = None
         self._lock = threading.Lock()
@@ -80,10 +80,17 @@ class Transcript:
                 self._lines.update(self._take, lambda entry=entry: entry)  # type: ignore[misc]
 
     def _take(self, entry: dict[str, Any]) -> None:
-        key = Request(**entry["request"]).key()
+        try:
+            key = Request(**entry["request"]).key()
+            reply = None if entry["reply"] is None else Reply(**entry["reply"])
+        except (KeyError, TypeError) as error:
+            raise RecordError(
+                f"{self._path}: holds a line that is no exchange with an LLM "
+                f"({one_line(error)}); move it away, or name another file"
+            ) from error
         self._kept.pop(key, None)
-        if entry["reply"] is not None:
-            self._kept[key] = Reply(**entry["reply"])
+        if reply is not None:
+            self._kept[key] = reply
 
 
 def as_rows(exchanges: Sequence[Exchange]) -> list[dict[str, Any]]:

@@ -47,13 +47,17 @@ class Interviewer:
         ]
         exchanges = self.llm.ask_all(asked, schema)
         parsed: list[Parsed | None] = []
-        for request, some, exchange in zip(round_of, examples, exchanges, strict=True):
-            found, problem = self._read(exchange, request)
-            if found is None:
-                once_more = [(self._text(some, problem), self._seed(request, 1))]
-                (again,) = self.llm.ask_all(once_more, schema)
-                found, _ = self._read(again, request)
-            parsed.append(found)
+        try:
+            for request, some, exchange in zip(round_of, examples, exchanges, strict=True):
+                found, problem = self._read(exchange, request)
+                if found is None:
+                    once_more = [(self._text(some, problem), self._seed(request, 1))]
+                    (again,) = self.llm.ask_all(once_more, schema)
+                    found, _ = self._read(again, request)
+                parsed.append(found)
+        except BackendError:
+            self.llm.forget(exchanges[len(parsed) :])  # the round's end, which nobody has read
+            raise
         return parsed
 
     def _text(self, examples: Sequence[str], refused: str = "") -> str:

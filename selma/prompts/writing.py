@@ -154,8 +154,10 @@ def write_prompts(
             if parsed is not None:
                 book.take(parsed, first + place)
         counts.requests, counts.unreadable = asker.requests, asker.unreadable
-        spent = llm.usage()["llm_usd"]
-        on_kept(len(book.rows) - before, f"{counts.requests} requests, ${spent:.4f}")
+        usage = llm.usage()
+        unknown = usage["llm_replies_without_price"]
+        spent = "price unknown" if unknown else f"${usage['llm_usd']:.4f}"
+        on_kept(len(book.rows) - before, f"{counts.requests} requests, {spent}")
     logger.info("kept %d of %d lines, %d requests", counts.kept, counts.lines, counts.requests)
     return Written(book.rows, counts)
 

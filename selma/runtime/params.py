@@ -42,7 +42,7 @@ class LlmParams(Section):
     model: Place
     revision: str
     base_url: Place | None
-    interface: Literal["chat", "completions"]
+    interface: Literal["chat", "chat_max_tokens", "completions"]
     reply_format: Literal["list", "json_schema"]
     temperature: Annotated[float, Field(ge=0, le=2)] | None
     reply_tokens_max: Count

@@ -37,11 +37,12 @@ def test_products_are_those_of_numpy(name):
     )
 
 
-def test_products_of_float32_come_from_onednn():
+@pytest.mark.parametrize("bias", [True, False])
+def test_products_of_float32_come_from_onednn(bias):
     from torch.profiler import profile
 
     with profile() as seen:
-        torch.nn.functional.linear(numbers(2, 3, 7), numbers(9, 7), numbers(9))
+        torch.nn.functional.linear(numbers(2, 3, 7), numbers(9, 7), numbers(9) if bias else None)
     assert "mkldnn::_linear_pointwise" in {event.name for event in seen.events()}
 
 

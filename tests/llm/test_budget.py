@@ -1,8 +1,10 @@
 """Money: no number of threads and processes passes the limit."""
 
+import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +73,43 @@ def test_threads_never_pass_the_limit(tmp_path: Path):
     assert budget.spent_usd == 15 / 16
 
 
-def test_prices_come_from_params_or_from_the_list():
+def _spend(path: Path, done: Any) -> None:
+    budget = Budget(path, 1.0)
+    try:
+        while True:
+            budget.settle(budget.reserve(0.0625), 0.03125)
+            done.put(budget.spent_usd)
+    except BackendError:
+        done.put(None)
+
+
+def test_processes_share_the_limit(tmp_path: Path):
+    context = multiprocessing.get_context("fork")
+    done = context.SimpleQueue()
+    spenders = [context.Process(target=_spend, args=(tmp_path / "b.jsonl", done)) for _ in "abc"]
+    for one in spenders:
+        one.start()
+    ended, spent = 0, []
+    while ended < len(spenders):
+        told = done.get()
+        ended += told is None
+        spent += [] if told is None else [told]
+    for one in spenders:
+        one.join()
+    assert max(spent) <= 1.0
+    assert len(spent) >= 29  # of 1/32 each; another process's reservations count meanwhile
+    assert Budget(tmp_path / "b.jsonl", 1.0).reserve(0.0).usd == 0.0
+
+
+def test_the_environments_server_has_no_price_either(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.openai.com.example.org/v1")
+    assert find_price("gpt-3.5-turbo-instruct", None, None) is None
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    assert find_price("gpt-3.5-turbo-instruct", None, None) is not None
+
+
+def test_prices_come_from_params_or_from_the_list(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     own = find_price("anything", "http://127.0.0.1/v1", {"input": 1.0, "output": 3.0})
     assert own is not None and own.usd(1_000_000, 500_000) == 2.5
     known = find_price("gpt-3.5-turbo-instruct", None, None)

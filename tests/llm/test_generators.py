@@ -54,7 +54,8 @@ def test_requests_are_sent_side_by_side_and_come_back_in_order(tmp_path: Path):
     assert [reply.text[-1] for _, reply in exchanges] == list("abcd")
     assert sorted(answer.asked) == [1, 2, 3, 4]
     assert llm.used == exchanges
-    assert llm.usage() == {"llm_prompt_tokens": 40, "llm_reply_tokens": 8, "llm_usd": 2.0}
+    sums = {"llm_prompt_tokens": 40, "llm_reply_tokens": 8, "llm_usd": 2.0}
+    assert llm.usage() == {**sums, "llm_replies_without_price": 0}
     again = RecordedLlm(options(concurrency=1), answer, Transcript(path))
     assert again.ask_all([("d", 4), ("a", 1)]) == [exchanges[3], exchanges[0]]
     assert len(answer.asked) == 4

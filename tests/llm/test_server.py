@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -118,6 +119,84 @@ def test_a_wrong_key_model_or_request_stops_at_once(server, tmp_path, status, hi
     assert KEY not in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_key_that_a_good_answer_echoes_is_taken_out(server, tmp_path):
+    in_turn(server, (200, completion(f"1. a star\n2. {KEY}", refusal=f"no {KEY}")))
+    assert ask(tmp_path).text == "1. a star\n2. ***"
+
+
+def test_a_server_with_the_older_word_for_the_limit_gets_that(server, tmp_path):
+    ask(tmp_path, interface="chat_max_tokens")
+    (request,) = server.requests
+    assert request["path"] == "/v1/chat/completions" and request["max_tokens"] == 64
+    assert "max_completion_tokens" not in request
+
+
+def test_a_schema_and_the_older_interface_exclude_each_other(server, tmp_path):
+    with pytest.raises(ConfigError, match="llm.interface: completions takes no schema"):
+        ask(tmp_path, interface="completions", reply_format="json_schema")
+
+
+def test_a_half_of_a_letter_and_counts_below_nothing_are_not_taken_over(server, tmp_path):
+    in_turn(server, (200, completion("1. a \ud83d", reason=7, tokens=(-5, 3))))
+    reply = ask(tmp_path, price=PRICE)
+    assert reply == Reply("1. a ?", "7", None, 3, None)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:80x0/v1", "127.0.0.1:80/v1", "http:///v1"])
+def test_what_is_no_address_is_told(server, tmp_path, address):
+    with pytest.raises(ConfigError, match="is no address of a server"):
+        ask(tmp_path, base_url=address)
+
+
+@pytest.mark.parametrize("address", ["http://us:p/w@127.0.0.1/v1", "http://u:word@127.0.0.1/v1"])
+def test_a_password_in_the_address_is_refused_without_telling_it(server, tmp_path, address):
+    with pytest.raises(ConfigError, match="holds a user") as caught:
+        ask(tmp_path, base_url=address)
+    assert "word" not in str(caught.value).replace("password", "") and "p/w" not in str(
+        caught.value
+    )
+
+
+def test_a_server_that_wants_an_hour_ends_the_waiting_at_once(server, tmp_path):
+    in_turn(server, (429, ERROR, {"Retry-After": "3600"}))
+    with pytest.raises(BackendError, match="wants to be asked again in 3600 s"):
+        ask(tmp_path)
+    assert len(server.requests) == 1
+
+
+def test_pauses_grow_where_the_server_does_not_say(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("selma.llm.server._FIRST_WAIT_S", 0.1)
+    times: list[float] = []
+
+    def busy(body: dict[str, Any]) -> Any:
+        times.append(time.monotonic())
+        return (200, completion("1. star")) if len(times) == 3 else (503, ERROR, {"X-Y": "z"})
+
+    server.answer = busy
+    ask(tmp_path)
+    assert times[1] - times[0] >= 0.1 and times[2] - times[1] >= 0.2
+
+
+def test_a_wrong_key_ends_the_pauses_of_the_others(server, tmp_path):
+    """One request is refused while another waits to be sent again."""
+    waiting = threading.Event()
+
+    def one_refused(body: dict[str, Any]) -> Any:
+        if body["messages"][0]["content"] == "busy":
+            waiting.set()
+            return 429, ERROR, {"Retry-After": "50"}
+        waiting.wait(5)
+        return 401, ERROR
+
+    server.answer = one_refused
+    answer = make_answer(options(), tmp_path / "spent.jsonl")
+    requests = [Request("m", "{}", text, 1) for text in ("busy", "other")]
+    started = time.monotonic()
+    with pytest.raises(BackendError, match="check OPENAI_API_KEY"):
+        in_threads(partial(answer, schema=None), requests, 2)
+    assert time.monotonic() - started < 20
+
+
 def test_an_empty_purse_is_not_tried_again(server, tmp_path):
     in_turn(server, *[(429, {"error": {"message": "pay", "code": "insufficient_quota"}})] * 9)
     with pytest.raises(BackendError, match="quota"):
@@ -182,7 +261,7 @@ def test_whatever_fails_the_server_never_charges_more_than_the_budget(
         def faulty(body: dict[str, Any], rng=rng, charged=charged) -> Any:
             kind = rng.choice(["good", "good", "dropped", "cut JSON", "no usage", "busy", "broken"])
             tokens = rng.randrange(4, 30), rng.randrange(1, body["max_completion_tokens"] + 1)
-            if kind not in ("busy", "broken"):  # it has worked, whatever became of its answer
+            if kind != "busy":  # it has worked, whatever became of its answer
                 charged.append((tokens[0] * 1e4 + tokens[1] * 2e4) / 1e6)
             if kind == "good":
                 return 200, completion("1. star", tokens=tokens)

@@ -75,6 +75,12 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path):
         assert transcript.get(replace(ONE, seed=seed)) == Reply(str(seed) * 500)
 
 
+def test_a_file_of_something_else_is_refused(tmp_path: Path):
+    (tmp_path / "t.jsonl").write_text('{"key": "k", "reply": "r"}\n')
+    with pytest.raises(RecordError, match=r"t\.jsonl: holds a line that is no exchange"):
+        Transcript(tmp_path / "t.jsonl").get(ONE)
+
+
 def test_released_exchanges_are_read_when_one_is_missed(tmp_path: Path):
     asked = []
 

@@ -10,6 +10,7 @@ import pytest
 from chat_server import ERROR, FAULTS, completion, serving
 from llm_options import options
 
+from selma.core.errors import BackendError
 from selma.llm.generators import RecordedLlm, make_answer
 from selma.llm.transcript import Transcript
 from selma.pocket.writer import MODEL, REVISION, PocketWriter
@@ -86,7 +87,7 @@ def test_a_server_that_never_answers_stops_soon(monkeypatch, tmp_path, fault):
         llm = RecordedLlm(
             asked, make_answer(asked, tmp_path / "s"), Transcript(tmp_path / "t.jsonl")
         )
-        with pytest.raises(Exception, match="m-2024"):
+        with pytest.raises(BackendError, match="m-2024"):
             write_prompts(
                 spec, llm, per_skill=1000, per_request=10, requests_per_round=8,
                 examples_per_request=3, rouge_l_max=0.8, max_requests=400, json=False, seed=0,

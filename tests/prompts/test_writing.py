@@ -147,7 +147,7 @@ def test_progress_adds_up_and_tells_what_was_asked():
     seen: list[tuple[int, str]] = []
     generator = Scripted("1. a red circle\n2. blue hearts", "1. lone cross\n2. pink ring")
     write(SPEC, generator, on_kept=lambda *told: seen.append(told))
-    assert seen == [(2, "1 requests, $0.0000"), (2, "2 requests, $0.0000")]
+    assert seen == [(2, "1 requests, price unknown"), (2, "2 requests, price unknown")]
 
 
 def test_a_reply_that_cannot_be_read_is_asked_for_once_more_with_what_was_wrong():
@@ -170,6 +170,15 @@ def test_ten_unreadable_replies_in_a_row_stop_and_are_asked_for_anew(tmp_path: P
     rows = write(SPEC, mended, transcript=path).rows
     assert [row["prompt"] for row in rows] == ["red hat", "blue sea", "tall oak", "old key"]
     assert len(mended.requests) == 1
+
+
+def test_what_was_asked_for_but_not_read_is_forgotten_too(tmp_path: Path):
+    path = tmp_path / "t.jsonl"
+    settings = {"max_requests": 400, "requests_per_round": 40, "per_skill": 40, "per_request": 1}
+    with pytest.raises(BackendError, match="10 replies in a row"):
+        write(SPEC, Scripted("Sorry, I cannot."), transcript=path, **settings)
+    mended = Scripted(*(f"1. word{k} thing{k} here{k}" for k in range(40)))
+    assert write(SPEC, mended, transcript=path, **settings).counts.unreadable == 0
 
 
 def test_bad_replies_with_good_ones_between_do_not_stop():

@@ -80,3 +80,15 @@ def test_each_adapter_sees_its_own_items_alone(dtype, shape, bias):
         expected.append(own(inputs[2 * number : 2 * number + 2]))
     tolerance = 1e-5 if dtype == torch.float32 else 5e-2
     torch.testing.assert_close(stack(inputs), torch.cat(expected), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("adapters", [1, 2])
+def test_half_precision_keeps_an_update_that_its_weights_would_round_away(adapters):
+    base = torch.nn.Linear(2, 1, bias=False).to(torch.bfloat16).requires_grad_(False)
+    base.weight.fill_(1.0)
+    layer = LoraLinear(base, torch.tensor([[1.0, 0.0]]), adapters)
+    with torch.no_grad():
+        for lora_b in layer.lora_b:
+            lora_b.fill_(2.0**-10)  # 1 + 2⁻¹⁰ is 1 in bfloat16
+    inputs = torch.tensor([[1.0, -1.0]] * adapters).to(torch.bfloat16)
+    assert layer(inputs).tolist() == [[2.0**-10]] * adapters
