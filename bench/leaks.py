@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--benchmarks", nargs="+", type=Path, required=True)
     parser.add_argument("--others", nargs="*", type=Path, default=[])
     parser.add_argument("--word-edits-max", type=int, default=2)
+    parser.add_argument("--words-per-edit", type=int, default=3, help="0: however short it is")
     parser.add_argument("--rouge-l-max", type=float, default=0.8)
     args = parser.parse_args()
     prompts = {
@@ -33,7 +34,10 @@ def main() -> None:
         for path in args.benchmarks
         for number, prompt in enumerate(read_prompts(path))
     }
-    gate = BenchmarkGate(prompts, word_edits_max=args.word_edits_max, rouge_l_max=args.rouge_l_max)
+    gate = BenchmarkGate(
+        prompts, word_edits_max=args.word_edits_max, words_per_edit=args.words_per_edit,
+        rouge_l_max=args.rouge_l_max,
+    )  # fmt: skip
     print_caught(gate, list(prompts.values()))
     print_seconds(gate, prompts)
     for path in args.others:

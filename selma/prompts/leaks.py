@@ -7,10 +7,9 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
-from selma.prompts.diversity import Alphabet, PromptIndex, normalise
+from selma.prompts.diversity import Alphabet, Near, PromptIndex, normalise
 
 KINDS = ("equal", "edited", "rouge_l")
-WORDS_PER_EDIT = 3
 NEAR_EDITS = 2  # as far as a prompt is called edited, also where that many edits do not refuse it
 
 
@@ -25,15 +24,17 @@ class Nearness:
     kind: str | None  # None if it shares no word with any benchmark prompt
     prompt_id: str | None  # of the benchmark prompt with the fewest edits, or the highest ROUGE-L
     leaked: bool
+    near: Near | None = None  # the one nearest by ROUGE-L; None if words alone have refused
 
 
 class BenchmarkGate(PromptIndex):
     """Knows the benchmark prompts, by item id, and tells what would leak one.
 
     A prompt is one of them if it is equal, or if at most `word_edits_max` words are edited, and of
-    three words of the benchmark prompt at most one: two edits of "two red boxes" can give "two
-    stone lions", a prompt in its own right. So two edits are allowed for from six words on, and one
-    from three on. It is one too if ROUGE-L F reaches `rouge_l_max`, unless that is None.
+    `words_per_edit` words of the benchmark prompt at most one: two edits of "two red boxes" can
+    give "two stone lions", a prompt in its own right. So with 3, two edits are allowed for from six
+    words on, and one from three on; with 0 the length does not matter. It is one too if ROUGE-L F
+    reaches `rouge_l_max`, unless that is None.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class BenchmarkGate(PromptIndex):
         benchmark_prompts: Mapping[str, str],
         *,
         word_edits_max: int,
+        words_per_edit: int,
         rouge_l_max: float | None,
     ) -> None:
         super().__init__()
@@ -52,11 +54,13 @@ class BenchmarkGate(PromptIndex):
             self.add(item_id, prompt)
             self._normal_texts.append(self._normal_alphabet.learn(normalise(prompt).split()))
         lengths = np.array([len(text) for text in self._normal_texts], np.int64)
-        self._reaches = np.minimum(max(word_edits_max, NEAR_EDITS), lengths // WORDS_PER_EDIT)
+        self._reaches = np.full_like(lengths, max(word_edits_max, NEAR_EDITS))
+        if words_per_edit:
+            self._reaches = np.minimum(self._reaches, lengths // words_per_edit)
 
     def compare(self, prompt: str) -> Nearness:
         if not self._ids:
-            return Nearness(None, None, leaked=False)
+            return Nearness(None, None, leaked=False, near=Near(None, 0.0))
         query = self._normal_alphabet.write(normalise(prompt).split())
         most = int(self._reaches.max())
         (edits,) = cdist(
@@ -70,7 +74,8 @@ class BenchmarkGate(PromptIndex):
             return Nearness("edited", self._ids[least], leaked=True)
         near = self.nearest(prompt)
         if self._rouge_l_max is not None and near.rouge_l >= self._rouge_l_max:
-            return Nearness("rouge_l", near.prompt_id, leaked=True)
+            return Nearness("rouge_l", near.prompt_id, leaked=True, near=near)
         if edits[least] <= most:
-            return Nearness("edited", self._ids[least], leaked=False)
-        return Nearness("rouge_l" if near.prompt_id else None, near.prompt_id, leaked=False)
+            return Nearness("edited", self._ids[least], leaked=False, near=near)
+        kind = "rouge_l" if near.prompt_id else None
+        return Nearness(kind, near.prompt_id, leaked=False, near=near)

@@ -85,7 +85,8 @@ class _Notebook:
         near = self.index.nearest(prompt)
         if near.rouge_l > self.rouge_l_max:
             return "near"
-        benchmark = self.gate.nearest(prompt)
+        benchmark = likeness.near
+        assert benchmark is not None
         index = len(self.rows)
         prompt_id = f"{self.spec.skill}_{index:0{max(4, len(str(self.per_skill - 1)))}d}"
         self.index.add(prompt_id, prompt)
@@ -117,6 +118,7 @@ def write_prompts(
     examples_per_request: int,
     rouge_l_max: float,
     leak_word_edits_max: int,
+    leak_words_per_edit: int,
     leak_rouge_l_max: float | None,
     max_requests: int,
     json: bool,
@@ -139,8 +141,9 @@ def write_prompts(
     Source: Self-Instruct (arXiv 2212.10560), as used by SELMA (arXiv 2403.06952), section 3.1.
     """
     gate = BenchmarkGate(
-        benchmark_prompts, word_edits_max=leak_word_edits_max, rouge_l_max=leak_rouge_l_max
-    )
+        benchmark_prompts, word_edits_max=leak_word_edits_max,
+        words_per_edit=leak_words_per_edit, rouge_l_max=leak_rouge_l_max,
+    )  # fmt: skip
     book = _Notebook(spec, gate, per_skill, rouge_l_max)
     asker = Interviewer(llm, spec, per_request, examples_per_request, json, seed)
     counts = book.counts

@@ -62,6 +62,7 @@ class PromptsParams(Section):
     examples_per_request: Annotated[int, Field(ge=1, le=100)]
     rouge_l_max: Annotated[float, Field(gt=0, le=1)]
     leak_word_edits_max: Annotated[int, Field(ge=0, le=100)]
+    leak_words_per_edit: Annotated[int, Field(ge=0, le=100)]
     leak_rouge_l_max: Annotated[float, Field(gt=0, le=1)] | None
     max_requests: Count
 

@@ -69,7 +69,7 @@ def test_a_thousand_prompts_are_collected_within_the_budget(monkeypatch, tmp_pat
         written = write_prompts(
             spec, llm, per_skill=1000, per_request=10, requests_per_round=8,
             examples_per_request=3, rouge_l_max=0.8, max_requests=2000, json=False, seed=0,
-            leak_word_edits_max=0, leak_rouge_l_max=None,
+            leak_word_edits_max=0, leak_words_per_edit=3, leak_rouge_l_max=None,
             benchmark_prompts={}, on_kept=lambda number, note: None,
         )  # fmt: skip
     assert len(written.rows) == 1000
@@ -91,7 +91,7 @@ def test_a_server_that_never_answers_stops_soon(monkeypatch, tmp_path, fault):
             write_prompts(
                 spec, llm, per_skill=1000, per_request=10, requests_per_round=8,
                 examples_per_request=3, rouge_l_max=0.8, max_requests=400, json=False, seed=0,
-                leak_word_edits_max=0, leak_rouge_l_max=None,
+                leak_word_edits_max=0, leak_words_per_edit=3, leak_rouge_l_max=None,
                 benchmark_prompts={}, on_kept=lambda number, note: None,
             )  # fmt: skip
     assert len(server.requests) <= 4 * 4

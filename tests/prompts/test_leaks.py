@@ -8,15 +8,26 @@ from pathlib import Path
 import pytest
 
 from selma.prompts.diversity import normalise
-from selma.prompts.leaks import BenchmarkGate, Nearness
+from selma.prompts.leaks import BenchmarkGate
 
 PUBLIC = Path(__file__).parents[3] / "shared/data/eval"
 CIRCLE = "A red circle, on the white background."
 PROMPTS = {"dsg/7": CIRCLE, "dsg/8": "three stars", "dsg/9": "cat"}
 
 
+def gate_of(prompts: dict[str, str], edits: int, *, per_edit: int = 3) -> BenchmarkGate:
+    return BenchmarkGate(prompts, word_edits_max=edits, words_per_edit=per_edit, rouge_l_max=None)
+
+
 def gate(word_edits_max: int = 0, rouge_l_max: float | None = None) -> BenchmarkGate:
-    return BenchmarkGate(PROMPTS, word_edits_max=word_edits_max, rouge_l_max=rouge_l_max)
+    return BenchmarkGate(
+        PROMPTS, word_edits_max=word_edits_max, words_per_edit=3, rouge_l_max=rouge_l_max
+    )
+
+
+def verdict(gate: BenchmarkGate, prompt: str) -> tuple[str | None, str | None, bool]:
+    found = gate.compare(prompt)
+    return found.kind, found.prompt_id, found.leaked
 
 
 @pytest.mark.parametrize(
@@ -28,7 +39,7 @@ def gate(word_edits_max: int = 0, rouge_l_max: float | None = None) -> Benchmark
     ],
 )
 def test_a_benchmark_prompt_is_refused_in_any_dress(prompt: str, item: str):
-    assert gate().compare(prompt) == Nearness("equal", item, leaked=True)
+    assert verdict(gate(), prompt) == ("equal", item, True)
 
 
 @pytest.mark.parametrize(
@@ -51,23 +62,23 @@ def test_of_three_words_one_may_be_edited(prompt: str, kind: str | None, leaked:
 
 def test_two_edits_of_six_words_are_refused_and_three_are_not():
     benchmark = {"b": "five blue birds sit on wires"}
-    strict = BenchmarkGate(benchmark, word_edits_max=2, rouge_l_max=None)
+    strict = gate_of(benchmark, 2)
     assert strict.compare("six green birds sit on wires").leaked
     assert strict.compare("blue birds on wires").leaked
     assert not strict.compare("six green birds sit on roofs").leaked
-    stricter = BenchmarkGate(benchmark, word_edits_max=1, rouge_l_max=None)
+    stricter = gate_of(benchmark, 1)
     assert not stricter.compare("six green birds sit on wires").leaked
 
 
 def test_more_edits_are_refused_where_params_say_so():
     benchmark = {"b": "five blue birds sit on wires above old roofs"}
-    lax = BenchmarkGate(benchmark, word_edits_max=3, rouge_l_max=None)
+    lax = gate_of(benchmark, 3)
     assert lax.compare("six green birds sit on wires above new roofs").leaked
 
 
 def test_a_prompt_of_another_meaning_passes_however_near_and_is_called_edited():
     prompt = "a red circle on the black background"
-    assert gate().compare(prompt) == Nearness("edited", "dsg/7", leaked=False)
+    assert verdict(gate(), prompt) == ("edited", "dsg/7", False)
     near = gate().nearest(prompt)
     assert near.prompt_id == "dsg/7"
     assert near.rouge_l == pytest.approx(6 / 7)
@@ -75,14 +86,14 @@ def test_a_prompt_of_another_meaning_passes_however_near_and_is_called_edited():
 
 def test_a_rouge_l_at_the_limit_is_refused_unless_that_is_off():
     prompt = "a red square on the black wall"  # 4 common words of 7 and 7
-    assert gate(rouge_l_max=4 / 7).compare(prompt) == Nearness("rouge_l", "dsg/7", leaked=True)
+    assert verdict(gate(rouge_l_max=4 / 7), prompt) == ("rouge_l", "dsg/7", True)
     assert not gate(rouge_l_max=0.58).compare(prompt).leaked
     assert not gate().compare(prompt).leaked
 
 
 def test_without_benchmarks_nothing_is_refused():
-    empty = BenchmarkGate({}, word_edits_max=2, rouge_l_max=0.8)
-    assert empty.compare("a cat") == Nearness(None, None, leaked=False)
+    empty = gate_of({}, 2)
+    assert verdict(empty, "a cat") == (None, None, False)
 
 
 def test_articles_alone_and_other_scripts_do_not_normalise_to_nothing():
@@ -101,8 +112,9 @@ def edits_by_table(first: list[str], second: list[str]) -> int:
     return row[-1]
 
 
+@pytest.mark.parametrize("per_edit", [0, 2, 3])
 @pytest.mark.parametrize("most", [0, 1, 2, 4])
-def test_random_prompts_are_refused_as_by_brute_force(most: int):
+def test_random_prompts_are_refused_as_by_brute_force(most: int, per_edit: int):
     rng = random.Random(most)
     vocabulary = ["red", "blue", "cat", "dog", "on", "two"]
 
@@ -110,12 +122,13 @@ def test_random_prompts_are_refused_as_by_brute_force(most: int):
         return " ".join(rng.choices(vocabulary, k=rng.randint(1, 13)))
 
     prompts = {f"{number:03d}": draw() for number in range(100)}
-    strict = BenchmarkGate(prompts, word_edits_max=most, rouge_l_max=None)
+    strict = gate_of(prompts, most, per_edit=per_edit)
     found = set()
     for prompt in (draw() for _ in range(50)):
         split = prompt.split()
         leaked = any(
-            edits_by_table(split, other.split()) <= min(most, len(other.split()) // 3)
+            edits_by_table(split, other.split())
+            <= (min(most, len(other.split()) // per_edit) if per_edit else most)
             for other in prompts.values()
         )
         assert strict.compare(prompt).leaked == leaked
@@ -137,20 +150,23 @@ def public() -> dict[str, str]:
     return prompts
 
 
-def edited(prompt: str, rng: random.Random, vocabulary: list[str]) -> str:
+def edited(prompt: str, rng: random.Random, vocabulary: list[str], per_edit: int) -> str:
     """Insert, delete or replace one or two words, as many as the gate allows for."""
     tokens = normalise(prompt).split()
-    for _ in range(min(rng.choice((1, 2)), len(tokens) // 3)):
-        place = rng.randrange(len(tokens))
+    edits = rng.choice((1, 2))
+    for _ in range(min(edits, len(tokens) // per_edit) if per_edit else edits):
+        place = rng.randrange(len(tokens) + 1)
         tokens[place : place + rng.choice((0, 1))] = rng.choices(vocabulary, k=rng.choice((0, 1)))
     return " ".join(tokens).capitalize() + "."
 
 
-def test_every_planted_prompt_of_the_public_benchmarks_is_caught(public: dict[str, str]):
+@pytest.mark.parametrize("per_edit", [0, 3])
+def test_every_planted_prompt_of_the_public_benchmarks_is_caught(public, per_edit: int):
     """Each prompt once: verbatim, in another dress, or edited; by turns."""
-    strict = BenchmarkGate(public, word_edits_max=2, rouge_l_max=None)
+    strict = gate_of(public, 2, per_edit=per_edit)
     rng = random.Random(0)
     vocabulary = " ".join(map(normalise, public.values())).split()
     for number, prompt in enumerate(public.values()):
-        planted = (prompt, f" «{prompt.swapcase()}» …", edited(prompt, rng, vocabulary))[number % 3]
+        changed = edited(prompt, rng, vocabulary, per_edit)
+        planted = (prompt, f" «{prompt.swapcase()}» …", changed)[number % 3]
         assert strict.compare(planted).leaked, (prompt, planted)

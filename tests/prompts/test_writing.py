@@ -48,7 +48,7 @@ def write(spec: SkillSpec, answer: Any, **changes: Any) -> Written:
         "per_skill": 4, "per_request": 3, "examples_per_request": 3, "rouge_l_max": 0.8,
         "max_requests": 5, "seed": 0, "benchmark_prompts": {}, "on_kept": lambda number, note: None,
         "requests_per_round": 1, "json": False,
-        "leak_word_edits_max": 0, "leak_rouge_l_max": None,
+        "leak_word_edits_max": 0, "leak_words_per_edit": 3, "leak_rouge_l_max": None,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         path = changes.pop("transcript", Path(folder, "t.jsonl"))

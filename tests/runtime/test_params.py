@@ -102,6 +102,7 @@ LIMITS = {  # key → largest and smallest value that are allowed, and one too m
     "prompts.examples_per_request": (1, 100, 0, 101),
     "prompts.rouge_l_max": (0.01, 1.0, 0.0, 1.01),
     "prompts.leak_word_edits_max": (0, 100, -1, 101),
+    "prompts.leak_words_per_edit": (0, 100, -1, 101),
     "prompts.leak_rouge_l_max": (0.01, 1.0, 0.0, 1.01),
     "prompts.max_requests": (1, 10_000_000, 0, 10_000_001),
     "llm.temperature": (0.0, 2.0, -0.1, 2.1),
