@@ -19,9 +19,9 @@ class LoraFactors:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse factors that are no matrices or differ in rank: AdapterMismatchError."""
+        """Refuse factors that are no matrices, or differ in rank or have none, with an error."""
         a, b = tuple(self.lora_a.shape), tuple(self.lora_b.shape)
-        if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
+        if len(a) != 2 or len(b) != 2 or a[0] != b[1] or not a[0]:
             raise AdapterMismatchError(
                 f"LoRA factors A {a} and B {b} do not fit: expected (rank, in) and (out, rank)"
             )

@@ -6,6 +6,7 @@ agrees on scale 1); ``selma``, which diffusers skips, says how the adapter was m
 """
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -92,20 +93,47 @@ def _layer_factors(
             raise AdapterMismatchError(
                 f"{path}: {layer}: {part} is missing, its other half is there; export it again"
             )
+    for part, tensor in found.items():
+        if not tensor.is_floating_point() or not tensor.isfinite().all():
+            kind = "not finite" if tensor.is_floating_point() else f"of type {tensor.dtype}"
+            raise AdapterMismatchError(
+                f"{path}: {layer}: {part} is {kind}; expected floating-point numbers, none of them "
+                "NaN or infinite"
+            )
     try:
         factors = LoraFactors(found["lora_A.weight"].float(), found["lora_B.weight"].float())
+        alpha = _alpha(layer, found.get("alpha"), factors.rank, header)
     except AdapterMismatchError as error:
         raise AdapterMismatchError(f"{path}: {layer}: {error}") from error
-    alpha = float(found["alpha"]) if "alpha" in found else _alpha(layer, factors.rank, header)
     rank = factors.rank**0.5 if header.get("unet.use_rslora") else factors.rank
     return replace(factors, scale=alpha / rank)
 
 
-def _alpha(layer: str, rank: int, header: Mapping[str, Any]) -> float:
-    for pattern, alpha in header.get("unet.alpha_pattern", {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", layer):  # as peft looks a pattern up
-            return float(alpha)
-    return float(header.get("unet.lora_alpha", rank))
+def _alpha(
+    layer: str, stored: "torch.Tensor | None", rank: int, header: Mapping[str, Any]
+) -> float:
+    """Find a layer's alpha: its tensor, the first pattern that fits its name, or the file's own."""
+    if stored is not None:
+        if stored.numel() != 1:
+            raise AdapterMismatchError(f"alpha has {stored.numel()} numbers; expected one")
+        return float(stored)
+    patterns = header.get("unet.alpha_pattern") or {}
+    if not isinstance(patterns, dict):
+        raise AdapterMismatchError(f"metadata alpha_pattern is {patterns!r}; expected an object")
+    alpha = header.get("unet.lora_alpha", rank)
+    for pattern, own in patterns.items():
+        try:
+            fits = re.match(rf"(.*\.)?({pattern})$", layer)  # as peft looks a pattern up
+        except re.error as error:
+            raise AdapterMismatchError(
+                f"metadata alpha_pattern: {pattern!r} is no pattern"
+            ) from error
+        if fits:
+            alpha = own
+            break
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        raise AdapterMismatchError(f"metadata alpha is {alpha!r}; expected a finite number")
+    return float(alpha)
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

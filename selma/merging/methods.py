@@ -1,11 +1,12 @@
 """Merge methods, named by their formula, and the one act that merges whole adapters."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from selma.core.choices import choose
-from selma.core.errors import AdapterMismatchError, ConfigError
+from selma.core.errors import AdapterMismatchError, ConfigError, SelmaError
 from selma.merging.certificate import certify
 from selma.merging.factors import Adapter, LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
@@ -42,7 +43,8 @@ def merge(
 
     Raises:
         ConfigError: a weight names no expert, or weights and scale leave nothing to merge.
-        AdapterMismatchError: experts differ in their layers or in a layer's shape.
+        AdapterMismatchError: experts differ in their layers or in a layer's shape, or their
+            update is not finite.
     """
     merge_layer = choose("merge method", method, MERGE_METHODS)
     used = absolute_weights(weights, scale)
@@ -58,6 +60,12 @@ def merge(
         layer: merge_layer({skill: expert[layer] for skill, expert in merged.items()}, used)
         for layer in sorted(next(iter(merged.values())))
     }
+    for layer, factors in adapter.items():
+        if not (factors.lora_a.isfinite().all() and factors.lora_b.isfinite().all()):
+            raise AdapterMismatchError(
+                f"{layer}: the merged update is not finite; the experts' numbers, the weights or "
+                "the scale are too large"
+            )
     return adapter, used
 
 
@@ -68,7 +76,9 @@ def merge_files(
 
     Files without a weight, or of weight 0, are not read. The provenance of what is written holds
     the settings and the experts' own. Nothing is written if `merge` or `read_adapter` raises.
+    ConfigError if `out` is one of the files, or is there and holds no adapter.
     """
+    _check_target(out, files.values())
     paths = {name: path for name, path in sorted(files.items()) if weights.get(name)}
     experts = {name: read_adapter(path) for name, path in paths.items()}
     merged, used = merge(experts, method=method, weights=weights, scale=scale)
@@ -81,8 +91,10 @@ def merge_files(
 def absolute_weights(weights: Mapping[str, float], scale: float) -> dict[str, float]:
     """Turn weights, at least 0, into the factors scale · wₜ / Σ w of those that are not 0."""
     for skill, weight in sorted(weights.items()):
-        if weight < 0:
-            raise ConfigError(f"merge.weights.{skill}: must be at least 0, got {weight}")
+        if not 0 <= weight < math.inf:
+            raise ConfigError(f"merge.weights.{skill}: must be finite, at least 0; got {weight}")
+    if not math.isfinite(scale):
+        raise ConfigError(f"merge.scale: must be finite, got {scale}")
     if scale == 0:
         raise ConfigError("merge.scale: is 0, so nothing is left to merge; 1 gives the mean")
     total = sum(weights.values())
@@ -91,6 +103,22 @@ def absolute_weights(weights: Mapping[str, float], scale: float) -> dict[str, fl
             "merge.weights: all are 0, so nothing is left to merge; raise one of them"
         )
     return {skill: scale * weight / total for skill, weight in weights.items() if weight}
+
+
+def _check_target(out: Path, inputs: Iterable[Path]) -> None:
+    """See that nothing but an adapter is written over, and no input."""
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"{out}: expected the name of a .safetensors file to write")
+    for path in inputs:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise ConfigError(f"{out}: is an input of this merge; name another file to write")
+    if out.exists():
+        try:
+            read_adapter(out)
+        except SelmaError as error:
+            raise ConfigError(
+                f"{out}: is there and holds no adapter; remove it, or name another file to write"
+            ) from error
 
 
 def _check_layers(experts: Mapping[str, Adapter]) -> None:
