@@ -23,7 +23,7 @@ PROMPTS = (
     f"--transcript out/t.parquet --metrics out/x.json --coverage out/y.json "
     f"--plot out/x.csv {OUT}"
 )
-MERGE = f"merge --merge merged --experts models/experts --metrics out/x.json {OUT}"
+MERGE = f"merge --merge merged --experts models/experts --metrics out/x.json {OUT}.safetensors"
 
 
 @pytest.fixture
