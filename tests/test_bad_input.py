@@ -23,7 +23,10 @@ PROMPTS = (
     f"--transcript out/t.parquet --metrics out/x.json --coverage out/y.json "
     f"--plot out/x.csv {OUT}"
 )
-MERGE = f"merge --merge merged --experts models/experts --metrics out/x.json {OUT}.safetensors"
+MERGE = (
+    "merge --merge merged --experts models/experts --metrics out/x.json "
+    "--out out/file.safetensors --params params.yaml"
+)
 
 
 @pytest.fixture
