@@ -8,9 +8,10 @@ from typing import Any
 from selma.benchmarks.folder import benchmark_files
 from selma.core.files import write_bytes_atomic, write_json
 from selma.core.tables import read_table, write_table
+from selma.llm.budget import LEDGER
 from selma.llm.generators import COMPUTED, FREE, LlmOptions, RecordedLlm, make_answer
 from selma.llm.prices import find_price
-from selma.llm.transcript import Exchange, Transcript, as_rows, from_rows
+from selma.llm.transcript import TRANSCRIPT, Exchange, Transcript, as_rows, from_rows
 from selma.prompts.asking import REQUEST_VERSION, foreseen_tokens
 from selma.prompts.coverage import compare, coverage, lopsided, plot_csv
 from selma.prompts.skills import SkillSpec, read_skill
@@ -48,16 +49,17 @@ def main(argv: list[str] | None = None) -> None:
     def released() -> list[Exchange]:
         return from_rows(released_table(args.transcript, "transcript"), str(args.transcript))
 
-    kept = root() / ".selma" / "llm"  # what was paid for outlives the stage
-    answer = make_answer(llm, kept / "spent.jsonl")
+    kept = root() / TRANSCRIPT  # what was paid for outlives the stage
+    answer = make_answer(llm, root() / LEDGER)
     journal({"event": "params", "values": {**params, "llm": asdict(llm)}})
     with resumable_work(
         f"prompts-{args.skill}", [args.instructions], {"seed": seed},
         total=params["per_skill"], what="prompts",
     ) as (work, advance):  # fmt: skip
-        home = work if llm.backend in FREE else kept  # a replay is of the released replies alone
+        # A replay is of what was released alone.
+        path = work / kept.name if llm.backend in FREE else kept
         known = released if llm.backend not in COMPUTED else list
-        recorded = RecordedLlm(llm, answer, Transcript(home / "transcript.jsonl", known))
+        recorded = RecordedLlm(llm, answer, Transcript(path, known))
         written = write_prompts(
             spec, recorded, **params, json=llm.reply_format == "json_schema", seed=seed,
             benchmark_prompts=benchmark_prompts, on_kept=advance,

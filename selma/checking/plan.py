@@ -170,6 +170,7 @@ def _evaluating(root: Path, params: Params, counter: Counter) -> Iterator[Work]:
 def _writing(stage: str, llm: LlmParams, prompts: PromptsParams, instructions: Path) -> Work:
     """Plan the writing of prompts."""
     requests, paid = -(-prompts.per_skill // prompts.per_request), None
+    requests = 0 if llm.backend == "replay" else requests
     if llm.backend not in FREE:
         from selma.prompts.asking import foreseen_tokens
         from selma.prompts.skills import read_skill

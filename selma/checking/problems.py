@@ -67,11 +67,12 @@ def _hub(root: Path, params: Params, problems: _Problems) -> None:
 
 
 def _prompts(root: Path, params: Params, problems: _Problems) -> None:
+    from selma.llm.budget import LEDGER
     from selma.llm.generators import LlmOptions, make_answer
     from selma.prompts.skills import read_skill
 
     llm = LlmOptions(**params.llm.model_dump())
-    problems.attempt(lambda: make_answer(llm, root / ".selma/llm/spent.jsonl"), "llm")
+    problems.attempt(lambda: make_answer(llm, root / LEDGER), "llm")
     for skill, row in params.skills.items():
         path = root / row.instructions
         problems.attempt(lambda path=path: read_skill(path), f"skills.{skill}.instructions")

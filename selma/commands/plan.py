@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> None:
             option = name.replace("_", "-")
             raise ConfigError(f"--{option}: expected at least 0, got {getattr(args, name)}")
     root = Path()
-    works = list(plan_work(root, args.params, load_params(args.params)))
+    params = load_params(args.params)
+    works = list(plan_work(root, args.params, params))
     waiting, took = stages_to_run(root), last_seconds(root / ".selma/runs")
     groups: dict[str, list[Work]] = {}
     for work in works:
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     print(text_table(columns, records))
     to_run = [work for work in works if work.stage in waiting]
     print(f"\nto run: {len(to_run)} of {len(works)} stages, {_work(to_run, peak, args.device)}")
-    for line in [*_money(to_run, args), *_notes(works)]:
+    for line in [*_money(to_run, args), *_budget(root, params.llm.budget_usd), *_notes(works)]:
         print(line)
 
 
@@ -143,6 +144,16 @@ def _money(to_run: "Sequence[Work]", args: argparse.Namespace) -> list[str]:
     return lines
 
 
+def _budget(root: Path, limit_usd: float | None) -> list[str]:
+    """What is left to spend on prompts, if there is a limit."""
+    from selma.llm.budget import LEDGER, Budget
+
+    if limit_usd is None:
+        return []
+    spent = Budget(root / LEDGER, limit_usd).look() if (root / LEDGER).exists() else 0.0
+    return [f"llm.budget_usd: ${spent:.4f} of ${limit_usd:g} are spent in this working copy"]
+
+
 def _notes(works: "Sequence[Work]") -> list[str]:
     """What the figures leave out."""
     notes = []
@@ -151,7 +162,10 @@ def _notes(works: "Sequence[Work]") -> list[str]:
     if any(work.number is None for work in works):
         notes.append("a benchmark is not there yet: its pictures and questions are not counted")
     if any(work.paid is not None for work in works):
-        notes.append("tokens: a quarter of the characters of the texts; retries come on top")
+        notes.append(
+            "tokens: a quarter of the characters of the texts; retries come on top, and what is in "
+            "the transcript already is not taken off"
+        )
     return [*notes, "operations not counted: judges, scorers, text encoders, merges"]
 
 

@@ -26,7 +26,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--prompts", type=Path, required=True, help=".txt, .jsonl, or a .parquet prompts table"
     )
     command.add_argument("--out", type=Path, required=True, metavar="BENCHMARK.parquet")
-    command.add_argument("--backend", required=True, help="openai or pocket")
+    command.add_argument(
+        "--backend", required=True, help="openai, or pocket with the model pocket-questions"
+    )
     command.add_argument("--model", required=True)
     command.add_argument("--revision", required=True, help="kept beside the questions")
     command.add_argument("--base-url", help="of the server; default: OPENAI_BASE_URL, or OpenAI's")
@@ -72,6 +74,8 @@ def run(args: argparse.Namespace) -> None:
         written = write_questions(
             args.method, prompts, recorded, retries=args.retries, seed=args.seed, advance=advance
         )
+    bad = {reply.reply for failure in written.failures for reply in failure.bad_replies}
+    recorded.forget(one for one in recorded.used if one[1].text in bad)
     failed = _tell_failures(written, args.out.with_suffix(".failures.json"))
     if failed and (not args.allow_partial or not written.rows):
         raise BackendError(failed)

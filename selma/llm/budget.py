@@ -10,6 +10,8 @@ from typing import Any
 from selma.core.errors import BackendError
 from selma.core.shared_lines import SharedLines
 
+LEDGER = Path(".selma/llm/spent.jsonl")  # of a working copy
+
 
 @dataclass(frozen=True)
 class Reservation:
@@ -36,8 +38,13 @@ class Budget:
 
     @property
     def spent_usd(self) -> float:
-        """What was spent, with what is under way at its highest cost."""
+        """What was spent, with what is under way at its highest cost, as far as is known here."""
         return math.fsum(self._costs.values())
+
+    def look(self) -> float:
+        """Read what was spent until now, by other processes too."""
+        self._lines.update(self._take, lambda: None)
+        return self.spent_usd
 
     def reserve(self, usd: float) -> Reservation:
         """Set money aside, waiting while other requests of this process may give some back.

@@ -28,7 +28,8 @@ _UNPAID = (409, 429)  # of these; behind the others a model may have worked
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 60.0
 _BYTES_AROUND = 64  # what a server may put around the words of a request, in tokens at most
 _HINTS = {
-    400: "check that the model takes this request: json_schema, temperature, pictures",
+    400: "check that the model takes this request: json_schema, temperature, pictures, and "
+    "reply_tokens_max beside the prompt",
     401: "check OPENAI_API_KEY",
     403: "check OPENAI_API_KEY",
     404: "check the model's name and the server's address (llm.base_url or OPENAI_BASE_URL)",
@@ -142,7 +143,7 @@ class Server:
             spent = 0.0  # refused
             raise
         except _TransientError as error:
-            if getattr(error.__cause__, "status_code", None) in _UNPAID:
+            if getattr(error.__cause__, "status_code", None) in _UNPAID or _never_sent(error):
                 spent = 0.0
             raise
         finally:
@@ -163,7 +164,8 @@ class Server:
         except openai.APIStatusError as error:
             raise self._refused(error) from error
         except (openai.OpenAIError, OSError) as error:
-            raise _TransientError(f"{type(error).__name__}: {error}", _HINTS[None]) from error
+            reason = f"{type(error).__name__}: {error} {error.__cause__ or ''}"
+            raise _TransientError(reason, _HINTS[None]) from error
         try:
             return self._read(json.loads(text), chat)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
@@ -239,6 +241,12 @@ def _address(base_url: str | None, key: str) -> str:
             "https://host/v1 or http://host:port/v1"
         )
     return address
+
+
+def _never_sent(error: BaseException) -> bool:
+    """Whether no connection came about, so that nothing can have cost anything."""
+    chain = [error, error.__cause__, error.__cause__ and error.__cause__.__cause__]
+    return any(type(one).__name__ in ("ConnectError", "ConnectTimeout") for one in chain)
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -11,6 +11,8 @@ from typing import Any
 from selma.core.errors import RecordError, one_line
 from selma.core.shared_lines import SharedLines
 
+TRANSCRIPT = Path(".selma/llm/transcript.jsonl")  # of a working copy
+
 
 @dataclass(frozen=True)
 class Reply:

@@ -14,6 +14,7 @@ from selma.prompts.replies import Parsed
 from selma.prompts.skills import SkillSpec
 
 logger = logging.getLogger(__name__)
+FRUITLESS_IN_A_ROW = 50  # requests: more of them would only cost
 
 
 @dataclass
@@ -135,8 +136,8 @@ def write_prompts(
     earlier one or to a seed prompt is not kept, nor is what `BenchmarkGate` refuses because of
     `benchmark_prompts` (by item id), nor one outside the skill's word limits. `on_kept` is called
     after each round with the number of prompts kept from it and a word on what was asked and spent.
-    SelmaError if `max_requests` were not enough; BackendError after ten replies in a row that
-    cannot be read, which are then not kept as answers.
+    SelmaError if `max_requests` were not enough, or `FRUITLESS_IN_A_ROW` gave nothing; BackendError
+    after ten replies in a row that cannot be read, which are then not kept as answers.
 
     Source: Self-Instruct (arXiv 2212.10560), as used by SELMA (arXiv 2403.06952), section 3.1.
     """
@@ -146,17 +147,20 @@ def write_prompts(
     )  # fmt: skip
     book = _Notebook(spec, gate, per_skill, rouge_l_max)
     asker = Interviewer(llm, spec, per_request, examples_per_request, json, seed)
-    counts = book.counts
+    counts, fruitless = book.counts, 0
     while not book.full():
         first, before = asker.requests, len(book.rows)
         if first == max_requests:
-            raise SelmaError(_gave_up(book, max_requests))
+            raise SelmaError(_gave_up(book, "prompts.max_requests"))
+        if fruitless >= FRUITLESS_IN_A_ROW:
+            raise SelmaError(_gave_up(book, f"the last {fruitless} gave none"))
         enough = -(-(per_skill - before) // per_request)
         number = min(requests_per_round, enough, max_requests - first)
         for place, parsed in enumerate(asker.ask([row["prompt"] for row in book.rows], number)):
             if parsed is not None:
                 book.take(parsed, first + place)
         counts.requests, counts.unreadable = asker.requests, asker.unreadable
+        fruitless = 0 if len(book.rows) > before else fruitless + number
         usage = llm.usage()
         unknown = usage["llm_replies_without_price"]
         spent = "price unknown" if unknown else f"${usage['llm_usd']:.4f}"
@@ -165,14 +169,22 @@ def write_prompts(
     return Written(book.rows, counts)
 
 
-def _gave_up(book: _Notebook, max_requests: int) -> str:
+def _gave_up(book: _Notebook, why: str) -> str:
     counts = book.counts
+    remedies = {
+        "raise prompts.rouge_l_max, lower prompts.per_skill, or widen the skill's instructions": (
+            counts.near + counts.duplicate
+        ),
+        "lead the skill's instructions away from the benchmarks": counts.leaked,
+        "say the limits in the skill's instructions, or widen its words": counts.wrong_length,
+        "take another llm.model": counts.rejected + counts.unreadable,
+    }
+    remedy = max(remedies, key=lambda one: remedies[one])
     return (
         f"skill {book.spec.skill!r}: {counts.kept} of {book.per_skill} prompts after "
-        f"{max_requests} requests (prompts.max_requests); discarded: {counts.duplicate} duplicate, "
+        f"{counts.requests} requests ({why}); discarded: {counts.duplicate} duplicate, "
         f"{counts.near} with ROUGE-L above {book.rouge_l_max}, {counts.leaked} in a benchmark, "
         f"{counts.wrong_length} outside the skill's word limits, "
-        f"{counts.rejected} lines without a prompt, {counts.unreadable} replies unreadable; raise "
-        "prompts.max_requests or prompts.rouge_l_max, lower prompts.per_skill, or widen the "
-        "skill's instructions"
+        f"{counts.rejected} lines without a prompt, {counts.unreadable} replies unreadable; "
+        f"{remedy}, or raise prompts.max_requests"
     )

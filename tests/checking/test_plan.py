@@ -19,6 +19,7 @@ from selma.commands.cli import main
 from selma.core.tables import read_table
 from selma.judges.protocol import Question
 from selma.judges.templates import TEMPLATES
+from selma.llm.budget import Budget
 from selma.prompts.asking import build_request
 from selma.prompts.skills import read_skill
 from selma.runtime.params import load_params
@@ -207,6 +208,10 @@ def test_the_table_has_planned_beside_measured_and_the_money_at_the_prices_given
     priced = plan("--price-in", "1000", "--price-out", "3000", "--picture-tokens", "10")
     assert f"{into:,} tokens in, {out:,} out; about {into / 1e3 + 3 * out / 1e3:,.2f} USD" in priced
     assert "without" not in priced
+    ledger = Budget(world / ".selma/llm/spent.jsonl", 1.0)
+    ledger.settle(ledger.reserve(0.5), 0.25)
+    write(world, **with_endpoint(llm={**HOSTED, "budget_usd": 1.0}))
+    assert "llm.budget_usd: $0.2500 of $1 are spent in this working copy" in plan()
     assert "USD without the pictures" in plan("--price-in", "1", "--price-out", "3")
 
 

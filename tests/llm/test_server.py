@@ -17,6 +17,7 @@ from llm_options import options
 
 from selma.core.errors import BackendError, ConfigError
 from selma.core.threads import in_threads
+from selma.llm.budget import Budget
 from selma.llm.generators import make_answer
 from selma.llm.transcript import Reply, Request
 
@@ -231,10 +232,15 @@ def test_a_missing_or_odd_key_is_told_before_anything_is_sent(monkeypatch, tmp_p
             ask(tmp_path)
 
 
-def test_no_server_is_one_error(server, tmp_path):
-    with pytest.raises(BackendError, match=r"check the server's address \(llm.base_url"):
-        ask(tmp_path, base_url="http://127.0.0.1:9/v1", retries=0)
+def test_no_server_is_one_error_and_costs_nothing(server, tmp_path):
+    priced = {"budget_usd": 9.0, "price": PRICE}
+    with pytest.raises(BackendError, match=r"refused.*; check the server's address \(llm.base_url"):
+        ask(tmp_path, base_url="http://127.0.0.1:9/v1", retries=0, **priced)
     assert server.requests == []
+    assert Budget(tmp_path / "spent.jsonl", 9.0).look() == 0
+    in_turn(server, FAULTS["dropped"])
+    ask(tmp_path, **priced)
+    assert Budget(tmp_path / "spent.jsonl", 9.0).look() > 1
 
 
 def test_a_reply_is_paid_by_what_the_server_counts(server, tmp_path):

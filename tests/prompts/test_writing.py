@@ -181,6 +181,14 @@ def test_what_was_asked_for_but_not_read_is_forgotten_too(tmp_path: Path):
     assert write(SPEC, mended, transcript=path, **settings).counts.unreadable == 0
 
 
+def test_readable_replies_of_which_nothing_is_kept_stop_too_and_say_what_to_do():
+    long = Scripted("1. red hat", "1. " + "very " * 20 + "long", "1. " + "so " * 20 + "long")
+    with pytest.raises(SelmaError, match="1 of 4 .* 51 requests .the last 50 gave none") as caught:
+        write(SPEC, long, max_requests=400)
+    assert "; say the limits in the skill's instructions, or widen its words" in str(caught.value)
+    assert len(long.requests) == 51
+
+
 def test_bad_replies_with_good_ones_between_do_not_stop():
     replies = [text for k in range(12) for text in ("no", "never", f"1. word{k} thing{k} here{k}")]
     written = write(SPEC, Scripted(*replies), per_skill=12, max_requests=400)
