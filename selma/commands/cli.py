@@ -13,8 +13,10 @@ from selma.core.errors import ConfigError
 from selma.core.processor import pin_unless_off
 
 PROJECT = ("check", "plan", "table", "track", "clean")  # work on the project in which they are run
-COMMANDS = ("preset", "hub", *PROJECT, "merge", "import_benchmark", "questions", "convert", "score",
-            "compare", "judges", "votes")  # fmt: skip
+COMMANDS = (
+    "preset", "hub", *PROJECT, "merge", "inspect_adapter", "import_benchmark", "questions",
+    "convert", "score", "compare", "judges", "votes",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -208,7 +208,8 @@ def test_an_empty_purse_is_not_tried_again(server, tmp_path):
 @pytest.mark.parametrize(
     "header", [{"Retry-After": "0.3"}, {"Retry-After-Ms": "300"}, {"Retry-After": "date"}]
 )
-def test_the_server_says_how_long_to_wait(server, tmp_path, header):
+def test_the_server_says_how_long_to_wait(server, tmp_path, header, monkeypatch):
+    monkeypatch.setattr("selma.llm.server._FIRST_WAIT_S", 60.0)  # what it would be otherwise
     times: list[float] = []
 
     def busy_once(body: dict[str, Any]) -> Any:
@@ -221,8 +222,7 @@ def test_the_server_says_how_long_to_wait(server, tmp_path, header):
 
     server.answer = busy_once
     ask(tmp_path)
-    wanted = 0.9 if "date" in header.values() else 0.3  # a date has whole seconds
-    assert wanted <= times[1] - times[0] < wanted + 2
+    assert (0.9 if "date" in header.values() else 0.3) <= times[1] - times[0] < 50
 
 
 def test_a_missing_or_odd_key_is_told_before_anything_is_sent(monkeypatch, tmp_path):

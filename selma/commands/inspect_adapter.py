@@ -1,0 +1,78 @@
+"""`selma inspect`: says what a LoRA file holds."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from selma.checking.adapters import AdapterFacts
+
+BAR = 24  # characters of the block with the greatest norm
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("inspect", help="say what a LoRA file holds")
+    command.add_argument("file", type=Path, metavar="LORA.safetensors")
+    command.add_argument("--json", action="store_true", help="all of it, for programs")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print size, origin, a line for each block with the norm of its update, and warnings."""
+    import json
+    from dataclasses import asdict
+
+    from selma.checking.adapters import describe_adapter
+
+    facts = describe_adapter(args.file)
+    if args.json:
+        print(json.dumps(asdict(facts), indent=2, sort_keys=True))
+        return
+    for line in [*_head(args.file, facts), "", _blocks(facts), *_warnings(facts)]:
+        print(line)
+
+
+def _head(path: Path, facts: "AdapterFacts") -> list[str]:
+    low, high = facts.scales
+    scale = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    lines = [
+        f"{path}: {facts.layers} layers, {facts.numbers:,} numbers, {facts.size / 1e6:.2f} MB, "
+        f"alpha ÷ rank {scale}, norm {facts.norm:.4g}"
+    ]
+    for key in ("name", "base", "seed", "step"):
+        if facts.provenance.get(key) is not None:
+            lines.append(f"{key}: {facts.provenance[key]}")
+    merge = facts.provenance.get("merge")
+    if merge:
+        parts = ", ".join(f"{name} {weight:g}" for name, weight in merge["weights"].items())
+        lines.append(f"merged by {merge['method']}, scale {merge['scale']:g}: {parts}")
+    return lines
+
+
+def _blocks(facts: "AdapterFacts") -> str:
+    from selma.commands.text_table import text_table
+
+    greatest = max(block.norm for block in facts.blocks) or 1.0
+    records: list[dict[str, Any]] = []
+    for block in facts.blocks:
+        low, high = block.ranks
+        records.append(
+            {
+                "name": block.name,
+                "layers": str(block.layers),
+                "rank": f"{low}" if low == high else f"{low} to {high}",
+                "norm": f"{block.norm:.4g}",
+                "work": "█" * round(BAR * block.norm / greatest),
+            }
+        )
+    columns = {"name": "name", "layers": "layers", "rank": "rank", "norm": "norm", "": "work"}
+    cells = {title: (lambda r, digits, key=key: str(r[key])) for title, key in columns.items()}
+    return text_table(cells, records)
+
+
+def _warnings(facts: "AdapterFacts") -> list[str]:
+    still = facts.without_effect
+    if not still:
+        return []
+    shown = ", ".join(still[:3]) + ", …" * (len(still) > 3)
+    return [f"warning: {len(still)} of {facts.layers} layers have no effect: {shown}"]
