@@ -50,7 +50,7 @@ def _head(path: Path, facts: "AdapterFacts") -> list[str]:
 
 
 def _blocks(facts: "AdapterFacts") -> str:
-    from selma.commands.text_table import text_table
+    from selma.commands.text_table import text_of, text_table
 
     greatest = max(block.norm for block in facts.blocks) or 1.0
     records: list[dict[str, Any]] = []
@@ -59,15 +59,14 @@ def _blocks(facts: "AdapterFacts") -> str:
         records.append(
             {
                 "name": block.name,
-                "layers": str(block.layers),
+                "layers": block.layers,
                 "rank": f"{low}" if low == high else f"{low} to {high}",
                 "norm": f"{block.norm:.4g}",
-                "work": "█" * round(BAR * block.norm / greatest),
+                "bar": "█" * round(BAR * block.norm / greatest),
             }
         )
-    columns = {"name": "name", "layers": "layers", "rank": "rank", "norm": "norm", "": "work"}
-    cells = {title: (lambda r, digits, key=key: str(r[key])) for title, key in columns.items()}
-    return text_table(cells, records)
+    columns = {key: text_of(key) for key in ("name", "layers", "rank", "norm")}
+    return text_table({**columns, "": text_of("bar")}, records)
 
 
 def _warnings(facts: "AdapterFacts") -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,10 +89,13 @@ class RecordedLlm:
 
     def usage(self) -> dict[str, float]:
         """Sum what the replies used so far took when they were asked for, where it is known."""
-        rows = [asdict(reply) for _, reply in self.used]
-        names = ("prompt_tokens", "reply_tokens", "usd")
-        sums = {f"llm_{name}": sum(row[name] or 0 for row in rows) for name in names}
-        return {**sums, "llm_replies_without_price": sum(row["usd"] is None for row in rows)}
+        replies = [reply for _, reply in self.used]
+        return {
+            "llm_prompt_tokens": sum(reply.prompt_tokens or 0 for reply in replies),
+            "llm_reply_tokens": sum(reply.reply_tokens or 0 for reply in replies),
+            "llm_usd": sum(reply.usd or 0 for reply in replies),
+            "llm_replies_without_price": sum(reply.usd is None for reply in replies),
+        }
 
 
 def make_answer(options: LlmOptions, ledger: Path) -> Answer:

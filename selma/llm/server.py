@@ -202,8 +202,8 @@ class Server:
 
     def _words(self, reason: str, hint: str = "") -> str:
         """Say in one line what went wrong; never with the key."""
-        host = redact(self.address)
-        return one_line(redact(f"{host}: {self.model}: {reason}"))[:300] + f"; {hint}" * bool(hint)
+        line = one_line(redact(f"{self.address}: {self.model}: {reason}"))
+        return f"{line}; {hint}" if hint else line
 
 
 def _key() -> str:

@@ -19,6 +19,10 @@ REQUEST_VERSION = 1  # raise it when a request's text changes: replies, and so p
 UNREADABLE_IN_A_ROW = 10  # then something is wrong with the model or the server
 
 
+class _UnreadableError(BackendError):
+    """Too many replies in a row hold no prompts; another failure leaves what was answered."""
+
+
 @dataclass
 class Interviewer:
     """Asks for prompts, a round of requests at a time; twice where a reply cannot be read."""
@@ -55,8 +59,9 @@ class Interviewer:
                     (again,) = self.llm.ask_all(once_more, schema)
                     found, _ = self._read(again, request)
                 parsed.append(found)
-        except BackendError:
-            self.llm.forget(exchanges[len(parsed) :])  # the round's end, which nobody has read
+        except _UnreadableError:
+            # Nor is the round's end kept, which nobody has read.
+            self.llm.forget([*self.bad, *exchanges[len(parsed) :]])
             raise
         return parsed
 
@@ -78,8 +83,7 @@ class Interviewer:
             self.bad.append(exchange)
             logger.warning("request %d: %s", request, error)
             if len(self.bad) == UNREADABLE_IN_A_ROW:
-                self.llm.forget(self.bad)
-                raise BackendError(
+                raise _UnreadableError(
                     f"skill {self.spec.skill!r}: {len(self.bad)} replies in a row hold no list of "
                     f"prompts; the last: {exchange[1].text[:200]!r}; check llm.model and its "
                     "server, and run again: these are then asked for anew"

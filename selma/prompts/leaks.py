@@ -24,7 +24,7 @@ class Nearness:
     kind: str | None  # None if it shares no word with any benchmark prompt
     prompt_id: str | None  # of the benchmark prompt with the fewest edits, or the highest ROUGE-L
     leaked: bool
-    near: Near | None = None  # the one nearest by ROUGE-L; None if words alone have refused
+    near: Near  # the one nearest by ROUGE-L
 
 
 class BenchmarkGate(PromptIndex):
@@ -59,8 +59,9 @@ class BenchmarkGate(PromptIndex):
             self._reaches = np.minimum(self._reaches, lengths // words_per_edit)
 
     def compare(self, prompt: str) -> Nearness:
+        near = self.nearest(prompt)
         if not self._ids:
-            return Nearness(None, None, leaked=False, near=Near(None, 0.0))
+            return Nearness(None, None, leaked=False, near=near)
         query = self._normal_alphabet.write(normalise(prompt).split())
         most = int(self._reaches.max())
         (edits,) = cdist(
@@ -69,10 +70,9 @@ class BenchmarkGate(PromptIndex):
         edits[edits > self._reaches] = most + 1  # too many to matter
         least = int(edits.argmin())
         if edits[least] == 0:
-            return Nearness("equal", self._ids[least], leaked=True)
+            return Nearness("equal", self._ids[least], leaked=True, near=near)
         if edits[least] <= min(most, self._word_edits_max):
-            return Nearness("edited", self._ids[least], leaked=True)
-        near = self.nearest(prompt)
+            return Nearness("edited", self._ids[least], leaked=True, near=near)
         if self._rouge_l_max is not None and near.rouge_l >= self._rouge_l_max:
             return Nearness("rouge_l", near.prompt_id, leaked=True, near=near)
         if edits[least] <= most:

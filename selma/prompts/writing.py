@@ -86,8 +86,6 @@ class _Notebook:
         near = self.index.nearest(prompt)
         if near.rouge_l > self.rouge_l_max:
             return "near"
-        benchmark = likeness.near
-        assert benchmark is not None
         index = len(self.rows)
         prompt_id = f"{self.spec.skill}_{index:0{max(4, len(str(self.per_skill - 1)))}d}"
         self.index.add(prompt_id, prompt)
@@ -101,8 +99,8 @@ class _Notebook:
                 "request_id": request_id,
                 "nearest_prompt_id": near.prompt_id,
                 "rouge_l": near.rouge_l,
-                "nearest_benchmark_id": benchmark.prompt_id,
-                "benchmark_rouge_l": benchmark.rouge_l,
+                "nearest_benchmark_id": likeness.near.prompt_id,
+                "benchmark_rouge_l": likeness.near.rouge_l,
                 "benchmark_kind": likeness.kind,
             }
         )

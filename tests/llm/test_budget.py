@@ -105,7 +105,8 @@ def test_the_environments_server_has_no_price_either(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("OPENAI_BASE_URL", "https://api.openai.com.example.org/v1")
     assert find_price("gpt-3.5-turbo-instruct", None, None) is None
     monkeypatch.setenv("OPENAI_BASE_URL", "https://api.openai.com/v1")
-    assert find_price("gpt-3.5-turbo-instruct", None, None) is not None
+    known = find_price("gpt-3.5-turbo-instruct", None, None)
+    assert known is not None and known.usd(2_000_000, 0) == 3.0
 
 
 def test_prices_come_from_params_or_from_the_list(monkeypatch: pytest.MonkeyPatch):

@@ -181,6 +181,25 @@ def test_what_was_asked_for_but_not_read_is_forgotten_too(tmp_path: Path):
     assert write(SPEC, mended, transcript=path, **settings).counts.unreadable == 0
 
 
+def test_a_server_that_fails_at_a_repair_costs_no_answer_of_the_round(tmp_path: Path):
+    path = tmp_path / "t.jsonl"
+    good = {k: f"1. word{k} thing{k} here{k}\n2. other{k} word{k}{k} there{k}" for k in range(1, 4)}
+    seen: list[str] = []
+
+    def fails_at_the_fifth(request: Request, schema: Any) -> Reply:
+        seen.append(request.text)
+        if len(seen) == 5:
+            raise BackendError("gone")
+        return Reply(good.get(len(seen) - 1, "Sorry, I cannot."))
+
+    settings = {"per_request": 2, "requests_per_round": 4, "per_skill": 7, "max_requests": 9}
+    with pytest.raises(BackendError, match="gone"):
+        write(SPEC, fails_at_the_fifth, transcript=path, **settings)
+    mended = Scripted("1. red hat\n2. blue sea")
+    assert len(write(SPEC, mended, transcript=path, **settings).rows) == 7
+    assert len(mended.requests) == 1  # the repair; the round's own four were answered
+
+
 def test_readable_replies_of_which_nothing_is_kept_stop_too_and_say_what_to_do():
     long = Scripted("1. red hat", "1. " + "very " * 20 + "long", "1. " + "so " * 20 + "long")
     with pytest.raises(SelmaError, match="1 of 4 .* 51 requests .the last 50 gave none") as caught:

@@ -1,11 +1,9 @@
 """`selma questions` from prompts to a benchmark table, with the pocket LLM and over HTTP."""
 
 import json
-import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from chat_server import completion, serving
 
 from selma.commands.cli import main
 from selma.core.tables import read_about, read_table
@@ -119,60 +117,28 @@ def test_a_wrong_option_is_told(prompts, capsys, method, arguments, told):
     assert told in capsys.readouterr().err
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers chat completions with what the pocket LLM says."""
-
-    asked = 0
-
-    def do_POST(self):  # noqa: N802
-        Handler.asked += 1
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        request = body["messages"][0]["content"]
-        text = PocketQuestionWriter(MODEL, REVISION).generate(request, seed=body["seed"])
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        answer = {"id": "c", "object": "chat.completion", "created": 0, "model": body["model"]}
-        data = json.dumps({**answer, "choices": [choice]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        """Be silent."""
+def pocket(body):
+    """Answer with what the pocket LLM says."""
+    request = body["messages"][0]["content"]
+    text = PocketQuestionWriter(MODEL, REVISION).generate(request, seed=body["seed"])
+    return 200, completion(text)
 
 
 @pytest.fixture
 def server(monkeypatch):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    try:
-        socket.create_connection(("127.0.0.1", server.server_port), timeout=5).close()
-    except OSError:
-        server.server_close()
-        pytest.skip("no loopback interface: this process has no network at all")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("OPENAI_API_KEY", "any")
-    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    Handler.asked = 0
-    yield
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(monkeypatch, pocket) as server:
+        yield server
 
 
 def test_a_server_is_asked_over_http_and_only_once(prompts, server):
     llm = ("--backend", "openai", "--model", "m-2024", "--revision", "2024-01-01")
     code, out = run("dsg", prompts, *llm, "--retries", "6")
     assert code == 0
-    asked = Handler.asked
+    asked = len(server.requests)
     counts = read_about(out)["counts"]
     assert asked == counts["requests"] == 9 + counts["unreadable"]
     texts = {row["prompt"]: [q["question"] for q in row["questions"]]
              for row in read_table(out, "benchmark")}  # fmt: skip
     assert texts[CAPTIONS[0]] == ["Is there a star?", "Is the star red?"]
     run("dsg", prompts, *llm, "--retries", "6")
-    assert Handler.asked == asked
+    assert len(server.requests) == asked
