@@ -95,7 +95,7 @@ def merge(experts: dict[str, dict[str, Any]]) -> tuple[Any, ...]:
     def parts(layer: LoraFactors) -> tuple[Any, Any, float]:
         return layer.lora_a, layer.lora_b, layer.scale
 
-    adapters = {name: factors_of(tensors) for name, tensors in experts.items()}
+    adapters = {name: factors_of(tensors, "unet") for name, tensors in experts.items()}
     relative = dict.fromkeys(adapters, 1.0)
     merged, weights = merge_adapters(adapters, method="delta_mean", weights=relative, scale=1.0)
     layers = [part for name in sorted(merged) for part in parts(merged[name])]

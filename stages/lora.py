@@ -60,7 +60,8 @@ def main(argv: list[str] | None = None) -> None:
             "dev_losses": expert.dev_losses,
         }  # fmt: skip
         halved = {name: tensor.half() for name, tensor in expert.tensors.items()}
-        write_adapter(args.out, factors_of(halved), {**provenance, "base": model.path})
+        factors = factors_of(halved, backbone.component)
+        write_adapter(args.out, factors, {**provenance, "base": model.path})
         write_curve(args.curve, {"loss": expert.losses, "gradient_norm": expert.norms})
 
 

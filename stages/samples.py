@@ -43,8 +43,9 @@ def main(argv: list[str] | None = None) -> None:
     ) as (work, advance):  # fmt: skip
         backbone = load_backbone(str(folder), base.dtype, prepare_device())
         if folder != weights:
-            updates = ((name, layer.delta()) for name, layer in read_adapter(weights).items())
-            add_updates(backbone.denoiser, updates, str(weights))
+            adapter = read_adapter(weights).items()
+            updates = ((name, layer.delta().view(layer.weight_shape)) for name, layer in adapter)
+            add_updates(backbone.components, updates, str(weights))
         drawn = draw(
             prompts, backbone, names=names, seed=seed, directory=work, advance=advance, **params
         )

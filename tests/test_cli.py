@@ -62,7 +62,7 @@ def adapter(path, value):
     import torch
 
     factors = LoraFactors(torch.full((1, 2), value), torch.ones(3, 1))
-    write_adapter(path, {"mid.to_q": factors}, {})
+    write_adapter(path, {"unet.mid.to_q": factors}, {})
     return str(path)
 
 
@@ -72,11 +72,11 @@ def test_merging_two_files_with_weights_gives_their_weighted_mean(tmp_path, caps
     one, other = adapter(tmp_path / "a.safetensors", 1.0), adapter(tmp_path / "b.safetensors", 5.0)
     out = tmp_path / "merged.safetensors"
     assert main(["merge", one, other, "-o", str(out), "--weights", "3", "1"]) == 0
-    merged = read_adapter(out)["mid.to_q"].delta()  # (3 · 1 + 1 · 5) / 4 = 2
+    merged = read_adapter(out)["unet.mid.to_q"].delta()  # (3 · 1 + 1 · 5) / 4 = 2
     torch.testing.assert_close(merged, torch.full((3, 2), 2.0, dtype=torch.float64))
     assert "relative error" in capsys.readouterr().out
     assert main(["merge", one, other, "-o", str(out), "--weights", "1", "0", "--scale", "2"]) == 0
-    merged = read_adapter(out)["mid.to_q"].delta()
+    merged = read_adapter(out)["unet.mid.to_q"].delta()
     torch.testing.assert_close(merged, torch.full((3, 2), 2.0, dtype=torch.float64))
 
 

@@ -110,7 +110,7 @@ def write_prompts(folder, skill, number):
     write_table(folder / "data/prompts" / f"{skill}.parquet", "prompts", rows)
 
 
-LAYER = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
+LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
 
 
 def write_expert(folder, name, *, layer=LAYER, strength=3.0):

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Block:
-    """The layers of one block of a denoiser, e.g. ``down_blocks.0``."""
+    """The layers of one block of a network, e.g. ``unet.down_blocks.0``."""
 
     name: str
     layers: int
@@ -64,7 +64,7 @@ def describe_adapter(path: Path) -> AdapterFacts:
 
 
 def _block(layer: str) -> str:
-    """``down_blocks.0.attentions.1.…`` is of down_blocks.0, ``mid_block.attentions.0.…`` of mid."""
-    first, _, rest = layer.partition(".")
-    number = rest.partition(".")[0]
-    return f"{first}.{number}" if number.isdigit() else first
+    """``unet.down_blocks.0.attentions…`` is of unet.down_blocks.0, ``unet.mid_block…`` of the middle."""
+    component, first, *rest = layer.split(".")
+    number = rest[0] if rest else ""
+    return f"{component}.{first}.{number}" if number.isdigit() else f"{component}.{first}"

@@ -75,6 +75,15 @@ class Backbone(ABC):
         reduction = 2 ** (len(self.vae.config.block_out_channels) - 1)
         return self.latent_shape[1] * reduction, self.latent_shape[2] * reduction
 
+    @property
+    def components(self) -> dict[str, Any]:
+        """The networks that an adapter may change, by the names of their folders."""
+        encoders = {
+            f"text_encoder{f'_{number}' if number > 1 else ''}": encoder.model
+            for number, encoder in enumerate(self.encoders, 1)
+        }
+        return {self.component: self.denoiser, **encoders}
+
     @abstractmethod
     def encode_different(self, prompts: Sequence[str]) -> Conditions:
         """Encode a few prompts at once."""

@@ -1,6 +1,6 @@
 """Loads a backbone of any family, and adds an adapter's updates to it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,7 @@ FAMILIES: dict[str, type[StableDiffusion] | type[StableDiffusion3]] = {
 }
 
 
-def load_backbone(
-    path: str, dtype: str, device: str, encoder_dtype: str | None = None
-) -> Backbone:
+def load_backbone(path: str, dtype: str, device: str, encoder_dtype: str | None = None) -> Backbone:
     """Load a model in diffusers' layout from its safetensors files.
 
     `dtype` is of all weights, or of the denoiser's if `encoder_dtype` says another for the VAE and
@@ -52,17 +50,29 @@ def load_backbone(
     return choose(f"family of models in {path}/model_index.json", name, FAMILIES).load(parts)
 
 
-def add_updates(denoiser: Any, updates: "Iterable[tuple[str, torch.Tensor]]", source: str) -> None:
-    """Add an adapter's dense updates to a denoiser's weights, W ← W + ΔW; mutates `denoiser`.
+def add_updates(
+    components: Mapping[str, Any], updates: "Iterable[tuple[str, torch.Tensor]]", source: str
+) -> None:
+    """Add an adapter's dense updates to a backbone's weights, W ← W + ΔW; mutates `components`.
 
     Sums are made in the updates' precision and then cast back, so that a half-precision model
-    loses one rounding and no more. `denoiser` has no peft layers; `updates` are module names with
-    ΔW (out, in), one module at a time; `source` is the adapter's file. AdapterMismatchError if a
-    module is not there, or its weight has another shape.
+    loses one rounding and no more.
+
+    Args:
+        components: see `Backbone.components`; without peft layers.
+        updates: ΔW in its weight's shape, named ``unet.mid_block…``, one layer at a time.
+        source: the adapter's file.
+
+    Raises:
+        AdapterMismatchError: a layer is not there, or its weight has another shape.
     """
     import torch
 
-    modules = dict(denoiser.named_modules())
+    modules = {
+        f"{component}.{name}": module
+        for component, network in components.items()
+        for name, module in network.named_modules()
+    }
     with torch.no_grad():
         for name, update in updates:
             weight: Any = getattr(modules.get(name), "weight", None)

@@ -1,5 +1,6 @@
 """One layer's LoRA factors, and an adapter of many layers."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,11 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoraFactors:
-    """One layer's update ΔW = scale · B A, with lora_b = B (out, r) and lora_a = A (r, in)."""
+    """One layer's update ΔW = scale · B A, with lora_b = B (out, r) and lora_a = A (r, in).
+
+    A convolution's `in` is channels · height · width of its `kernel`, flattened; merging is the
+    same for both. None: a linear layer.
+    """
 
     lora_a: "torch.Tensor"
     lora_b: "torch.Tensor"
     scale: float = 1.0
+    kernel: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Refuse factors that are no matrices, or differ in rank or have none, with an error."""
@@ -33,12 +39,19 @@ class LoraFactors:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """The shape of ΔW: (out, in)."""
+        """The shape of ΔW as a matrix: (out, in)."""
         return int(self.lora_b.shape[0]), int(self.lora_a.shape[1])
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """The shape of the layer's own weight: (out, in), or (out, channels, height, width)."""
+        out, inside = self.shape
+        kernel = self.kernel or ()
+        return (out, inside // math.prod(kernel), *kernel)
 
     def delta(self) -> "torch.Tensor":
         """Multiply out the dense update ΔW (out, in), in float64."""
         return self.scale * (self.lora_b.double() @ self.lora_a.double())
 
 
-Adapter = Mapping[str, LoraFactors]  # per module name
+Adapter = Mapping[str, LoraFactors]  # per layer: component and module, ``unet.mid_block…to_q``

@@ -1,6 +1,7 @@
 """Reads and writes adapters in diffusers' LoRA layout, which stock diffusers loads.
 
-Tensors are ``unet.<module>.lora_A.weight`` (r, in) and ``unet.<module>.lora_B.weight`` (out, r).
+Tensors are ``<layer>.lora_A.weight`` (r, in) and ``<layer>.lora_B.weight`` (out, r); a layer is
+``unet.<module>``.
 Metadata are JSON: ``unet.*`` is the `LoraConfig` (each layer's alpha = its rank, so every reader
 agrees on scale 1); ``selma``, which diffusers skips, says how the adapter was made.
 """
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "lora_adapter_metadata"
 FORMAT_VERSION = 1
-_KEY = re.compile(r"unet\.(?P<layer>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|alpha)")
+_KEY = re.compile(r"(?P<layer>unet\..+)\.(?P<part>lora_A\.weight|lora_B\.weight|alpha)")
 
 
 def write_adapter(
@@ -31,7 +32,7 @@ def write_adapter(
 ) -> None:
     """Write an adapter, whole or not at all; the bytes depend on the arguments only.
 
-    Factors are named by module, without ``unet.``; their scale is folded into B. Provenance are
+    Factors are named by layer, ``unet.<module>``; their scale is folded into B. Provenance are
     JSON values: skill, seed, base model, params …; no times, no paths of a machine.
     """
     from safetensors.torch import save
@@ -39,15 +40,15 @@ def write_adapter(
     tensors: dict[str, torch.Tensor] = {}
     for layer, layer_factors in sorted(factors.items()):
         scaled = layer_factors.lora_b * layer_factors.scale
-        tensors[f"unet.{layer}.lora_A.weight"] = layer_factors.lora_a.contiguous()
-        tensors[f"unet.{layer}.lora_B.weight"] = scaled.contiguous()
+        tensors[f"{layer}.lora_A.weight"] = layer_factors.lora_a.contiguous()
+        tensors[f"{layer}.lora_B.weight"] = scaled.contiguous()
     header = {**_lora_config(factors), "selma": {"format": FORMAT_VERSION, **provenance}}
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
     write_bytes_atomic(path, save(tensors, metadata={METADATA_KEY: text}))
 
 
 def read_adapter(path: Path) -> dict[str, LoraFactors]:
-    """Read an adapter of the U-Net, per module name, in float32.
+    """Read an adapter of the U-Net, per layer, in float32.
 
     The scale is alpha / rank, with alpha from ``<module>.alpha``, else from the metadata's
     `LoraConfig`, else equal to the rank.
@@ -73,7 +74,10 @@ def read_adapter(path: Path) -> dict[str, LoraFactors]:
 
 
 def _lora_config(factors: Mapping[str, LoraFactors]) -> dict[str, Any]:
-    ranks = {layer: layer_factors.rank for layer, layer_factors in sorted(factors.items())}
+    ranks = {
+        layer.removeprefix("unet."): layer_factors.rank
+        for layer, layer_factors in sorted(factors.items())
+    }
     usual = Counter(ranks.values()).most_common(1)[0][0]
     others = {f"^{layer}": rank for layer, rank in ranks.items() if rank != usual}
     return {
@@ -102,7 +106,7 @@ def _layer_factors(
             )
     try:
         factors = LoraFactors(found["lora_A.weight"].float(), found["lora_B.weight"].float())
-        alpha = _alpha(layer, found.get("alpha"), factors.rank, header)
+        alpha = _alpha(layer.removeprefix("unet."), found.get("alpha"), factors.rank, header)
     except AdapterMismatchError as error:
         raise AdapterMismatchError(f"{path}: {layer}: {error}") from error
     rank = factors.rank**0.5 if header.get("unet.use_rslora") else factors.rank
@@ -160,11 +164,16 @@ def _read(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
     return tensors, header
 
 
-def factors_of(tensors: Mapping[str, "torch.Tensor"]) -> dict[str, LoraFactors]:
-    """Pair up tensors named ``<module>.lora_A.weight`` and ``<module>.lora_B.weight``; scale 1."""
+def factors_of(tensors: Mapping[str, "torch.Tensor"], component: str) -> dict[str, LoraFactors]:
+    """Pair up tensors named ``<module>.lora_A.weight`` and ``<module>.lora_B.weight``; scale 1.
+
+    `component` is the network's name, ``unet``, by which the layers are then named.
+    """
     suffix = ".lora_A.weight"
     layers = sorted(key.removesuffix(suffix) for key in tensors if key.endswith(suffix))
     return {
-        layer: LoraFactors(tensors[layer + suffix], tensors[f"{layer}.lora_B.weight"])
+        f"{component}.{layer}": LoraFactors(
+            tensors[layer + suffix], tensors[f"{layer}.lora_B.weight"]
+        )
         for layer in layers
     }

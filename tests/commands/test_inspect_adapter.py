@@ -16,13 +16,13 @@ def path(tmp_path):
     path = tmp_path / "x.safetensors"
     zero = torch.zeros(4, 2)
     adapter = {
-        "down_blocks.0.attentions.0.to_q": LoraFactors(
+        "unet.down_blocks.0.attentions.0.to_q": LoraFactors(
             torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0], [0.0]])
         ),
-        "down_blocks.0.attentions.1.to_q": LoraFactors(
+        "unet.down_blocks.0.attentions.1.to_q": LoraFactors(
             torch.tensor([[12.0, 0.0], [0.0, 0.0]]), torch.eye(2)
         ),
-        "mid_block.attentions.0.to_k": LoraFactors(torch.ones(2, 3), zero),
+        "unet.mid_block.attentions.0.to_k": LoraFactors(torch.ones(2, 3), zero),
     }
     write_adapter(path, adapter, {"name": "count", "seed": 7, "base": "models/pocket/base"})
     return path
@@ -34,21 +34,21 @@ def test_layers_ranks_norms_and_origin_are_told(path, capsys):
     head, *rest = said.splitlines()
     assert "3 layers" in head and "norm 13" in head and "alpha ÷ rank 1," in head
     assert "name: count" in rest and "seed: 7" in rest and "base: models/pocket/base" in rest
-    down = next(line for line in rest if line.startswith("down_blocks.0"))
-    assert down.split() == ["down_blocks.0", "2", "1", "to", "2", "13", "█" * 24]
-    middle = next(line for line in rest if line.startswith("mid_block"))
-    assert middle.split() == ["mid_block", "1", "2", "0"]
-    assert "1 of 3 layers have no effect: mid_block.attentions.0.to_k" in said
+    down = next(line for line in rest if line.startswith("unet.down_blocks.0"))
+    assert down.split() == ["unet.down_blocks.0", "2", "1", "to", "2", "13", "█" * 24]
+    middle = next(line for line in rest if line.startswith("unet.mid_block"))
+    assert middle.split() == ["unet.mid_block", "1", "2", "0"]
+    assert "1 of 3 layers have no effect: unet.mid_block.attentions.0.to_k" in said
 
 
 def test_json_has_all_of_it(path, capsys):
     assert main(["inspect", "--json", str(path)]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["norm"] == pytest.approx(13)
-    assert [block["name"] for block in facts["blocks"]] == ["down_blocks.0", "mid_block"]
+    assert [block["name"] for block in facts["blocks"]] == ["unet.down_blocks.0", "unet.mid_block"]
     assert facts["numbers"] == (2 + 2) + (4 + 4) + (6 + 8)
     assert facts["size"] == path.stat().st_size
-    assert facts["without_effect"] == ["mid_block.attentions.0.to_k"]
+    assert facts["without_effect"] == ["unet.mid_block.attentions.0.to_k"]
 
 
 def test_what_a_merge_is_made_of_is_told(path, tmp_path, capsys):

@@ -9,8 +9,8 @@ from test_sampling import PROMPTS, SEEDS, draw, largest_difference, load_stock, 
 from selma.core.errors import AdapterMismatchError, ConfigError, MissingDataError, RecordError
 from selma.diffusion.loading import add_updates, load_backbone
 
-LAYER = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
-OTHER = "mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0"
+LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+OTHER = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0"
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def test_an_adapter_added_to_the_weights_draws_what_stock_diffusers_draws(
 
     before = draw(backbone)
     factors = adapter()
-    tensors = {f"unet.{name}.lora_A.weight": a for name, (a, b) in factors.items()}
-    tensors |= {f"unet.{name}.lora_B.weight": b for name, (a, b) in factors.items()}
+    tensors = {f"{name}.lora_A.weight": a for name, (a, b) in factors.items()}
+    tensors |= {f"{name}.lora_B.weight": b for name, (a, b) in factors.items()}
     save_file(tensors, tmp_path / "adapter.safetensors")
     stock = load_stock(model_directory)
     stock.load_lora_weights(tmp_path, weight_name="adapter.safetensors")
 
     updates = [(name, b.double() @ a.double()) for name, (a, b) in factors.items()]
-    add_updates(backbone.denoiser, updates, "adapter.safetensors")
+    add_updates(backbone.components, updates, "adapter.safetensors")
     after = draw(backbone)
     assert largest_difference(after, before) > 5
     assert largest_difference(after, stock_pictures(stock, PROMPTS, SEEDS, 3.0)) <= 1
@@ -56,10 +56,14 @@ def test_an_adapter_added_to_the_weights_draws_what_stock_diffusers_draws(
 def test_an_adapter_of_another_base_model_is_refused(backbone):
     import torch
 
-    with pytest.raises(AdapterMismatchError, match=r"x\.safetensors: mid_block\.nope: .*no such"):
-        add_updates(backbone.denoiser, [("mid_block.nope", torch.zeros(32, 16))], "x.safetensors")
+    with pytest.raises(
+        AdapterMismatchError, match=r"x\.safetensors: unet\.mid_block\.nope: .*no such"
+    ):
+        add_updates(
+            backbone.components, [("unet.mid_block.nope", torch.zeros(32, 16))], "x.safetensors"
+        )
     with pytest.raises(AdapterMismatchError, match=r"update is \(3, 3\).*weight is \(32, 16\)"):
-        add_updates(backbone.denoiser, [(LAYER, torch.zeros(3, 3))], "x.safetensors")
+        add_updates(backbone.components, [(LAYER, torch.zeros(3, 3))], "x.safetensors")
 
 
 def test_updates_of_a_half_precision_model_are_rounded_once():
@@ -68,7 +72,9 @@ def test_updates_of_a_half_precision_model_are_rounded_once():
     layer = torch.nn.Linear(1, 1, dtype=torch.bfloat16)
     layer.weight.data.fill_(1.0)
     unet = SimpleNamespace(named_modules=lambda: [("layer", layer)])
-    add_updates(unet, [("layer", torch.full((1, 1), 0.006, dtype=torch.float64))], "x")
+    add_updates(
+        {"unet": unet}, [("unet.layer", torch.full((1, 1), 0.006, dtype=torch.float64))], "x"
+    )
     assert layer.weight.item() == 1.0078125  # the bfloat16 nearest to 1.006
 
 

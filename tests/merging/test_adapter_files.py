@@ -19,14 +19,14 @@ def layer(seed, out, inside, rank, scale=1.0):
 
 
 def adapter():
-    return {"a.to_q": layer(0, 4, 6, 2), "a.to_out.0": layer(1, 6, 4, 3, scale=0.5)}
+    return {"unet.a.to_q": layer(0, 4, 6, 2), "unet.a.to_out.0": layer(1, 6, 4, 3, scale=0.5)}
 
 
 def test_what_is_written_is_read_back_with_the_scale_in_b(tmp_path):
     path = tmp_path / "x.safetensors"
     write_adapter(path, adapter(), PROVENANCE)
     found = read_adapter(path)
-    assert sorted(found) == ["a.to_out.0", "a.to_q"]
+    assert sorted(found) == ["unet.a.to_out.0", "unet.a.to_q"]
     for name, factors in adapter().items():
         assert found[name].scale == 1
         torch.testing.assert_close(found[name].delta(), factors.delta())
@@ -102,12 +102,14 @@ def test_the_scale_of_other_peoples_adapters_is_alpha_over_rank(tmp_path, extra,
     path = tmp_path / "x.safetensors"
     metadata = {"lora_adapter_metadata": json.dumps(header)} if header else None
     save_file({**PAIR, **extra}, path, metadata=metadata)
-    assert read_adapter(path)["a"].scale == scale
+    assert read_adapter(path)["unet.a"].scale == scale
 
 
 def test_tensors_are_paired_up_by_module():
-    pairs = factors_of({"b.lora_A.weight": torch.ones(2, 3), "b.lora_B.weight": torch.ones(5, 2)})
-    assert pairs["b"].shape == (5, 3)
+    pairs = factors_of(
+        {"b.lora_A.weight": torch.ones(2, 3), "b.lora_B.weight": torch.ones(5, 2)}, "unet"
+    )
+    assert pairs["unet.b"].shape == (5, 3)
 
 
 def build_unet():
@@ -134,7 +136,7 @@ def adapter_of(unet):
         if name.endswith(("to_q", "to_k", "to_v", "to_out.0"))
     ]
     return {
-        name: layer(seed, module.out_features, module.in_features, 1 + seed % 4)
+        f"unet.{name}": layer(seed, module.out_features, module.in_features, 1 + seed % 4)
         for seed, (name, module) in enumerate(modules)
     }
 
@@ -160,7 +162,7 @@ def test_stock_diffusers_loads_mixed_ranks_and_computes_the_dense_update(tmp_pat
     before = forward(dense)
     with torch.no_grad():
         for name, factors in updates.items():
-            dense.get_submodule(name).weight += factors.delta()
+            dense.get_submodule(name.removeprefix("unet.")).weight += factors.delta()
     pipeline = StableDiffusionPipeline(
         vae=None,
         text_encoder=None,

@@ -84,12 +84,12 @@ def test_scale_and_weights_reach_the_merged_adapter(factors):
 def test_files_are_merged_certified_and_say_what_they_are_made_of(tmp_path, factors):
     files = {skill: tmp_path / f"{skill}.safetensors" for skill in "abc"}
     for seed, skill in enumerate("ab"):  # c is not there and not read: its weight is 0
-        write_adapter(files[skill], {"x": factors(seed)}, {"name": skill})
+        write_adapter(files[skill], {"unet.x": factors(seed)}, {"name": skill})
     how = {"method": "delta_mean", "weights": {"b": 1.0, "a": 3.0, "c": 0.0}, "scale": 0.5}
     out = tmp_path / "merged.safetensors"
     facts = merge_files(files, out, **how)
     close(
-        read_adapter(out)["x"].delta(),
+        read_adapter(out)["unet.x"].delta(),
         0.375 * factors(0).delta() + 0.125 * factors(1).delta(),
     )
     assert facts["relative_error"] < 1e-6

@@ -10,7 +10,7 @@ from selma.core.errors import ConfigError, MissingDataError, RecordError
 from selma.merging.factors import LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
 
-LAYER = "mid.to_q"
+LAYER = "unet.mid.to_q"
 
 
 def delta(seed):

@@ -72,12 +72,12 @@ def test_an_expert_of_each_family_resumes_and_draws_as_in_stock_diffusers(
         assert torch.equal(resumed.tensors[name], tensor)
 
     path = tmp_path / "adapter.safetensors"
-    write_adapter(path, factors_of(resumed.tensors), {"name": "count"})
+    write_adapter(path, factors_of(resumed.tensors, "unet"), {"name": "count"})
     requests = make_requests(PROMPTS, 2, 0, "test")
     backbone = load(folders / kind)
     before = np.stack(batch_drawer(backbone, **STEPS)(requests)).astype(int)
     updates = ((name, layer.delta()) for name, layer in read_adapter(path).items())
-    add_updates(backbone.denoiser, updates, str(path))
+    add_updates(backbone.components, updates, str(path))
     ours = np.stack(batch_drawer(backbone, **STEPS)(requests)).astype(int)
     assert np.abs(ours - before).max() > 3
 
