@@ -64,7 +64,7 @@ def describe_adapter(path: Path) -> AdapterFacts:
 
 
 def _block(layer: str) -> str:
-    """``unet.down_blocks.0.attentions…`` is of unet.down_blocks.0, ``unet.mid_block…`` of the middle."""
+    """``unet.down_blocks.0.attentions…`` is of unet.down_blocks.0, a middle one of its middle."""
     component, first, *rest = layer.split(".")
     number = rest[0] if rest else ""
     return f"{component}.{first}.{number}" if number.isdigit() else f"{component}.{first}"
