@@ -8,7 +8,8 @@ from selma.judges.loading import WITHOUT_WEIGHTS, judge_settings
 from selma.measuring.asking import ask
 from selma.measuring.samples import read_samples
 from selma.runtime.arguments import prepare_machine, stage_arguments
-from selma.runtime.params import AnswersParams, JudgeParams, load_row
+from selma.runtime.params import load_row
+from selma.runtime.sections import AnswersParams, JudgeParams
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import resumable_work
 

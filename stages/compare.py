@@ -9,7 +9,8 @@ from selma.comparing.summary import by_skill, headline, plot_csv, summarise
 from selma.core.files import write_bytes_atomic, write_json
 from selma.core.tables import read_about, read_table
 from selma.runtime.arguments import prepare_machine, stage_arguments
-from selma.runtime.params import CompareParams, Seed, load_rows, load_section
+from selma.runtime.params import load_rows, load_section
+from selma.runtime.sections import CompareParams, Seed
 from selma.runtime.session import run_stage
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,9 @@ from pathlib import Path
 from selma.core.errors import ConfigError
 from selma.hub.snapshots import bring, list_files
 from selma.runtime.arguments import stage_arguments
-from selma.runtime.params import HubParams, load_row
+from selma.runtime.params import load_row
 from selma.runtime.progress import progress
+from selma.runtime.sections import HubParams
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
 

@@ -10,14 +10,9 @@ from selma.diffusion.drawing import draw
 from selma.diffusion.loading import LIBRARIES, load_backbone
 from selma.diffusion.requests import as_images
 from selma.runtime.arguments import prepare_machine, stage_arguments
-from selma.runtime.params import (
-    BackboneParams,
-    ImagesParams,
-    Seed,
-    load_section,
-    load_skill_section,
-)
+from selma.runtime.params import load_section, load_skill_section
 from selma.runtime.progress import in_words
+from selma.runtime.sections import BackboneParams, ImagesParams, Seed
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import resumable_work
 

@@ -10,17 +10,9 @@ from selma.diffusion.loading import LIBRARIES, load_backbone
 from selma.merging.files import factors_of, write_adapter
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.journal import journal
-from selma.runtime.params import (
-    BackboneParams,
-    LoraParams,
-    MixtureParams,
-    Seed,
-    load_mixture,
-    load_row,
-    load_section,
-    load_skill_section,
-)
+from selma.runtime.params import load_mixture, load_row, load_section, load_skill_section
 from selma.runtime.progress import training_progress
+from selma.runtime.sections import BackboneParams, LoraParams, MixtureParams, Seed
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
 from selma.training.experts import train

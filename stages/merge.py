@@ -6,7 +6,8 @@ from pathlib import Path
 from selma.core.files import write_json
 from selma.merging.methods import merge_files
 from selma.runtime.arguments import prepare_machine, stage_arguments
-from selma.runtime.params import MergeParams, load_row
+from selma.runtime.params import load_row
+from selma.runtime.sections import MergeParams
 from selma.runtime.session import run_stage
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from selma.core.tables import read_table, write_table
 from selma.measuring.preferring import load_scorer, score_pictures
 from selma.measuring.samples import read_samples
 from selma.runtime.arguments import prepare_machine, stage_arguments
-from selma.runtime.params import PreferenceParams, load_row
+from selma.runtime.params import load_row
+from selma.runtime.sections import PreferenceParams
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import resumable_work
 

@@ -18,8 +18,9 @@ from selma.prompts.skills import SkillSpec, read_skill
 from selma.prompts.writing import write_prompts
 from selma.runtime.arguments import stage_arguments
 from selma.runtime.journal import journal, root
-from selma.runtime.params import LlmParams, PromptsParams, Seed, load_section, load_skill_section
+from selma.runtime.params import load_section, load_skill_section
 from selma.runtime.released import released_table
+from selma.runtime.sections import LlmParams, PromptsParams, Seed
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import resumable_work
 

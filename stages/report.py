@@ -9,7 +9,7 @@ from selma.report.charts import parse_curve
 from selma.report.examples import build_examples, choose_examples, count_outcomes, typical_examples
 from selma.report.grid import render_grid
 from selma.report.page import Content, render_page
-from selma.runtime import params
+from selma.runtime import params, sections
 from selma.runtime.arguments import stage_arguments
 from selma.runtime.session import run_stage
 
@@ -20,21 +20,21 @@ GRID_COLUMNS = 6
 def main(argv: list[str] | None = None) -> None:
     """Show the numbers of all models, and pictures of reference and subject side by side."""
     args = stage_arguments(argv, __doc__, data=Path, metrics=Path, curves=Path, out=Path)
-    settings = params.load_section("report", params.ReportParams, args.params)
-    compare = params.load_section("compare", params.CompareParams, args.params)
+    settings = params.load_section("report", sections.ReportParams, args.params)
+    compare = params.load_section("compare", sections.CompareParams, args.params)
     names = {name: list(params.load_rows(name, object, args.params))
              for name in ("skills", "mixtures", "merges", "measures")}  # fmt: skip
     models = list(dict.fromkeys((compare.reference, compare.subject)))
     answers = None
     if settings.measure in names["measures"]:
-        row = params.load_row("measures", settings.measure, params.MeasureParams, args.params)
+        row = params.load_row("measures", settings.measure, sections.MeasureParams, args.params)
         benchmark = params.load_row(
-            "answers", row.answers, params.AnswersParams, args.params
+            "answers", row.answers, sections.AnswersParams, args.params
         ).benchmark
         answers = _tables(args.data / "answers" / row.answers, "answers", models)
     else:
         benchmark = params.load_row(
-            "preferences", settings.measure, params.PreferenceParams, args.params
+            "preferences", settings.measure, sections.PreferenceParams, args.params
         ).benchmark
     file = f"{benchmark}.parquet"
     scores = args.data / "scores" / settings.measure

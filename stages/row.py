@@ -10,7 +10,8 @@ from typing import Any
 from selma.core.files import read_json, write_json
 from selma.core.fingerprints import content_sha256
 from selma.runtime.arguments import stage_arguments
-from selma.runtime.params import ROWS, ModelParams, load_row, load_rows
+from selma.runtime.params import load_row, load_rows
+from selma.runtime.sections import ROWS, ModelParams
 from selma.runtime.session import run_stage
 
 

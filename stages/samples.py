@@ -9,15 +9,9 @@ from selma.diffusion.drawing import draw
 from selma.diffusion.loading import LIBRARIES, add_updates, load_backbone
 from selma.merging.files import read_adapter
 from selma.runtime.arguments import prepare_machine, stage_arguments
-from selma.runtime.params import (
-    BackboneParams,
-    ImagesParams,
-    ModelParams,
-    Seed,
-    load_row,
-    load_section,
-)
+from selma.runtime.params import load_row, load_section
 from selma.runtime.progress import in_words
+from selma.runtime.sections import BackboneParams, ImagesParams, ModelParams, Seed
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import resumable_work
 

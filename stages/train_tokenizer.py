@@ -5,7 +5,8 @@ from pathlib import Path
 from selma.foundation.params import FOUNDATION_PATH
 from selma.foundation.tokenizer import build_tokenizer
 from selma.runtime.arguments import stage_arguments
-from selma.runtime.params import Seed, load_section
+from selma.runtime.params import load_section
+from selma.runtime.sections import Seed
 from selma.runtime.session import run_stage
 
 

@@ -14,15 +14,14 @@ from selma.checking.flops import Costs, count_costs
 from selma.diffusion.stable_diffusion import StableDiffusion
 from selma.llm.generators import FREE
 from selma.llm.prices import CHARACTERS_PER_TOKEN, Price, find_price, tokens_of
-from selma.runtime.params import (
+from selma.runtime.params import load_mixture, load_skill_section
+from selma.runtime.sections import (
     AnswersParams,
     ImagesParams,
     LlmParams,
     LoraParams,
     Params,
     PromptsParams,
-    load_mixture,
-    load_skill_section,
 )
 
 SHARE = 0.4  # of the makers' figures that well-fed training reaches

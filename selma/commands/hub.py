@@ -17,7 +17,8 @@ def run(args: argparse.Namespace) -> None:
     """Ask the Hub for each row's newest commit and write it into the file, whose words stay."""
     from selma.core.choices import choose
     from selma.hub.snapshots import newest_revision
-    from selma.runtime.params import HubParams, load_rows
+    from selma.runtime.params import load_rows
+    from selma.runtime.sections import HubParams
     from selma.runtime.yaml_files import set_value
 
     rows = load_rows("hub", HubParams, args.params)

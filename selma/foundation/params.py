@@ -6,7 +6,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 
 from selma.core.devices import set_threads
-from selma.runtime.params import NonNegative, Positive, Section, Seed, Threads, load_section
+from selma.runtime.params import load_section
+from selma.runtime.sections import NonNegative, Positive, Section, Seed, Threads
 
 FOUNDATION_PATH = Path("foundation/params.yaml")
 Probability = Annotated[float, Field(ge=0, le=1)]

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from selma.core.errors import ConfigError, MissingDataError
-from selma.runtime.params import Section, Slug
+from selma.runtime.sections import Section, Slug
 from selma.runtime.yaml_files import read_yaml, validate
 
 EXAMPLES = 3

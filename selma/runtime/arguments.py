@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from selma.runtime.params import PARAMS_PATH, Threads, load_section
+from selma.runtime.params import PARAMS_PATH, load_section
+from selma.runtime.sections import Threads
 
 
 def stage_arguments(

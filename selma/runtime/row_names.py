@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from selma.runtime.params import Params
+    from selma.runtime.sections import Params
 
 
 def unknown_names(params: "Params") -> Iterator[str]:

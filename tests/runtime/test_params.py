@@ -7,6 +7,14 @@ from tiny_world import ROOT, shipped_params, tiny_params, write_params
 
 from selma.core.errors import ConfigError, MissingDataError
 from selma.runtime.params import (
+    load_mixture,
+    load_params,
+    load_row,
+    load_rows,
+    load_section,
+    load_skill_section,
+)
+from selma.runtime.sections import (
     CompareParams,
     DsgParams,
     ImagesParams,
@@ -17,12 +25,6 @@ from selma.runtime.params import (
     Seed,
     Threads,
     TifaParams,
-    load_mixture,
-    load_params,
-    load_row,
-    load_rows,
-    load_section,
-    load_skill_section,
 )
 
 
