@@ -85,21 +85,27 @@ def train_briefly(name: str, pictures: Any, backbone: Any) -> dict[str, Any]:
 
 
 def merge(experts: dict[str, dict[str, Any]]) -> tuple[Any, ...]:
-    """Merge the experts, certify the result and bring it to its smallest rank."""
-    from selma.merging.certificate import certify
-    from selma.merging.factors import LoraFactors
+    """Merge the experts exactly, by truncation, and by what looks at single entries."""
+    from selma.merging.certificate import summarise
     from selma.merging.files import factors_of
-    from selma.merging.lowrank import compact
-    from selma.merging.methods import merge as merge_adapters
-
-    def parts(layer: LoraFactors) -> tuple[Any, Any, float]:
-        return layer.lora_a, layer.lora_b, layer.scale
+    from selma.merging.merge import Settings
+    from selma.merging.merge import merge as merge_adapters
 
     adapters = {name: factors_of(tensors, "unet") for name, tensors in experts.items()}
-    relative = dict.fromkeys(adapters, 1.0)
-    merged, weights = merge_adapters(adapters, method="delta_mean", weights=relative, scale=1.0)
-    layers = [part for name in sorted(merged) for part in parts(merged[name])]
-    return (*layers, *parts(compact(merged[min(merged)])), repr(certify(merged, adapters, weights)))
+    parts: list[Any] = []
+    for method, rank, parameters in (
+        ("delta_mean", None, {}), ("svd", 3, {}), ("ties", 3, {"density": 0.4}),
+        ("knots", None, {"density": 0.5}), ("tsv", None, {}),
+    ):  # fmt: skip
+        settings = Settings(
+            method=method, weights=dict.fromkeys(adapters, 1.0), scale=1.0, rank=rank,
+            error_max=None, match_norm=False, parameters=parameters, dtype="float32", seed=0,
+        )  # fmt: skip
+        merged = merge_adapters(adapters, settings)
+        for _, layer in sorted(merged.adapter.items()):
+            parts += [layer.lora_a, layer.lora_b, layer.scale]
+        parts.append(repr(summarise(merged.layers, merged.names)))
+    return tuple(parts)
 
 
 def score(metric: str, pictures: list[Any]) -> Any:

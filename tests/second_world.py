@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from chat_server import completion
-from tiny_world import tiny_params
+from tiny_world import MERGE, tiny_params
 
 MODELS = Path("models/mine")
 SKILL = """\
@@ -53,7 +53,7 @@ def params():
         "cooking": {"instructions": "mine/cooking.yaml", **own},
     }
     weights = {"weather": 1.0, "cooking": 1.0}
-    values["merges"] = {"both": {"method": "delta_mean", "scale": 1.0, "weights": weights}}
+    values["merges"] = {"both": {**MERGE, "weights": weights}}
     values["mixtures"] = {"joint": {"skills": ["weather", "cooking"], "lora": {}}}
     values["models"] = {
         "stock": {"weights": str(MODELS / "sd")},

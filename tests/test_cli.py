@@ -86,7 +86,7 @@ def test_a_wrong_number_of_weights_and_a_missing_file_are_one_line_each(tmp_path
     assert main(["merge", one, one, "-o", "m.safetensors"]) == 2
     assert main(["merge", str(tmp_path / "no.safetensors"), "-o", "m.safetensors"]) == 3
     weights, twice, missing = errors(capsys)
-    assert "expected one for each of 1 different files, got 2 for 2" in twice
+    assert "expected different files, got" in twice
     assert "expected one for each of 1 different files, got 2" in weights
     assert "no.safetensors: no such file" in missing
 

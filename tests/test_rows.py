@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from dvc_world import DvcWorld, lay_out
 from fork_server import ForkServer
-from tiny_world import copy_models, tiny_params, write_benchmarks
+from tiny_world import MERGE, copy_models, tiny_params, write_benchmarks
 
 from selma.core.tables import read_table, write_table
 
@@ -120,7 +120,7 @@ def add_skill(folder, params):
 
 def add_merge(folder, params):
     params["merges"]["without_count"] = {
-        "method": "delta_mean", "scale": 1.0, "weights": {"attributes": 1.0}
+        **MERGE, "weights": {"attributes": 1.0}
     }  # fmt: skip
     params["models"]["without_count"] = {"weights": "models/merged/without_count.safetensors"}
 

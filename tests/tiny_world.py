@@ -110,6 +110,10 @@ def write_prompts(folder, skill, number):
     write_table(folder / "data/prompts" / f"{skill}.parquet", "prompts", rows)
 
 
+MERGE = {
+    "method": "delta_mean", "scale": 1.0, "rank": None, "error_max": None, "match_norm": False,
+    "parameters": {}, "dtype": "float32",
+}  # fmt: skip
 LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
 
 

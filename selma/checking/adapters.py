@@ -38,18 +38,18 @@ def describe_adapter(path: Path) -> AdapterFacts:
         AdapterMismatchError, MissingDataError, RecordError: as `read_adapter`.
     """
     from selma.merging.files import read_adapter, read_provenance
-    from selma.merging.lowrank import inner_product
+    from selma.merging.lowrank import norm
 
     adapter = read_adapter(path)
-    squares = {name: max(0.0, inner_product(one, one)) for name, one in sorted(adapter.items())}
+    squares = {name: norm(one) ** 2 for name, one in sorted(adapter.items())}
     members: dict[str, list[str]] = {}
     for name in squares:
         members.setdefault(_block(name), []).append(name)
     blocks = []
     for block, names in members.items():
         ranks = [adapter[name].rank for name in names]
-        norm = math.sqrt(math.fsum(squares[name] for name in names))
-        blocks.append(Block(block, len(names), (min(ranks), max(ranks)), norm))
+        whole = math.sqrt(math.fsum(squares[name] for name in names))
+        blocks.append(Block(block, len(names), (min(ranks), max(ranks)), whole))
     scales = [one.scale for one in adapter.values()]
     return AdapterFacts(
         layers=len(adapter),

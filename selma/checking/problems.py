@@ -93,12 +93,11 @@ def _backbone(root: Path, params: Params, problems: _Problems) -> None:
 
 
 def _merges(root: Path, params: Params, problems: _Problems) -> None:
-    from selma.merging.methods import MERGE_METHODS, absolute_weights
+    from selma.merging.merge import Settings, check_settings
 
     for name, row in params.merges.items():
-        problems.attempt(lambda m=row.method: choose("merge method", m, MERGE_METHODS),
-                         f"merges.{name}.method")  # fmt: skip
-        problems.attempt(lambda r=row: absolute_weights(r.weights, r.scale), f"merges.{name}")
+        settings = Settings(**row.model_dump(), seed=params.seed)
+        problems.attempt(lambda s=settings: check_settings(s), f"merges.{name}")
 
 
 def _models(root: Path, params: Params, problems: _Problems) -> None:

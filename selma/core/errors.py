@@ -27,6 +27,18 @@ class MissingDependencyError(SelmaError):
     exit_code = 4
 
 
+class InconclusiveError(SelmaError):
+    """A check can say neither yes nor no, e.g. because what it needs is missing."""
+
+    exit_code = 5
+
+
+class DifferenceError(SelmaError):
+    """A check says no: something is not what it is said to be."""
+
+    exit_code = 6
+
+
 class ReplyError(SelmaError):
     """An LLM's reply could not be read; `reply` keeps the raw text."""
 

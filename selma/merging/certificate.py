@@ -1,57 +1,138 @@
-"""Certifies a merged adapter against the dense weighted sum, and measures how experts relate."""
+"""Certifies a merge against its method's exact target, and measures how the experts relate."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from selma.merging.factors import Adapter
-from selma.merging.lowrank import inner_product
+from selma.merging.factors import LoraFactors
+from selma.merging.lowrank import distance, inner_products, norm
+
+if TYPE_CHECKING:
+    import torch
 
 
-def relative_error(
-    merged: Adapter, experts: Mapping[str, Adapter], merge_weights: Mapping[str, float]
-) -> float:
-    """Compute ‖merged − Σ wₜ ΔWₜ‖ / ‖Σ wₜ ΔWₜ‖ (Frobenius, all layers), densely in float64.
+ZERO = 1e-7  # of the experts' own norms: a target so small is what rounding leaves of nothing
 
-    Where the weighted sum is zero (untrained experts, or such that cancel out), the absolute error.
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What is measured of one merged layer; norms are Frobenius norms.
+
+    `error` is the distance of what is written to the method's target ΔW, of norm `target`;
+    `norm` is its own norm, `mean` that of Σ wₜ ΔWₜ, `overlap` the inner product of these two;
+    `products` (N, N) are the experts' inner products, `absent` those without the layer.
     """
-    error, size = 0.0, 0.0
-    for layer, factors in merged.items():
-        first, *others = (merge_weights[s] * experts[s][layer].delta() for s in sorted(experts))
-        dense = sum(others, start=first)
-        error += float((factors.delta() - dense).square().sum())
-        size += float(dense.square().sum())
-    return math.sqrt(error / (size or 1.0))
+
+    rank: int
+    error: float
+    target: float
+    norm: float
+    mean: float
+    overlap: float
+    products: list[list[float]]
+    absent: list[str]
+
+    def times(self, ratio: float) -> "LayerFacts":
+        """Tell the same of the layer scaled as a whole, by a ratio above 0."""
+        scaled = {n: getattr(self, n) * ratio for n in ("error", "target", "norm", "overlap")}
+        return replace(self, **scaled)
+
+    @property
+    def relative_error(self) -> float:
+        """Error / target, or the error itself where the target is zero."""
+        return self.error / (self.target or 1.0)
 
 
-def adapter_product(left: Adapter, right: Adapter) -> float:
-    """Compute ⟨left, right⟩ summed over all layers."""
-    return sum(inner_product(left[layer], right[layer]) for layer in sorted(left))
+def measure(
+    factors: LoraFactors, target: "LoraFactors | torch.Tensor",
+    experts: Sequence[LoraFactors], weights: Sequence[float], absent: list[str],
+) -> LayerFacts:  # fmt: skip
+    """Measure a merged layer as it is written, in float64.
+
+    `target` is the method's exact result; `weights` are the experts' absolute ones.
+    """
+    import torch
+
+    size = norm(target)
+    products = inner_products([*experts, factors])  # (N + 1, N + 1)
+    own, w = products[:-1, :-1], torch.tensor(weights, dtype=torch.float64).to(products.device)
+    return LayerFacts(
+        rank=factors.rank,
+        error=distance(target, factors),
+        target=size if size > ZERO * float(w @ own.diagonal().clamp(min=0).sqrt()) else 0.0,
+        norm=_root(float(products[-1, -1])),
+        mean=_root(float(w @ own @ w)),
+        overlap=float(w @ products[:-1, -1]),
+        products=own.tolist(),
+        absent=absent,
+    )
 
 
-def _norm(adapter: Adapter) -> float:
-    return math.sqrt(max(0.0, adapter_product(adapter, adapter)))  # rounding may go below zero
+def norm_ratio(layers: Iterable[LayerFacts]) -> float:
+    """‖Σ wₜ ΔWₜ‖ / ‖merged‖ over all layers; 1 where the merge is zero."""
+    layers = list(layers)
+    norm = _whole(layer.norm for layer in layers)
+    return _whole(layer.mean for layer in layers) / norm if norm else 1.0
 
 
-def certify(
-    merged: Adapter, experts: Mapping[str, Adapter], merge_weights: Mapping[str, float]
-) -> dict[str, Any]:
-    """Measure a merge, as written and read back, of experts with their absolute weights.
+def summarise(layers: Mapping[str, LayerFacts], names: Sequence[str]) -> dict[str, Any]:
+    """Sum up a merge over all its layers.
 
     Returns:
-        relative_error, two digits; rank, the largest of a layer; norm and merged_norm, Frobenius,
-        of whole adapters; cosine between them, expert → expert, 0 where a norm is 0.
+        relative_error, two digits, against the method's target; rank, the largest of a layer; norm
+        of the experts, merged_norm; cosine between experts, expert → expert, 0 where a norm is 0;
+        cosine_to_mean, of the merge with Σ wₜ ΔWₜ; absent, how many layers an expert lacks.
     """
-    norms = {skill: _norm(expert) for skill, expert in experts.items()}
+    facts = list(layers.values())
+    total = [
+        [math.fsum(layer.products[i][j] for layer in facts) for j in range(len(names))]
+        for i in range(len(names))
+    ]
+    norms = {name: _root(total[i][i]) for i, name in enumerate(names)}
+    merged, mean = (_whole(getattr(layer, key) for layer in facts) for key in ("norm", "mean"))
 
-    def cosine(left: str, right: str) -> float:
-        size = norms[left] * norms[right]
-        return round(adapter_product(experts[left], experts[right]) / size, 4) if size else 0.0
+    def cosine(i: int, j: int) -> float:
+        return _ratio(total[i][j], norms[names[i]] * norms[names[j]])
 
+    target = _whole(layer.target for layer in facts)
     return {
-        "relative_error": float(f"{relative_error(merged, experts, merge_weights):.1e}"),
-        "rank": max(factors.rank for factors in merged.values()),
-        "norm": {skill: round(norm, 4) for skill, norm in norms.items()},
-        "merged_norm": round(_norm(merged), 4),
-        "cosine": {left: {right: cosine(left, right) for right in experts} for left in experts},
+        "relative_error": _short(_whole(layer.error for layer in facts) / (target or 1.0)),
+        "rank": max(layer.rank for layer in facts),
+        "norm": {name: round(norm, 4) for name, norm in norms.items()},
+        "merged_norm": round(merged, 4),
+        "cosine_to_mean": _ratio(math.fsum(layer.overlap for layer in facts), merged * mean),
+        "cosine": {
+            one: {other: cosine(i, j) for j, other in enumerate(names)}
+            for i, one in enumerate(names)
+        },
+        "absent": {name: sum(name in layer.absent for layer in facts) for name in names},
     }
+
+
+def by_layer(layers: Mapping[str, LayerFacts]) -> dict[str, dict[str, Any]]:
+    """Tell of each layer its rank, relative error, norms and the experts that lack it."""
+    return {
+        name: {
+            "rank": layer.rank, "relative_error": _short(layer.relative_error),
+            "norm": round(layer.norm, 6), "mean_norm": round(layer.mean, 6),
+            "absent": layer.absent,
+        }
+        for name, layer in sorted(layers.items())
+    }  # fmt: skip
+
+
+def _root(square: float) -> float:
+    return math.sqrt(max(0.0, square))  # rounding may go below zero
+
+
+def _whole(norms: Iterable[float]) -> float:
+    return math.sqrt(math.fsum(norm * norm for norm in norms))
+
+
+def _ratio(value: float, size: float) -> float:
+    return round(value / size, 4) if size else 0.0
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.1e}")

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from selma.core.errors import AdapterMismatchError
+from selma.merging.linear_algebra import product
 
 if TYPE_CHECKING:
     import torch
@@ -49,9 +50,13 @@ class LoraFactors:
         kernel = self.kernel or ()
         return (out, inside // math.prod(kernel), *kernel)
 
+    def to(self, *where: Any) -> "LoraFactors":
+        """Move or cast both factors, as `torch.Tensor.to` does."""
+        return replace(self, lora_a=self.lora_a.to(*where), lora_b=self.lora_b.to(*where))
+
     def delta(self) -> "torch.Tensor":
         """Multiply out the dense update ΔW (out, in), in float64."""
-        return self.scale * (self.lora_b.double() @ self.lora_a.double())
+        return self.scale * product(self.lora_b.double(), self.lora_a.double())
 
 
 Adapter = Mapping[str, LoraFactors]  # per layer: component and module, ``unet.mid_block…to_q``

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -16,6 +16,12 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Usd = Annotated[float, Field(ge=0)]
 Place = Annotated[str, Field(min_length=1)]
 Dtype = Literal["float32", "bfloat16", "float16"]
+Weight = Annotated[float, Field(ge=0, le=1e9)]
+BlockWeights = Annotated[dict[str, Weight], Field(min_length=1)]
+MergeWeight = Annotated[
+    Annotated[Weight, Tag("number")] | Annotated[BlockWeights, Tag("blocks")],
+    Discriminator(lambda value: "blocks" if isinstance(value, dict) else "number"),
+]
 
 
 class Section(BaseModel):
@@ -119,11 +125,19 @@ class SkillParams(Section):
 
 
 class MergeParams(Section):
-    """How experts become one adapter; a skill without a weight takes no part."""
+    """How experts become one adapter; a skill without a weight takes no part.
+
+    `parameters` are the method's own; `weights` are numbers, or {all: number, BLOCK: number …}.
+    """
 
     method: str
     scale: Annotated[float, Field(ge=-1000, le=1000)]
-    weights: Annotated[dict[Name, Annotated[float, Field(ge=0, le=1e9)]], Field(min_length=1)]
+    weights: Annotated[dict[Name, MergeWeight], Field(min_length=1)]
+    rank: Annotated[int, Field(ge=1, le=100_000)] | None
+    error_max: Annotated[float, Field(gt=0, lt=1)] | None
+    match_norm: bool
+    parameters: dict[str, Any]
+    dtype: Dtype
 
 
 class MixtureParams(Section):

@@ -92,7 +92,12 @@ def _wait_for(lock: IO[str], stage: str) -> None:
 
 @contextlib.contextmanager
 def resumable_work(
-    stage: str, inputs: Sequence[Path], settings: Mapping[str, object], *, total: int, what: str,
+    stage: str,
+    inputs: Sequence[Path],
+    settings: Mapping[str, object],
+    *,
+    total: int,
+    what: str,
     libraries: Sequence[str] | None = None,
 ) -> Iterator[tuple[Path, Advance]]:
     """Open `workspace` and `progress` together; yields the folder and ``advance(number)``."""

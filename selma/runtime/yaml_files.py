@@ -20,19 +20,24 @@ def read_yaml(path: Path) -> Any:
         MissingDataError: there is no such file.
         ConfigError: it is not YAML; the message names the line.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise MissingDataError(f"{path}: no such file") from error
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"{path}: not a text file ({error})") from error
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Parse YAML 1.2 as DVC does; ConfigError names the line."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         return YAML(typ="safe").load(text)
     except YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def set_value(path: Path, keys: Sequence[str], value: str) -> None:
@@ -73,6 +78,8 @@ def _problem(detail: Any, prefix: str) -> str:
     place = [part for part in (*prefix.split("."), *map(str, detail["loc"])) if part]
     if place[:1] == ["measures"] and place[2:3] in (["dsg"], ["tifa"]):
         del place[2]  # pydantic's name of the union's branch
+    if place[:1] == ["merges"] and place[4:5] in (["number"], ["blocks"]):
+        del place[4]
     key = ".".join(place) or "the file"
     if detail["type"] == "extra_forbidden":
         return f"{key} is not a known key (value {detail['input']!r}); remove or correct it"

@@ -95,7 +95,7 @@ def test_the_command_says_each_problem_on_a_line_of_its_own(project, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert all(line.startswith("selma: error: ") for line in lines)
     for part in (
-        "merges.merged.method: unknown merge method 'delta_maen' (did you mean 'delta_mean'?)",
+        "merges.merged: unknown merge method 'delta_maen' (did you mean 'delta_mean'?)",
         "measures.dsg.policy: unknown dsg policy 'strict'",
         "skills.count.instructions: ",
         "backbone.path: models/pocket/base: no such",

@@ -118,7 +118,7 @@ def content(examples):
         "dsg_a",
         ["count"],
         {"count": [(10, 0.5), (20, 0.4)], "all of it": [(10, 0.6), (40, 0.3)]},
-        {"sum": {"relative_error": 1.2e-7, "rank": 80, "merged_norm": 0.7,
+        {"sum": {"relative_error": 1.2e-7, "rank": 80, "merged_norm": 0.7, "cosine_to_mean": 1.0,
                  "norm": {"y": 1.0, "x": 2.0},
                  "cosine": {"x": {"x": 1.0, "y": -0.25}, "y": {"x": -0.25, "y": 1.0}}}},
         choose_examples(examples, 24),

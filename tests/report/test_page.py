@@ -221,7 +221,7 @@ def test_each_model_has_a_colour_of_its_own_in_the_key_and_in_the_style(content)
 def test_a_merge_is_shown_with_norms_and_cosines(content):
     html = render_page(content)
     assert "The merge “sum”, checked" in html
-    assert "by 1.2e-07 of its norm. Its rank is 80, its norm 0.700." in html
+    assert "by 1.2e-07 of its norm. Its rank is 80, its norm 0.700, its cosine to" in html
     rows = re.findall(
         r'<tr><th scope="row">([xy])</th><td>([\d.]+)</td>(.*?)</tr>', html, re.DOTALL
     )

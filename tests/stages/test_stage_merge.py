@@ -4,9 +4,10 @@ import math
 
 import pytest
 from stage_world import read_json, run
-from tiny_world import tiny_params, write_params
+from tiny_world import MERGE, tiny_params, write_params
 
 from selma.core.errors import ConfigError, MissingDataError, RecordError
+from selma.core.fingerprints import content_sha256
 from selma.merging.factors import LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
 
@@ -37,10 +38,14 @@ def folder(world):
 
 
 def merge(folder, weights, *, experts="experts", name="mine", **changes):
-    row = {"method": "delta_mean", "scale": 1.0, "weights": weights, **changes}
-    other = {"method": "delta_mean", "scale": 9.0, "weights": {"count": 1.0}}
+    row = {**MERGE, "weights": weights, **changes}
+    other = {**MERGE, "scale": 9.0, "weights": {"count": 1.0}}
     write_params(folder, {**tiny_params(threads=2), "merges": {"another": other, "mine": row}})
-    run("merge", f"--merge {name} --experts {experts} --out out.safetensors --metrics out.json")
+    run(
+        "merge",
+        f"--merge {name} --experts {experts} --out out.safetensors --certificate whole.json "
+        "--metrics out.json",
+    )
     return read_adapter(folder / "out.safetensors")[LAYER].delta()
 
 
@@ -68,7 +73,7 @@ def test_the_scale_of_params_multiplies_the_mean(folder):
 
 def test_an_unknown_method_is_refused(folder):
     with pytest.raises(
-        ConfigError, match="unknown merge method 'tise'; choose one of: .*delta_mean"
+        ConfigError, match=r"unknown merge method 'tise' .*'ties'.*; choose one of: .*delta_mean"
     ):
         merge(folder, {"count": 1.0}, method="tise")
 
@@ -89,6 +94,11 @@ def test_the_certificate_holds_norms_cosines_rank_and_error(folder):
     assert found["merged_norm"] == pytest.approx(float((one + other).norm() / 2), abs=1e-3)
     assert found["rank"] == 4
     assert 0 <= found["relative_error"] < 1e-5
+    whole = read_json("whole.json")
+    assert {key: whole[key] for key in found} == found
+    assert whole["sha256"] == content_sha256(folder / "out.safetensors")
+    assert whole["inputs"]["count"] == content_sha256(folder / "experts/count.safetensors")
+    assert whole["layers"][LAYER]["rank"] == 4
 
 
 def test_the_order_of_the_weights_changes_no_byte(folder):

@@ -1,0 +1,166 @@
+"""The one act that merges whole adapters, in memory or from file to file."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from selma.core.errors import AdapterMismatchError, ConfigError
+from selma.core.seeds import derive_seed
+from selma.core.threads import in_threads
+from selma.merging.certificate import LayerFacts, measure, norm_ratio
+from selma.merging.factors import Adapter, LoraFactors
+from selma.merging.linear_algebra import one_thread_a_call
+from selma.merging.lowrank import factor_svd, least_rank, norm, numerical_rank, times
+from selma.merging.methods.catalogue import layer_merger
+from selma.merging.weights import Weights, absolute_weights, check_blocks, weight_at
+
+if TYPE_CHECKING:
+    import torch
+
+ROUNDING = 1e-6  # of a layer's norm: what float32 factors may lose beside what a rank does
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How experts are merged; what a row of `merges` says, and the seed.
+
+    `rank` and `error_max` (a share of each layer's norm) bound what is kept, at most one of them;
+    None keeps the method's exact result. `match_norm` rescales the whole adapter to the norm of
+    Σ wₜ ΔWₜ, so that methods are compared at the same strength. `dtype` is of the factors.
+    """
+
+    method: str
+    weights: Weights
+    scale: float
+    rank: int | None
+    error_max: float | None
+    match_norm: bool
+    parameters: Mapping[str, Any]
+    dtype: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merged adapter, and what was measured of each layer on the way."""
+
+    adapter: dict[str, LoraFactors]
+    layers: dict[str, LayerFacts]
+    names: list[str]  # of the experts that have a weight, sorted
+
+
+def check_settings(settings: Settings) -> None:
+    """See that settings make sense before any file is read; ConfigError if not."""
+    from selma.merging.methods.catalogue import check_method
+
+    check_method(settings.method, settings.parameters)
+    absolute_weights(settings.weights, settings.scale)
+    bounded = (settings.rank is not None) + (settings.error_max is not None)
+    if bounded > 1 or (settings.method == "svd" and not bounded):
+        expected = "one of them" if settings.method == "svd" else "one of them at most"
+        raise ConfigError(
+            f"merge.rank and merge.error_max: expected {expected}, got {settings.rank} and "
+            f"{settings.error_max}"
+        )
+    if settings.method == "concat" and bounded:
+        raise ConfigError("merge.method: concat keeps every rank; with a bound choose svd")
+
+
+def merge(experts: Mapping[str, Adapter], settings: Settings, device: str = "cpu") -> Merged:
+    """Merge whole adapters layer by layer; a layer that an expert lacks counts as zero there.
+
+    Layers are independent: on a CPU as many as there are processors are merged at once, each by one
+    thread, so that the bytes do not depend on their number.
+
+    Raises:
+        ConfigError: the settings are wrong, or a weight names no expert.
+        AdapterMismatchError: experts differ in a layer's shape, or their update is not finite.
+    """
+    check_settings(settings)
+    used = absolute_weights(settings.weights, settings.scale)
+    without_expert = sorted(set(used) - set(experts))
+    if without_expert:
+        raise ConfigError(
+            f"merge.weights: no expert was given for {', '.join(without_expert)}; give its file, "
+            "or leave it out of the weights"
+        )
+    names = sorted(used)
+    layers = sorted({layer for name in names for layer in experts[name]})
+    check_blocks(used, layers)
+    merge_layer = layer_merger(settings.method, settings.parameters)
+
+    def one(layer: str) -> tuple[LoraFactors, LayerFacts]:
+        own = _experts_of(layer, {name: experts[name] for name in names}, device)
+        weights = {name: weight_at(used[name], layer) for name in names}
+        target = merge_layer(own, weights, derive_seed(settings.seed, layer))
+        factors = _reduced(layer, target, settings)
+        absent = [name for name in names if layer not in experts[name]]
+        facts = measure(factors, target, list(own.values()), list(weights.values()), absent)
+        return replace(factors.to("cpu"), kernel=next(iter(own.values())).kernel), facts
+
+    with one_thread_a_call():
+        number = 1 if device != "cpu" else os.cpu_count() or 1
+        results = dict(zip(layers, in_threads(one, layers, number), strict=True))
+    adapter = {layer: factors for layer, (factors, _) in results.items()}
+    facts = {layer: own for layer, (_, own) in results.items()}
+    if settings.match_norm:
+        ratio = norm_ratio(facts.values())
+        adapter = {n: replace(own, scale=own.scale * ratio) for n, own in adapter.items()}
+        facts = {n: own.times(ratio) for n, own in facts.items()}
+    return Merged(adapter, facts, names)
+
+
+def _experts_of(layer: str, experts: Mapping[str, Adapter], device: str) -> dict[str, LoraFactors]:
+    """A layer of all experts in float32, zero where one has none; all of one shape."""
+    import torch
+
+    found = {name: expert[layer] for name, expert in experts.items() if layer in expert}
+    first = next(iter(found))
+    for name, factors in found.items():
+        if factors.weight_shape != found[first].weight_shape:
+            raise AdapterMismatchError(
+                f"{layer}: update is {factors.weight_shape} in expert {name!r}, "
+                f"{found[first].weight_shape} in {first!r}; train both on one base model"
+            )
+    (out, inside), rank = found[first].shape, found[first].rank
+    zero = replace(
+        found[first], lora_a=torch.zeros(rank, inside), lora_b=torch.zeros(out, rank), scale=1.0
+    )
+    given = {name: found.get(name, zero) for name in experts}
+    return {name: one.to(device, torch.float32) for name, one in given.items()}
+
+
+def _reduced(layer: str, target: "LoraFactors | torch.Tensor", settings: Settings) -> LoraFactors:
+    """Bring a method's result to factors of the rank and type that are wanted, scale 1."""
+    import torch
+
+    factors = _truncated(target, settings)
+    kind = getattr(torch, settings.dtype)
+    a, b = factors.lora_a.to(kind), (factors.scale * factors.lora_b.double()).to(kind)
+    if not (a.isfinite().all() and b.isfinite().all()):
+        raise AdapterMismatchError(
+            f"{layer}: the merged update is not finite in {settings.dtype}; the experts' numbers, "
+            "the weights or the scale are too large"
+        )
+    return LoraFactors(a, b)
+
+
+def _truncated(target: "LoraFactors | torch.Tensor", settings: Settings) -> LoraFactors:
+    """Keep the rank that is wanted, in float32 unless that loses more than rounding.
+
+    Of true singular vectors ΔW V = U S; where experts nearly cancel out, float32 finds others.
+    """
+    rank, share = settings.rank, settings.error_max
+    if isinstance(target, LoraFactors) and share is None and (rank or math.inf) >= target.rank:
+        return target
+    allowed = ROUNDING * norm(target)
+    for dtype in ("float32", "float64") if rank or share else ("float64",):
+        found = factor_svd(target, rank, dtype)
+        off = times(target, found.vt.T) - found.u.double() * found.s[: len(found.vt)].double()
+        if float(off.norm()) <= allowed:
+            break
+    if share is not None:
+        rank = least_rank(found.s, share)
+    return found.truncate(rank or numerical_rank(found.s))

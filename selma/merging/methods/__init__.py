@@ -1,0 +1,1 @@
+"""Merge methods: pure functions of one layer, named by their formula."""
