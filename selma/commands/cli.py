@@ -14,8 +14,8 @@ from selma.core.processor import pin_unless_off
 
 PROJECT = ("check", "plan", "table", "track", "clean")  # work on the project in which they are run
 COMMANDS = (
-    "preset", "hub", *PROJECT, "merge", "inspect_adapter", "import_benchmark", "questions",
-    "convert", "score", "compare", "judges", "votes",
+    "preset", "hub", *PROJECT, "merge", "inspect_adapter", "export", "import_benchmark",
+    "questions", "convert", "score", "compare", "judges", "votes",
 )  # fmt: skip
 
 

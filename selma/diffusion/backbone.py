@@ -94,9 +94,7 @@ class Backbone(ABC):
     ) -> "torch.Tensor":
         """Predict what `noising` asks for; (N, C, H/f, W/f) of latents and timesteps (N,) or ()."""
 
-    def encode_prompts(
-        self, prompts: Sequence[str], at_once: int = PROMPTS_AT_ONCE
-    ) -> Conditions:
+    def encode_prompts(self, prompts: Sequence[str], at_once: int = PROMPTS_AT_ONCE) -> Conditions:
         """Encode prompts as the stock pipeline does, `at_once` different ones together."""
         import torch
 

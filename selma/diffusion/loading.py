@@ -68,11 +68,12 @@ def add_updates(
     """
     import torch
 
-    modules = {
-        f"{component}.{name}": module
-        for component, network in components.items()
-        for name, module in network.named_modules()
-    }
+    modules: dict[str, Any] = {}
+    for component, network in components.items():
+        # transformers 5 has no such level in `CLIPTextModel`; adapters name layers with it
+        flat = component.startswith("text_encoder") and not hasattr(network, "text_model")
+        prefix = f"{component}.text_model" if flat else component
+        modules |= {f"{prefix}.{name}": module for name, module in network.named_modules()}
     with torch.no_grad():
         for name, update in updates:
             weight: Any = getattr(modules.get(name), "weight", None)

@@ -1,0 +1,1 @@
+"""The layouts in which LoRA adapters are passed around: diffusers, PEFT, kohya."""

@@ -1,0 +1,207 @@
+"""Writes an adapter as diffusers', as kohya's, or as a PEFT folder; the bytes are content's alone.
+
+In all of them a layer's scale is folded into B.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selma.core.errors import AdapterMismatchError, ConfigError
+from selma.core.files import write_json
+from selma.merging.bases import find_base, possible_bases
+from selma.merging.factors import Adapter, LoraFactors
+from selma.merging.formats.container import body_hash, write_container
+from selma.merging.formats.keys import PEFT_PREFIX
+from selma.merging.formats.lora_config import TEXT_MODEL, config_of
+from selma.merging.formats.modelspec import modelspec, sd_scripts_keys
+from selma.merging.formats.names import TEXT_ENCODER, UNET, to_sgm
+from selma.merging.formats.reading import (
+    DIFFUSERS_METADATA,
+    OWN_METADATA,
+    PEFT_CONFIG,
+    PEFT_WEIGHTS,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = dict[str, torch.Tensor]
+
+FORMAT_VERSION = 1
+_CLASSES = {  # by which a PEFT folder says what it is of
+    "unet": ("UNet2DConditionModel", "diffusers.models.unets.unet_2d_condition"),
+    "transformer": ("SD3Transformer2DModel", "diffusers.models.transformers.transformer_sd3"),
+    "text_encoder": ("CLIPTextModel", "transformers.models.clip.modeling_clip"),
+    "text_encoder_2": ("CLIPTextModelWithProjection", "transformers.models.clip.modeling_clip"),
+}  # fmt: skip
+
+
+def components_of(adapter: Adapter) -> dict[str, dict[str, LoraFactors]]:
+    """Group an adapter's layers by component, named without it."""
+    found: dict[str, dict[str, LoraFactors]] = {}
+    for layer, factors in sorted(adapter.items()):
+        component, _, module = layer.partition(".")
+        found.setdefault(component, {})[module] = factors
+    return found
+
+
+def write_diffusers(
+    path: Path, adapter: Adapter, provenance: Mapping[str, Any], dtype: "torch.dtype | None" = None
+) -> None:
+    """Write tensors with PEFT's names and the component's in front, as diffusers saves them.
+
+    Metadata are the `LoraConfig` of each component (alpha = rank, so that every reader agrees on
+    scale 1), the provenance, which diffusers skips, and `modelspec`. `dtype` is of the factors,
+    None keeps theirs.
+    """
+    tensors: Tensors = {}
+    header: dict[str, Any] = {OWN_METADATA: {"format": FORMAT_VERSION, **provenance}}
+    for component, layers in components_of(adapter).items():
+        header |= {f"{component}.{key}": value for key, value in config_of(layers).items()}
+        down, up = _halves(component, layers)
+        for module, factors in layers.items():
+            a, b = _weights(module, factors, dtype)
+            tensors[f"{component}.{module}.{down}"], tensors[f"{component}.{module}.{up}"] = a, b
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    spec = modelspec(find_base(adapter), provenance, body_hash(tensors))
+    write_container(path, tensors, {DIFFUSERS_METADATA: text, "format": "pt", **spec})
+
+
+def write_peft(
+    path: Path, adapter: Adapter, provenance: Mapping[str, Any], dtype: "torch.dtype | None" = None
+) -> None:
+    """Write a PEFT folder, or, of several components, one for each in it.
+
+    The config comes last: without it the folder is none. Layers of a text encoder are named as its
+    class names them in transformers 5.
+    """
+    components = components_of(adapter)
+    for component, layers in components.items():
+        folder = path if len(components) == 1 else path / component
+        flat = component == "text_encoder" and find_base(adapter) != "sd3"
+        named = {m.removeprefix(TEXT_MODEL) if flat else m: one for m, one in layers.items()}
+        tensors: Tensors = {}
+        for module, factors in named.items():
+            a, b = _weights(module, factors, dtype)
+            tensors[f"{PEFT_PREFIX}{module}.lora_A.weight"] = a
+            tensors[f"{PEFT_PREFIX}{module}.lora_B.weight"] = b
+        name, library = _CLASSES[component]
+        options = {
+            **config_of(layers), "peft_type": "LORA", "task_type": None, "bias": "none",
+            "lora_dropout": 0.0, "use_rslora": False, "inference_mode": True,
+            "base_model_name_or_path": None,
+            "auto_mapping": {"base_model_class": name, "parent_library": library},
+        }  # fmt: skip
+        own = json.dumps({"format": FORMAT_VERSION, **provenance}, sort_keys=True, allow_nan=False)
+        (folder / PEFT_CONFIG).unlink(missing_ok=True)
+        write_container(folder / PEFT_WEIGHTS, tensors, {OWN_METADATA: own, "format": "pt"})
+        write_json(folder / PEFT_CONFIG, options)
+
+
+def write_kohya(
+    path: Path, adapter: Adapter, provenance: Mapping[str, Any],
+    dtype: "torch.dtype | None" = None, *, sgm: bool = False,
+) -> None:  # fmt: skip
+    """Write names with underscores and an alpha per layer, as sd-scripts, A1111 and ComfyUI read.
+
+    `sgm` names the U-Net's blocks as the original checkpoints do. Raises as `kohya_tensors`.
+    """
+    base = find_base(adapter)
+    if sgm and "sdxl" not in possible_bases(adapter):
+        raise ConfigError(
+            "--names sgm: the adapter is of no Stable Diffusion XL, and only SDXL's blocks go by "
+            "these names; use --names diffusers"
+        )
+    tensors, alpha = kohya_tensors(adapter, dtype, sgm=sgm)
+    own = json.dumps({"format": FORMAT_VERSION, **provenance}, sort_keys=True, allow_nan=False)
+    write_container(path, tensors, {
+        OWN_METADATA: own,
+        **sd_scripts_keys(adapter, base, provenance, alpha),
+        **modelspec(base, provenance, body_hash(tensors), sgm=sgm),
+    })  # fmt: skip
+
+
+def kohya_tensors(
+    adapter: Adapter, dtype: "torch.dtype | None" = None, *, sgm: bool = False
+) -> "tuple[Tensors, float]":
+    """Name an adapter's tensors as kohya does, and return them with the alpha of all layers.
+
+    Every layer gets the same alpha, the usual rank: stock diffusers 0.42 loses alphas that differ
+    from layer to layer. What a layer of another rank then lacks goes into both factors, A's share a
+    power of two, so that half precision keeps both.
+
+    AdapterMismatchError if a layer is none of a U-Net or a CLIP text encoder.
+    """
+    import torch
+
+    components = components_of(adapter)
+    prefixes = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "lora_te2"}
+    if "text_encoder_2" in components or find_base(adapter) == "sdxl":
+        prefixes["text_encoder"] = "lora_te1"
+    alpha = Counter(one.rank for one in adapter.values()).most_common(1)[0][0]
+    tensors: Tensors = {}
+    for component, layers in components.items():
+        for module, factors in layers.items():
+            name = _kohya_name(component, module, sgm)
+            if name is None:
+                raise AdapterMismatchError(
+                    f"{component}.{module}: no layer of a Stable Diffusion 1, 2 or XL that kohya's "
+                    "names can say; export it to diffusers"
+                )
+            key = f"{prefixes[component]}_{name.replace('.', '_')}"
+            lacking = factors.rank / alpha
+            share = 2.0 ** round(math.log2(lacking) / 2)
+            rescaled = replace(
+                factors, lora_a=factors.lora_a * share, scale=factors.scale * lacking / share
+            )
+            a, b = _weights(module, rescaled, dtype)
+            tensors[f"{key}.lora_down.weight"], tensors[f"{key}.lora_up.weight"] = a, b
+            tensors[f"{key}.alpha"] = torch.tensor(float(alpha))
+    return tensors, float(alpha)
+
+
+def _kohya_name(component: str, module: str, sgm: bool) -> str | None:
+    if component == "unet" and UNET.fullmatch(module):
+        return to_sgm(module) if sgm or module.startswith("add_embedding") else module
+    if component in ("text_encoder", "text_encoder_2") and TEXT_ENCODER.fullmatch(module):
+        return module
+    return None
+
+
+def _halves(component: str, layers: Mapping[str, LoraFactors]) -> tuple[str, str]:
+    """Choose the names of A and B.
+
+    Of a text encoder's layers stock diffusers reads PEFT's names only if there is a projection of
+    an attention among them.
+    """
+    if component.startswith("text_encoder") and not any("self_attn" in name for name in layers):
+        return "lora_linear_layer.down.weight", "lora_linear_layer.up.weight"
+    return "lora_A.weight", "lora_B.weight"
+
+
+def _weights(
+    module: str, factors: LoraFactors, dtype: "torch.dtype | None"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Give A and B with the scale folded in, as weights of a layer's kind; A as it was, if it may.
+
+    AdapterMismatchError if numbers do not fit the dtype.
+    """
+    a, b = factors.lora_a, factors.lora_b
+    scaled = b if factors.scale == 1 else b.float() * factors.scale
+    a, b = a.to(dtype or a.dtype), scaled.to(dtype or b.dtype)
+    if not (a.sum().isfinite() and b.sum().isfinite()) and not (
+        a.isfinite().all() and b.isfinite().all()
+    ):
+        raise AdapterMismatchError(
+            f"{module}: numbers are too large for {str(b.dtype).removeprefix('torch.')}; choose "
+            "bfloat16 or float32"
+        )
+    if factors.kernel is not None:
+        a = a.view(len(a), -1, *factors.kernel)  # (r, channels, height, width)
+        b = b[:, :, None, None]  # (out, r, 1, 1)
+    return a, b
