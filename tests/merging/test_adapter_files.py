@@ -1,4 +1,8 @@
+import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -40,13 +44,48 @@ def test_the_bytes_depend_on_the_content_alone(tmp_path):
     assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
 
 
-def test_there_is_one_metadata_key_and_it_is_the_one_that_diffusers_reads(tmp_path):
+def test_the_header_has_diffusers_metadata_and_what_other_programs_read(tmp_path):
     from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 
     path = tmp_path / "x.safetensors"
     write_adapter(path, adapter(), PROVENANCE)
     with safe_open(path, framework="pt") as handle:
-        assert list(handle.metadata()) == [LORA_ADAPTER_METADATA_KEY]
+        metadata = handle.metadata()
+    body = path.read_bytes()
+    body = body[8 + int.from_bytes(body[:8], "little") :]
+    assert set(metadata) - {LORA_ADAPTER_METADATA_KEY} == {
+        "format", "modelspec.hash_sha256", "modelspec.implementation",
+        "modelspec.sai_model_spec", "modelspec.title",
+    }  # fmt: skip
+    assert metadata["modelspec.title"] == "count"
+    assert metadata["modelspec.hash_sha256"] == f"0x{hashlib.sha256(body).hexdigest()}"
+
+
+WRITE = """
+import sys
+from pathlib import Path
+import torch
+from selma.merging.factors import LoraFactors
+from selma.merging.formats.writing import write_diffusers, write_kohya, write_peft
+name = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+adapter = {name: LoraFactors(torch.arange(6.0).view(2, 3), torch.ones(4, 2), 0.5)}
+out = Path(sys.argv[1])
+write_diffusers(out / "d.safetensors", adapter, {"name": "count"})
+write_kohya(out / "k.safetensors", adapter, {"name": "count"})
+write_peft(out / "peft", adapter, {"name": "count"})
+"""
+
+
+def test_every_process_writes_the_same_bytes(tmp_path):
+    """The writer of safetensors puts several metadata keys in the order of a random hash."""
+    for run in "123":
+        (tmp_path / run).mkdir()
+        environment = {**os.environ, "PYTHONHASHSEED": run, "PYTHONPATH": os.getcwd()}
+        subprocess.run(
+            [sys.executable, "-c", WRITE, str(tmp_path / run)], check=True, env=environment
+        )
+    for name in ("d.safetensors", "k.safetensors", "peft/adapter_model.safetensors"):
+        assert len({(tmp_path / run / name).read_bytes() for run in "123"}) == 1
 
 
 def test_a_missing_file_says_how_to_get_it(tmp_path):
@@ -70,7 +109,7 @@ def test_a_file_cut_short_is_refused_in_one_line_that_names_it(tmp_path, share):
     [
         ({"unet.a.lora_A.weight": torch.ones(2, 3)}, r"a: lora_B\.weight is missing"),
         ({"unet.a.lora_B.weight": torch.ones(3, 2)}, r"a: lora_A\.weight is missing"),
-        ({"text_encoder.a.lora_A.weight": torch.ones(2, 3)}, "not a LoRA factor of a U-Net"),
+        ({"vae.a.lora_A.weight": torch.ones(2, 3)}, "not a LoRA factor of Stable Diffusion"),
         ({}, "holds no LoRA factors"),
         (
             {"unet.a.lora_A.weight": torch.ones(2, 3), "unet.a.lora_B.weight": torch.ones(3, 4)},

@@ -188,8 +188,9 @@ def _assemble(
 def _factors(where: str, module: str, found: Found, config: LoraConfig) -> LoraFactors:
     for part in "AB":
         if part not in found:
+            there = ", ".join(key for _, key, _ in found.values())
             raise AdapterMismatchError(
-                f"{where}: {_NAMES[part]} is missing, its other half is there; export it again"
+                f"{where}: {_NAMES[part]} is missing, {there} is there; export it again"
             )
     values = {part: _numbers(where, key, tensor) for part, (tensor, key, _) in found.items()}
     a, b, kernel = values["A"], values["B"], None
@@ -208,17 +209,17 @@ def _numbers(where: str, key: str, tensor: "torch.Tensor") -> "torch.Tensor":
     """Check that they are finite floating-point numbers; float32."""
     part = key.removesuffix(".weight").rpartition(".")[2]
     part = f"{part}.weight" if key.endswith(".weight") else part
-    numbers = tensor.float()
-    problem = "" if tensor.is_floating_point() else f"of type {tensor.dtype}"
-    # the sum is finite only if all are, and quick; where it overflows, each is looked at
-    if not problem and not numbers.sum().isfinite() and not numbers.isfinite().all():
+    problem = f"of type {tensor.dtype}"
+    if tensor.is_floating_point():
+        numbers = tensor.float()
+        # the sum is finite only if all are, and quick; where it overflows, each is looked at
+        if numbers.sum().isfinite() or numbers.isfinite().all():
+            return numbers
         problem = "not finite"
-    if problem:
-        raise AdapterMismatchError(
-            f"{where}: {part} is {problem}; expected floating-point numbers, none of them NaN or "
-            "infinite"
-        )
-    return numbers
+    raise AdapterMismatchError(
+        f"{where}: {part} is {problem}; expected floating-point numbers, none of them NaN or "
+        "infinite"
+    )
 
 
 def _scalar(tensor: "torch.Tensor") -> float:
