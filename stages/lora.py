@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         provenance = {
             "name": args.name, "seed": seed, "lora": lora.model_dump(), "step": expert.step,
             "dev_losses": expert.dev_losses,
+            "prediction_type": backbone.noising.prediction_type,
         }  # fmt: skip
         halved = {name: tensor.half() for name, tensor in expert.tensors.items()}
         factors = factors_of(halved, backbone.component)

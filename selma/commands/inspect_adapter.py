@@ -12,7 +12,9 @@ BAR = 24  # characters of the block with the greatest norm
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("inspect", help="say what a LoRA file holds")
-    command.add_argument("file", type=Path, metavar="LORA.safetensors")
+    command.add_argument(
+        "file", type=Path, metavar="LORA", help="a .safetensors file, or a PEFT folder"
+    )
     command.add_argument("--json", action="store_true", help="all of it, for programs")
     command.set_defaults(run=run)
 
@@ -28,24 +30,30 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(asdict(facts), indent=2, sort_keys=True))
         return
-    for line in [*_head(args.file, facts), "", _blocks(facts), *_warnings(facts)]:
+    warnings = [f"warning: {warning}" for warning in facts.warnings]
+    for line in [*_head(args.file, facts), "", _blocks(facts), *warnings]:
         print(line)
 
 
 def _head(path: Path, facts: "AdapterFacts") -> list[str]:
     low, high = facts.scales
     scale = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    parts = ", ".join(f"{name} {number} layers" for name, number in facts.components.items())
+    of = " or ".join(facts.bases) or "none of Stable Diffusion 1, 2, XL and 3 as published"
     lines = [
         f"{path}: {facts.layers} layers, {facts.numbers:,} numbers, {facts.size / 1e6:.2f} MB, "
-        f"alpha ÷ rank {scale}, norm {facts.norm:.4g}"
+        f"alpha ÷ rank {scale}, norm {facts.norm:.4g}",
+        f"layout: {' and '.join(facts.layouts)}; {facts.dtype}",
+        f"changes: {parts}; {facts.convolutions} convolutions",
+        f"made for: {of}",
     ]
     for key in ("name", "base", "seed", "step"):
         if facts.provenance.get(key) is not None:
             lines.append(f"{key}: {facts.provenance[key]}")
     merge = facts.provenance.get("merge")
     if merge:
-        parts = ", ".join(f"{name} {weight:g}" for name, weight in merge["weights"].items())
-        lines.append(f"merged by {merge['method']}, scale {merge['scale']:g}: {parts}")
+        weights = ", ".join(f"{name} {weight:g}" for name, weight in merge["weights"].items())
+        lines.append(f"merged by {merge['method']}, scale {merge['scale']:g}: {weights}")
     return lines
 
 
@@ -67,11 +75,3 @@ def _blocks(facts: "AdapterFacts") -> str:
         )
     columns = {key: text_of(key) for key in ("name", "layers", "rank", "norm")}
     return text_table({**columns, "": text_of("bar")}, records)
-
-
-def _warnings(facts: "AdapterFacts") -> list[str]:
-    still = facts.without_effect
-    if not still:
-        return []
-    shown = ", ".join(still[:3]) + ", …" * (len(still) > 3)
-    return [f"warning: {len(still)} of {facts.layers} layers have no effect: {shown}"]

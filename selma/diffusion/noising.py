@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 class Noising(Protocol):
     """A process that turns latents into noise; timesteps are as the denoiser reads them, (N,)."""
 
+    @property
+    def prediction_type(self) -> str:
+        """What is to be predicted, by name: of diffusers' configs, or "flow"."""
+
     def timesteps(self, uniform: "Tensor") -> "Tensor":
         """Turn numbers in [0, 1), (N,), into timesteps as they are drawn in training."""
 
@@ -91,6 +95,11 @@ class Flow:
 
     length: int
     shift: float
+
+    @property
+    def prediction_type(self) -> str:
+        """The flow's velocity."""
+        return "flow"
 
     def timesteps(self, uniform: "Tensor") -> "Tensor":
         """Draw logit-normal noise levels (arXiv 2403.03206, section 3.1), shifted; float32."""

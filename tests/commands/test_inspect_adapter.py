@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from selma.commands.cli import main
 from selma.merging.factors import LoraFactors
@@ -65,3 +66,48 @@ def test_a_file_that_is_no_adapter_is_one_line(tmp_path, capsys):
     assert main(["inspect", str(tmp_path / "x.safetensors")]) == 2
     assert main(["inspect", str(tmp_path / "y.safetensors")]) == 3
     assert capsys.readouterr().err.count("selma: error: ") == 2
+
+
+ATTENTION = "down_blocks_1_attentions_0_transformer_blocks_0_attn2"
+
+
+def test_a_file_of_kohya_is_described_with_its_base_and_what_looks_wrong(tmp_path, capsys):
+    path = tmp_path / "k.safetensors"
+    tensors = {}
+    for name, alpha, size in (("to_k", 1.0, 1.0), ("to_v", 2.0, 1.0), ("to_q", 1.0, 50.0)):
+        inside = 640 if name == "to_q" else 2048
+        layer = f"lora_unet_{ATTENTION}_{name}"
+        tensors[f"{layer}.lora_down.weight"] = torch.ones(1, inside).half() / inside**0.5
+        tensors[f"{layer}.lora_up.weight"] = size * torch.ones(640, 1).half()
+        tensors[f"{layer}.alpha"] = torch.tensor(alpha)
+    tensors["lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_down.weight"] = torch.ones(1, 768)
+    tensors["lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_up.weight"] = torch.ones(3072, 1)
+    save_file(tensors, path)
+    assert main(["inspect", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "layout: kohya; float32" in lines
+    assert "changes: text_encoder 1 layers, unet 3 layers; 0 convolutions" in lines
+    assert "made for: sdxl" in lines
+    warnings = "\n".join(line for line in lines if line.startswith("warning: "))
+    assert "no alpha in tensors or metadata" in warnings
+    assert "alphas from 1 to 2: stock diffusers loses" in warnings
+
+
+def test_a_layer_whose_norm_stands_out_is_named(tmp_path, capsys):
+    path = tmp_path / "x.safetensors"
+    one = LoraFactors(torch.ones(1, 1), torch.ones(1, 1))
+    adapter = {f"unet.a.{number}": one for number in range(4)}
+    write_adapter(path, {**adapter, "unet.b.0": LoraFactors(11 * one.lora_a, one.lora_b)}, {})
+    assert main(["inspect", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "warning: 1 layers have more than 10 times the median norm 1: unet.b.0" in said
+    assert "made for: none of Stable Diffusion" in said
+
+
+def test_a_peft_folder_is_described_too(path, tmp_path, capsys):
+    folder = tmp_path / "unet"
+    assert main(["export", str(path), "--to", "peft", "-o", str(folder)]) == 0
+    capsys.readouterr()
+    assert main(["inspect", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "layout: PEFT folder; float32" in said and "name: count" in said

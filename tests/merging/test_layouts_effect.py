@@ -183,7 +183,7 @@ def test_a_folder_that_peft_wrote_is_read_as_peft_reads_it(pipelines, tmp_path, 
     changed.unet = model.merge_and_unload()
     wanted = dict(changed.unet.named_parameters())
     found = read_file(tmp_path / "lora")
-    assert found.layouts == ("peft folder",)
+    assert found.layouts == ("PEFT folder",)
     ours = updated(pipelines["sdxl"], found.adapter)
     for name, parameter in ours.unet.named_parameters():
         torch.testing.assert_close(parameter, wanted[name], rtol=0, atol=1e-5)

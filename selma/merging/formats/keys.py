@@ -75,9 +75,9 @@ def _kohya(key: str) -> Part | None:
 def _dotted(key: str, component: str | None) -> Part | None:
     name = key.removeprefix(PEFT_PREFIX)
     if match := _PEFT.fullmatch(name):
-        module, part, layout = match[1], _HALVES[match[2]], "peft"
+        module, part, layout = match[1], _HALVES[match[2]], "diffusers, PEFT's names"
     elif match := _DIFFUSERS.fullmatch(name):
-        module, part, layout = match[1], _HALVES[match[2]], "diffusers"
+        module, part, layout = match[1], _HALVES[match[2]], "diffusers, before PEFT"
     elif match := _PROCESSOR.fullmatch(name):
         module, part = f"{match[1]}.{match[2]}", _HALVES.get(match[3], "alpha")
         layout = "diffusers, attention processors"

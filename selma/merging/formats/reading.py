@@ -108,7 +108,7 @@ def _read_folder(path: Path, component: str | None) -> AdapterFile:
     name = component or _component(tensors, options, path)
     parts = _sort(tensors, weights, name)
     file = _assemble(weights, parts, {name: config}, metadata, _own({}, metadata, weights))
-    return replace(file, layouts=("peft folder",))
+    return replace(file, layouts=("PEFT folder",))
 
 
 def _component(
