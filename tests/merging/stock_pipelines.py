@@ -11,7 +11,7 @@ from selma.diffusion.tiny import KINDS as TINY
 from selma.merging.factors import LoraFactors
 
 KINDS = ("sd1", "sd2", "sdxl")
-COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
+COMPONENTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 
@@ -40,7 +40,7 @@ def adapter_of(pipeline, *, keep=lambda name: True, ranks=(1, 2, 3), scales=(1.0
     found, seed = {}, 0
     for component, network in components(pipeline).items():
         for name, module in matrices(network):
-            flat = component == "text_encoder" and not name.startswith("text_model")
+            flat = component == "text_encoder" and not hasattr(network, "text_model")
             layer = f"{component}.{'text_model.' if flat else ''}{name}"
             if keep(layer):
                 rank, scale = ranks[seed % len(ranks)], scales[seed % len(scales)]

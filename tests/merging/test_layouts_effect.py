@@ -223,3 +223,21 @@ def test_updates_of_text_encoders_are_added_to_a_backbone(tmp_path, kind):
         encoder.model.load_state_dict(network.state_dict())
     torch.testing.assert_close(after, wanted.encode_prompts(["a red cat"])["text"])
     assert (after - before).abs().max() > 0.01
+
+
+def test_stable_diffusion_3_loads_what_is_written(tmp_path):
+    pipeline, path = tiny("sd3"), tmp_path / "x.safetensors"
+    adapter = adapter_of(pipeline, keep=attention_and_mlp, **MIXED)
+    assert {name.partition(".")[0] for name in adapter} == {
+        "transformer", "text_encoder", "text_encoder_2",
+    }  # fmt: skip
+    write_adapter(path, adapter, {})
+    changed = loaded(pipeline, path)
+    changed.fuse_lora(components=["transformer", "text_encoder", "text_encoder_2"])
+    changed.unload_lora_weights()
+    dense = updated(pipeline, adapter)
+    for name, network in components(dense).items():
+        wanted, found = network.state_dict(), getattr(changed, name).state_dict()
+        assert set(found) == set(wanted)
+        for key, value in wanted.items():
+            torch.testing.assert_close(found[key], value, rtol=0, atol=1e-5)

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,13 +63,19 @@ class LoraConfig:
         return float(alpha)
 
 
+def usual_rank(ranks: Iterable[int]) -> int:
+    """Find the rank of most layers, the larger of two that are equally frequent."""
+    counted = Counter(ranks)
+    return max(counted, key=lambda rank: (counted[rank], rank))
+
+
 def config_of(adapter: Adapter) -> dict[str, Any]:
     """Make the options of one component's layers, named without it; alpha = rank in each.
 
     A text encoder's layers are named so that they fit with `TEXT_MODEL` in front and without.
     """
     ranks = {name.removeprefix(TEXT_MODEL): one.rank for name, one in sorted(adapter.items())}
-    usual = Counter(ranks.values()).most_common(1)[0][0]
+    usual = usual_rank(ranks.values())
     others = {f"^{name}": rank for name, rank in ranks.items() if rank != usual}
     if any(name.startswith(TEXT_MODEL) for name in adapter):
         others = {pattern.removeprefix("^"): rank for pattern, rank in others.items()}

@@ -1,11 +1,11 @@
 """Metadata that other programs read: Stability's ModelSpec, and sd-scripts' own keys."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from selma.merging.factors import Adapter
+from selma.merging.formats.lora_config import usual_rank
 
 SPEC = "1.0.1"
 _SGM = "https://github.com/Stability-AI/generative-models"
@@ -74,17 +74,13 @@ def sd_scripts_keys(
         version = "sd_v2_v"
     keys = {
         "ss_network_module": "networks.lora",
-        "ss_network_dim": str(_usual(linear or conv)),
+        "ss_network_dim": str(usual_rank(linear or conv)),
         "ss_network_alpha": f"{alpha:g}",
     }
     if conv:
         keys["ss_network_args"] = json.dumps(
-            {"conv_dim": str(_usual(conv)), "conv_alpha": f"{alpha:g}"}
+            {"conv_dim": str(usual_rank(conv)), "conv_alpha": f"{alpha:g}"}
         )
     if version:
         keys |= {"ss_base_model_version": version, "ss_v2": str(base == "sd2")}
     return keys
-
-
-def _usual(ranks: list[int]) -> int:
-    return Counter(ranks).most_common(1)[0][0]

@@ -5,7 +5,6 @@ In all of them a layer's scale is folded into B.
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from selma.merging.bases import find_base, possible_bases
 from selma.merging.factors import Adapter, LoraFactors
 from selma.merging.formats.container import body_hash, write_container
 from selma.merging.formats.keys import PEFT_PREFIX
-from selma.merging.formats.lora_config import TEXT_MODEL, config_of
+from selma.merging.formats.lora_config import TEXT_MODEL, config_of, usual_rank
 from selma.merging.formats.modelspec import modelspec, sd_scripts_keys
 from selma.merging.formats.names import TEXT_ENCODER, UNET, to_sgm
 from selma.merging.formats.reading import (
@@ -132,8 +131,7 @@ def kohya_tensors(
     """Name an adapter's tensors as kohya does, and return them with the alpha of all layers.
 
     Every layer gets the same alpha, the usual rank: stock diffusers 0.42 loses alphas that differ
-    from layer to layer. What a layer of another rank then lacks goes into both factors, A's share a
-    power of two, so that half precision keeps both.
+    from layer to layer. What a layer's scale is beside it goes into both factors.
 
     AdapterMismatchError if a layer is none of a U-Net or a CLIP text encoder.
     """
@@ -143,7 +141,7 @@ def kohya_tensors(
     prefixes = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "lora_te2"}
     if "text_encoder_2" in components or find_base(adapter) == "sdxl":
         prefixes["text_encoder"] = "lora_te1"
-    alpha = Counter(one.rank for one in adapter.values()).most_common(1)[0][0]
+    alpha = usual_rank(one.rank for one in adapter.values())
     tensors: Tensors = {}
     for component, layers in components.items():
         for module, factors in layers.items():
@@ -154,15 +152,20 @@ def kohya_tensors(
                     "names can say; export it to diffusers"
                 )
             key = f"{prefixes[component]}_{name.replace('.', '_')}"
-            lacking = factors.rank / alpha
-            share = 2.0 ** round(math.log2(lacking) / 2)
-            rescaled = replace(
-                factors, lora_a=factors.lora_a * share, scale=factors.scale * lacking / share
-            )
-            a, b = _weights(module, rescaled, dtype)
+            a, b = _weights(module, _rescaled(factors, factors.rank / alpha), dtype)
             tensors[f"{key}.lora_down.weight"], tensors[f"{key}.lora_up.weight"] = a, b
             tensors[f"{key}.alpha"] = torch.tensor(float(alpha))
     return tensors, float(alpha)
+
+
+def _rescaled(factors: LoraFactors, lacking: float) -> LoraFactors:
+    """Multiply an update, half of it in A, by a power of two: half precision keeps both factors."""
+    scale = factors.scale * lacking
+    if math.isclose(scale, 1.0, rel_tol=1e-12):
+        return replace(factors, scale=1.0)
+    share = 2.0 ** round(math.log2(abs(scale)) / 2) if scale else 1.0
+    a = factors.lora_a if share == 1 else factors.lora_a * share
+    return replace(factors, lora_a=a, scale=scale / share)
 
 
 def _kohya_name(component: str, module: str, sgm: bool) -> str | None:
