@@ -205,3 +205,25 @@ def test_a_folder_is_an_input_too_and_is_written_over_as_an_adapter(capsys):
     said = refused(capsys, "lora", "--to", "kohya", "-o", "lora/adapter_model.safetensors")
     assert "is an input of this export" in said
     assert "is an input" in refused(capsys, "lora", "--to", "peft", "-o", "lora")
+
+
+def test_a_folder_of_other_networks_is_replaced_whole():
+    text = "text_encoder.text_model.encoder.layers.0.mlp.fc1"
+    write_adapter(Path("t.safetensors"), {
+        LAYER: random_factors(5, 640, 2048, 1), text: random_factors(6, 3072, 768, 1),
+    }, {})  # fmt: skip
+    for source in ("x.safetensors", "t.safetensors", "x.safetensors"):
+        assert export(source, "--to", "peft", "-o", "lora") == 0
+        wanted = read_file(Path(source)).adapter
+        found = read_file(Path("lora")).adapter
+        assert set(found) == set(wanted)
+        torch.testing.assert_close(found[LAYER].delta(), wanted[LAYER].delta())
+
+
+def test_no_folder_is_left_if_a_later_network_cannot_be_written(capsys):
+    write_adapter(Path("t.safetensors"), {
+        "text_encoder.text_model.encoder.layers.0.mlp.fc1": random_factors(6, 3072, 768, 1),
+        LAYER: LoraFactors(torch.ones(1, 2048), torch.full((640, 1), 1e5)),
+    }, {})  # fmt: skip
+    refused(capsys, "t.safetensors", "--to", "peft", "--dtype", "float16", "-o", "lora")
+    assert not Path("lora").exists()

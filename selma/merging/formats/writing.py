@@ -15,7 +15,7 @@ from selma.core.files import write_json
 from selma.merging.bases import find_base, possible_bases
 from selma.merging.factors import Adapter, LoraFactors
 from selma.merging.formats.container import body_hash, write_container
-from selma.merging.formats.keys import PEFT_PREFIX
+from selma.merging.formats.keys import COMPONENTS, PEFT_PREFIX
 from selma.merging.formats.lora_config import TEXT_MODEL, config_of, usual_rank
 from selma.merging.formats.modelspec import modelspec, sd_scripts_keys
 from selma.merging.formats.names import TEXT_ENCODER, UNET, to_sgm
@@ -74,32 +74,39 @@ def write_diffusers(
 def write_peft(
     path: Path, adapter: Adapter, provenance: Mapping[str, Any], dtype: "torch.dtype | None" = None
 ) -> None:
-    """Write a PEFT folder, or, of several components, one for each in it.
+    """Write a PEFT folder, or, of several components, one for each in it; an older one goes.
 
-    The config comes last: without it the folder is none. Layers of a text encoder are named as its
+    The config comes last: without it a folder is none. Layers of a text encoder are named as its
     class names them in transformers 5.
     """
     components = components_of(adapter)
+    flat = "" if find_base(adapter) == "sd3" else "text_encoder"  # has no `text_model` then
+    written: dict[Path, tuple[Tensors, dict[str, Any]]] = {}
     for component, layers in components.items():
-        folder = path if len(components) == 1 else path / component
-        flat = component == "text_encoder" and find_base(adapter) != "sd3"
-        named = {m.removeprefix(TEXT_MODEL) if flat else m: one for m, one in layers.items()}
         tensors: Tensors = {}
-        for module, factors in named.items():
+        for module, factors in layers.items():
+            name = module.removeprefix(TEXT_MODEL) if component == flat else module
             a, b = _weights(module, factors, dtype)
-            tensors[f"{PEFT_PREFIX}{module}.lora_A.weight"] = a
-            tensors[f"{PEFT_PREFIX}{module}.lora_B.weight"] = b
-        name, library = _CLASSES[component]
-        options = {
-            **config_of(layers), "peft_type": "LORA", "task_type": None, "bias": "none",
-            "lora_dropout": 0.0, "use_rslora": False, "inference_mode": True,
-            "base_model_name_or_path": None,
-            "auto_mapping": {"base_model_class": name, "parent_library": library},
-        }  # fmt: skip
-        own = json.dumps({"format": FORMAT_VERSION, **provenance}, sort_keys=True, allow_nan=False)
-        (folder / PEFT_CONFIG).unlink(missing_ok=True)
+            tensors[f"{PEFT_PREFIX}{name}.lora_A.weight"] = a
+            tensors[f"{PEFT_PREFIX}{name}.lora_B.weight"] = b
+        folder = path if len(components) == 1 else path / component
+        written[folder] = tensors, {**config_of(layers), **_peft_options(component)}
+    for folder in (path, *(path / name for name in COMPONENTS)):
+        for name in (PEFT_CONFIG, PEFT_WEIGHTS):
+            (folder / name).unlink(missing_ok=True)
+    own = json.dumps({"format": FORMAT_VERSION, **provenance}, sort_keys=True, allow_nan=False)
+    for folder, (tensors, options) in written.items():
         write_container(folder / PEFT_WEIGHTS, tensors, {OWN_METADATA: own, "format": "pt"})
         write_json(folder / PEFT_CONFIG, options)
+
+
+def _peft_options(component: str) -> dict[str, Any]:
+    name, library = _CLASSES[component]
+    return {
+        "peft_type": "LORA", "task_type": None, "bias": "none", "lora_dropout": 0.0,
+        "use_rslora": False, "inference_mode": True, "base_model_name_or_path": None,
+        "auto_mapping": {"base_model_class": name, "parent_library": library},
+    }  # fmt: skip
 
 
 def write_kohya(
