@@ -11,7 +11,7 @@ from selma.core.errors import AdapterMismatchError, ConfigError
 from selma.merging.factors import LoraFactors
 from selma.merging.formats.reading import read_file
 from selma.merging.formats.writing import write_diffusers, write_kohya, write_peft
-from selma.merging.lowrank import inner_product
+from selma.merging.lowrank import norm
 from selma.merging.targets import check_folder_target, check_target
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def export(
 
 
 def _has_effect(factors: LoraFactors) -> bool:
-    return bool(factors.scale) and inner_product(factors, factors) > 0
+    return bool(factors.scale) and norm(factors) > 0
 
 
 def _kept(stored: "torch.dtype") -> "torch.dtype":

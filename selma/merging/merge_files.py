@@ -1,19 +1,26 @@
 """Merges adapter files into one, certifies it, and verifies such a file by doing it again."""
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from selma.core.errors import ConfigError, DifferenceError, InconclusiveError, SelmaError
+from selma.core.errors import (
+    AdapterMismatchError,
+    ConfigError,
+    DifferenceError,
+    InconclusiveError,
+)
 from selma.core.fingerprints import content_sha256
+from selma.merging.bases import possible_bases
 from selma.merging.certificate import by_layer, summarise
 from selma.merging.factors import Adapter
-from selma.merging.files import read_adapter, read_provenance, write_adapter
+from selma.merging.files import read_adapter, read_file, read_provenance, write_adapter
 from selma.merging.lowrank import distance, norm
 from selma.merging.merge import Merged, Settings, check_settings, merge
 from selma.merging.methods.catalogue import formula
+from selma.merging.targets import check_target
 
 ROUNDING = 1e-4  # of a layer's norm: what another processor or library may change
 
@@ -31,10 +38,11 @@ def merge_files(
         the merged file, and layers, see `by_layer`.
 
     Raises:
-        ConfigError: `out` is one of the files, or is there and holds no adapter; and as `merge`.
-            Then nothing is written.
+        ConfigError: `out` is one of the files, or is there and holds no adapter.
+        AdapterMismatchError: the files are of two base models; and as `merge`. In each case nothing
+            is written.
     """
-    _check_target(out, files.values())
+    check_target(out, files.values(), "merge")
     check_settings(settings)
     used = {name: path for name, path in sorted(files.items()) if _has_weight(settings, name)}
     merged, provenance = _merge_read(used, settings, device)
@@ -110,31 +118,26 @@ def _compare(path: Path, found: Adapter, wanted: Adapter) -> None:
 def _merge_read(
     paths: Mapping[str, Path], settings: Settings, device: str
 ) -> tuple[Merged, dict[str, Any]]:
-    experts = {name: read_adapter(path) for name, path in paths.items()}
+    files = {name: read_file(path) for name, path in paths.items()}
+    experts = {name: file.adapter for name, file in files.items()}
+    _check_one_base(experts)
     merged = merge(experts, settings, device)
     origins = {
-        name: {**read_provenance(path), "sha256": content_sha256(path)}
-        for name, path in paths.items()
+        name: {**file.provenance, "sha256": content_sha256(paths[name])}
+        for name, file in files.items()
     }
     return merged, {"merge": asdict(settings), "experts": origins}
+
+
+def _check_one_base(experts: Mapping[str, Adapter]) -> None:
+    """Refuse adapters of two published models, whose layers have the same names in part."""
+    bases = {name: possible_bases(adapter) for name, adapter in experts.items()}
+    known = {name: set(found) for name, found in bases.items() if found}
+    if known and not set.intersection(*known.values()):
+        told = ", ".join(f"{name} of {' or '.join(bases[name])}" for name in sorted(known))
+        raise AdapterMismatchError(f"experts are of different base models: {told}")
 
 
 def _has_weight(settings: Settings, name: str) -> bool:
     given = settings.weights.get(name, 0.0)
     return any(given.values()) if isinstance(given, Mapping) else bool(given)
-
-
-def _check_target(out: Path, inputs: Iterable[Path]) -> None:
-    """See that nothing but an adapter is written over, and no input."""
-    if out.suffix != ".safetensors":
-        raise ConfigError(f"{out}: expected the name of a .safetensors file to write")
-    for path in inputs:
-        if out.exists() and path.exists() and out.samefile(path):
-            raise ConfigError(f"{out}: is an input of this merge; name another file to write")
-    if out.exists():
-        try:
-            read_adapter(out)
-        except SelmaError as error:
-            raise ConfigError(
-                f"{out}: is there and holds no adapter; remove it, or name another file to write"
-            ) from error

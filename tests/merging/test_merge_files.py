@@ -170,3 +170,23 @@ def test_the_file_holds_what_was_certified(folder, settings):
         for n in ("unet.x", "unet.y")
     )
     assert facts["merged_norm"] == pytest.approx(written**0.5, abs=1e-3)
+
+
+def test_adapters_of_two_base_models_are_refused_though_their_layers_share_names(folder, capsys):
+    layer = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn{}"
+    sd1 = {
+        layer.format("1.to_q"): LoraFactors(torch.ones(1, 640), torch.ones(640, 1)),
+        "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q": LoraFactors(
+            torch.ones(1, 320), torch.ones(320, 1)
+        ),
+    }
+    sdxl = {
+        layer.format("1.to_q"): LoraFactors(torch.ones(1, 640), torch.ones(640, 1)),
+        layer.format("2.to_k"): LoraFactors(torch.ones(1, 2048), torch.ones(640, 1)),
+    }
+    write_adapter(folder / "one.safetensors", sd1, {})
+    write_adapter(folder / "xl.safetensors", sdxl, {})
+    assert command("one.safetensors", "xl.safetensors", "-o", OUT) == 2
+    said = capsys.readouterr().err
+    assert "of different base models: one of sd1 or sd2, xl of sdxl" in said
+    assert not (folder / OUT).exists()
