@@ -1,4 +1,4 @@
-"""Trains experts: LoRA adapters that draw a skill's pictures from its prompts."""
+"""Trains what is put on a frozen backbone: an expert's LoRA adapter, or another set of weights."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +20,10 @@ DEV_DRAWS = 256  # pictures with noise on which a skill's dev loss is measured
 
 
 @dataclass(frozen=True)
-class Expert:
-    """A trained adapter."""
+class Trained:
+    """A trained group of weights, such as an expert's adapter."""
 
-    tensors: Mapping[str, "torch.Tensor"]  # by name as in `add_adapters`, scale 1
+    tensors: Mapping[str, "torch.Tensor"]  # by the names of the group's parameters
     losses: Sequence[float]  # of each step
     norms: Sequence[float]  # of each step's gradient, before it is clipped
     step: int  # whose weights these are
@@ -38,6 +38,42 @@ def train_experts(
     seed: int,
     rank: int,
     targets: Sequence[str] | None,
+    **settings: Any,
+) -> dict[str, Trained]:
+    """Train new LoRA adapters on a frozen backbone, all in one pass; mutates its denoiser.
+
+    As in SELMA (arXiv 2403.06952) all experts of a run start from the same A (it depends on the
+    run's seed and not on the skill), so that they stay comparable and merge well.
+
+    Args:
+        backbone: frozen, without an adapter.
+        examples: the training sets by name, a skill's or "mixture".
+        seed: the run's.
+        rank: of the adapters, alpha = rank.
+        targets: ends of the names of the layers that get an adapter; None: the family's attention.
+        settings: the other keyword arguments of `train_groups`.
+
+    Returns:
+        Each adapter's tensors by name as in `add_adapters`, scale 1.
+
+    Raises:
+        ConfigError: a target fits no layer, or as `train_groups`, which also says what else.
+    """
+    from selma.training.adapters import add_adapters
+
+    groups = add_adapters(
+        backbone.denoiser, list(examples), targets=tuple(targets or backbone.targets), rank=rank,
+        seed=derive_seed(seed, "lora-init"),
+    )  # fmt: skip
+    return train_groups(backbone, groups, examples, seed=seed, **settings)
+
+
+def train_groups(
+    backbone: Backbone,
+    groups: Mapping[str, Mapping[str, "torch.nn.Parameter"]],
+    examples: Mapping[str, Examples],
+    *,
+    seed: int,
     learning_rate: float,
     weight_decay: float,
     train_steps: int,
@@ -50,16 +86,15 @@ def train_experts(
     select: Mapping[str, Any] | None,
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
-) -> dict[str, Expert]:
-    """Train new LoRA adapters on a frozen backbone, all in one pass; mutates its denoiser.
+) -> dict[str, Trained]:
+    """Train groups of weights in a frozen backbone, all in one pass; mutates them.
 
-    Each expert is what it is when it is trained alone, but for the last bits: its batches and all
+    Each group is what it is when it is trained alone, but for the last bits: its batches and all
     that is drawn depend on its name, its gradient is clipped by itself, and AdamW works element by
     element. The backbone runs once on the items of all.
 
     As in SELMA (arXiv 2403.06952): constant learning rate, every prompt conditional (no prompt is
-    dropped for guidance), all experts of a run start from the same A (it depends on the run's seed
-    and not on the skill), so that they stay comparable and merge well. Different from SELMA:
+    dropped for guidance). Different from SELMA:
 
     1. Pictures and prompts are encoded once; latents are drawn from the moments in each step.
     2. Timesteps are stratified over the batch; their distribution is the same.
@@ -72,41 +107,33 @@ def train_experts(
        the benchmark that it reports.
 
     Args:
-        backbone: frozen, without an adapter.
-        examples: the training sets by name, a skill's or "mixture"; with mirrored pictures if
-            `flip`.
+        backbone: with the groups' weights in its denoiser; all others are frozen.
+        groups: what is trained, by name; a group's items alone depend on it.
+        examples: the training set of each group; with mirrored pictures if `flip`.
         seed: the run's.
-        rank: of the adapters, alpha = rank.
-        targets: ends of the names of the layers that get an adapter; None: the family's attention.
         learning_rate: constant.
         weight_decay: AdamW's.
         train_steps: number of updates.
-        batch_size: pictures per update, of each expert.
-        micro_batch_size: pictures in memory at once, of all experts together; their gradients are
+        batch_size: pictures per update, of each group.
+        micro_batch_size: pictures in memory at once, of all groups together; their gradients are
             added up, and it is what the processes of a team share.
-        max_gradient_norm: the gradient of an expert's factors together is clipped to this norm.
+        max_gradient_norm: the gradient of a group together is clipped to this norm.
         min_snr_gamma: weigh timesteps by min-SNR with this γ; None: all alike.
-        average_decay: hand out the moving average of the factors instead of the last ones.
+        average_decay: hand out the moving average of the weights instead of the last ones.
         flip: mirror every other picture, by chance.
-        select: hand out the factors of the step with the least loss on a dev split, "dev" (share of
+        select: hand out the weights of the step with the least loss on a dev split, "dev" (share of
             the prompts, which are then not trained on), measured every "every_steps", always under
             the same noise; None: the last step's, trained on all prompts.
         checkpointing: where to keep and find the progress.
         on_step: called after each step with the number of steps done and the sum of the losses.
 
     Raises:
-        ConfigError: a target fits no layer, or a dev split leaves nothing on one side.
+        ConfigError: a dev split leaves nothing on one side.
         RecordError: the checkpoint cannot be read.
         SelmaError: a loss, a gradient or the weights are not finite.
     """
     import torch
 
-    from selma.training.adapters import add_adapters
-
-    groups = add_adapters(
-        backbone.denoiser, list(examples), targets=tuple(targets or backbone.targets), rank=rank,
-        seed=derive_seed(seed, "lora-init"),
-    )  # fmt: skip
     sets, held_out = dict(examples), dict[str, Examples]()
     if select:
         for name, own in examples.items():
@@ -121,9 +148,9 @@ def train_experts(
 
     weights = [parameter for group in groups.values() for parameter in group.values()]
     logger.info(
-        "training %s on %s pictures: %d steps of %d, rank %d, %d weights",
+        "training %s on %s pictures: %d steps of %d, %d weights",
         ", ".join(groups), ", ".join(str(len(own)) for own in sets.values()), train_steps,
-        batch_size, rank, sum(parameter.numel() for parameter in weights),
+        batch_size, sum(parameter.numel() for parameter in weights),
     )  # fmt: skip
     first = steps.parts(sets, 0, batch_size)[0]
     operations = count_operations(lambda: torch.autograd.grad(first().sum(), weights))
@@ -151,7 +178,7 @@ def train_experts(
     speed = meter.figures()
     logger.info(in_words(speed))
     return {
-        name: Expert(
+        name: Trained(
             tensors={key: value.cpu().clone() for key, value in state.final(place).items()},
             losses=state.curve(place),
             norms=[norms[place] for norms in state.norms],

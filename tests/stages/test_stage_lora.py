@@ -131,7 +131,7 @@ def test_the_pictures_are_those_of_the_skill_in_the_folder_of_images(folder, cap
 def test_the_batch_holds_as_many_pictures_as_params_say(folder, caplog):
     caplog.set_level("INFO", logger="selma")
     train(folder, params_of(lora={**LORA, "batch_size": 3}))
-    assert "1 steps of 3, rank 2" in caplog.text
+    assert "1 steps of 3, " in caplog.text
 
 
 def test_experts_start_from_one_a_of_the_seed_and_see_noise_of_their_own(folder):
@@ -189,7 +189,7 @@ def test_a_mixture_has_its_own_skills_and_overrides(folder, caplog):
     row = {"skills": ["common"], "lora": {"train_steps": 3, "rank": 1}}
     params = params_of(mixture=row, skill={"rank": 4})
     adapter, curve = train(folder, params, section="mixtures", name="both")
-    assert "training both on 2 pictures: 3 steps of 2, rank 1" in caplog.text
+    assert "training both on 2 pictures: 3 steps of 2, " in caplog.text
     assert {layer.rank for layer in adapter.values()} == {1}
     assert curve[-1].startswith("3,")
 
