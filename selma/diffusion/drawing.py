@@ -15,6 +15,7 @@ from selma.core.tables import read_table, write_table
 from selma.diffusion.backbone import Backbone
 from selma.diffusion.requests import Request, make_requests, picture_row, to_uint8
 from selma.diffusion.sampling import draw_batch
+from selma.diffusion.steps import TakeStep, take_step
 from selma.pictures.png import count_black
 
 logger = logging.getLogger(__name__)
@@ -46,16 +47,21 @@ def draw(
     batch_size: int,
     directory: Path,
     advance: Advance,
+    take_step: TakeStep = take_step,
 ) -> Drawn:
     """Draw `per_prompt` pictures of each prompt; a picture's seed comes from what it is.
 
     `prompts` are by id; `names` say what the ids belong to, e.g. ``("images", skill)``, and are a
     part of each seed. `guidance_scale` is of classifier-free guidance, 1.0 is off. `directory`
     keeps finished batches; those of an earlier run are taken up. `advance` is called with the
-    number of pictures after each batch. BackendError if a picture is not finite.
+    number of pictures after each batch. `take_step` is what is done in each step, by default stock
+    guidance. BackendError if a picture is not finite.
     """
     requests = make_requests(prompts, per_prompt, seed, *names)
-    drawer = batch_drawer(backbone, guidance_scale=guidance_scale, inference_steps=inference_steps)
+    drawer = batch_drawer(
+        backbone, guidance_scale=guidance_scale, inference_steps=inference_steps,
+        take_step=take_step,
+    )  # fmt: skip
     rows = draw_resumably(requests, drawer, directory, batch_size, advance)
     truncated = backbone.count_truncated(list(prompts.values()))
     counts = {"pictures": len(rows), "truncated_prompts": truncated}

@@ -76,14 +76,25 @@ def add_updates(
         modules |= {f"{prefix}.{name}": module for name, module in network.named_modules()}
     with torch.no_grad():
         for name, update in updates:
-            weight: Any = getattr(modules.get(name), "weight", None)
-            problem = ""
-            if weight is None:
-                problem = "the base model has no such layer"
-            elif weight.shape != update.shape:
-                got, wanted = tuple(update.shape), tuple(weight.shape)
-                problem = f"update is {got}, the base model's weight is {wanted}"
-            if problem:
-                problem += "; the adapter belongs to another base model"
-                raise AdapterMismatchError(f"{source}: {name}: {problem}")
-            weight.copy_(weight.to(update.dtype) + update.to(weight.device))
+            layer: Any = modules.get(name)
+            total = updated_weight(name, layer, update, source)
+            layer.weight.copy_(total)
+
+
+def updated_weight(name: str, layer: Any, update: "torch.Tensor", source: str) -> "torch.Tensor":
+    """Compute a layer's W + ΔW, as `add_updates` adds it and with its errors."""
+    import torch
+
+    weight: Any = getattr(layer, "weight", None)
+    problem = ""
+    if weight is None:
+        problem = "the base model has no such layer"
+    elif weight.shape != update.shape:
+        got, wanted = tuple(update.shape), tuple(weight.shape)
+        problem = f"update is {got}, the base model's weight is {wanted}"
+    if problem:
+        problem += "; the adapter belongs to another base model"
+        raise AdapterMismatchError(f"{source}: {name}: {problem}")
+    with torch.no_grad():
+        total = weight.to(update.dtype) + update.to(weight.device)
+        return torch.empty_like(weight).copy_(total)

@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selma.diffusion.backbone import Backbone
+from selma.diffusion.backbone import Backbone, Conditions, Trajectory
+from selma.diffusion.steps import Step, TakeStep, take_step
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +22,7 @@ def draw_batch(
     *,
     guidance_scale: float,
     inference_steps: int,
+    take_step: TakeStep = take_step,
 ) -> NDArray[np.float32]:
     """Draw one picture per prompt and seed, on which alone it depends, as one batch.
 
@@ -32,42 +35,73 @@ def draw_batch(
         backbone: what draws.
         guidance_scale: of classifier-free guidance against the empty prompt; 1.0 is off.
         inference_steps: of the noise scheduler, eta 0.
+        take_step: what is done in each step; it may change the denoiser's weights.
 
     Returns:
         Pixels (N, H, W, 3) in [0, 1], or NaN where the model failed.
     """
     import torch
 
-    guided = guidance_scale > 1
     trajectory = backbone.trajectory(inference_steps)
     with torch.inference_mode(), _text_projected_once(backbone):
         conditions = backbone.encode_prompts(prompts)
-        if guided:
-            without = backbone.unconditional(len(prompts))
-            conditions = {n: torch.cat([without[n], conditions[n]]) for n in conditions}  # (2N, …)
         dtype = next(iter(conditions.values())).dtype
         latents = initial_noise(seeds, backbone, dtype) * trajectory.initial_scale
-        for timestep in trajectory.timesteps:
-            seen = torch.cat([latents] * 2) if guided else latents  # (2N, C, h, w)
-            prediction = backbone.predict(trajectory.seen(seen, timestep), timestep, conditions)
-            if guided:
-                without_text, with_text = prediction.chunk(2)
-                prediction = without_text + guidance_scale * (with_text - without_text)
-            latents = trajectory.step(prediction, timestep, latents)
+        predict = _guided(backbone, trajectory, conditions, guidance_scale)
+        for number, timestep in enumerate(trajectory.timesteps):
+            step = Step(
+                number, timestep, latents,
+                predict=partial(predict, timestep),
+                follow=partial(_follow, trajectory, timestep),
+            )  # fmt: skip
+            latents = take_step(step)
         pixels = backbone.decode(latents)  # (N, 3, H, W) in [-1, 1]
         pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
     result: NDArray[np.float32] = pixels.float().cpu().numpy()
     return result
 
 
+def _guided(
+    backbone: Backbone, trajectory: Trajectory, conditions: Conditions, guidance_scale: float
+) -> "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]":
+    """Prepare to predict a batch at a timestep, by guidance against the empty prompt if above 1."""
+    import torch
+
+    guided = guidance_scale > 1
+    if guided:
+        without = backbone.unconditional(len(next(iter(conditions.values()))))
+        conditions = {n: torch.cat([without[n], conditions[n]]) for n in conditions}  # (2N, …)
+
+    def predict(timestep: "torch.Tensor", latents: "torch.Tensor") -> "torch.Tensor":
+        seen = torch.cat([latents] * 2) if guided else latents  # (2N, C, h, w)
+        prediction = backbone.predict(trajectory.seen(seen, timestep), timestep, conditions)
+        if guided:
+            without_text, with_text = prediction.chunk(2)
+            prediction = without_text + guidance_scale * (with_text - without_text)
+        return prediction
+
+    return predict
+
+
+def _follow(
+    trajectory: Trajectory, timestep: "torch.Tensor", prediction: "torch.Tensor",
+    latents: "torch.Tensor",
+) -> "torch.Tensor":  # fmt: skip
+    following: torch.Tensor = trajectory.step(prediction, timestep, latents)
+    return following
+
+
 @contextlib.contextmanager
 def _text_projected_once(backbone: Backbone) -> Iterator[None]:
-    """Keep what attention makes of the text, its keys and values, over the steps of a batch."""
+    """Keep what attention makes of the text, its keys and values, over the steps of a batch.
+
+    A step may put other weights in place of a layer's; what each of them makes of it is kept.
+    """
     named = backbone.denoiser.named_modules()
     layers = [layer for name, layer in named if name.endswith(backbone.text_projections)]
     before = [vars(layer).get("forward") for layer in layers]  # None: its class's
     for layer in layers:
-        layer.forward = _kept(layer.forward)
+        layer.forward = _kept(layer)
     try:
         yield
     finally:
@@ -77,13 +111,18 @@ def _text_projected_once(backbone: Backbone) -> Iterator[None]:
                 layer.forward = own
 
 
-def _kept(project: "Callable[[torch.Tensor], torch.Tensor]") -> object:
-    known: list[torch.Tensor] = []
+_Kept = dict[int, "tuple[Any, torch.Tensor, torch.Tensor]"]  # weight, text, projection by id
+
+
+def _kept(layer: Any) -> object:
+    project, known = layer.forward, _Kept()
 
     def projected(text: "torch.Tensor") -> "torch.Tensor":
-        if not known or known[0] is not text:
-            known[:] = [text, project(text)]
-        return known[1]
+        weight = getattr(layer, "weight", None)
+        kept = known.get(id(weight))  # of the weight that it holds, so that no other has its id
+        if kept is None or kept[1] is not text:
+            kept = known[id(weight)] = (weight, text, project(text))
+        return kept[2]
 
     return projected
 

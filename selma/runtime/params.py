@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from selma.core.errors import ConfigError
 from selma.runtime.row_names import unknown_names
-from selma.runtime.sections import LoraParams, MixtureParams, Params, SkillParams
+from selma.runtime.sections import LoraParams, MixtureParams, Params, RouterParams, SkillParams
 from selma.runtime.yaml_files import read_yaml, validate
 
 PARAMS_PATH = Path("params.yaml")
@@ -70,6 +70,16 @@ def load_mixture(name: str, path: Path = PARAMS_PATH) -> LoraParams:
     steps = load_section("lora", LoraParams, path).train_steps * len(row.skills)
     given = row.lora.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
     return _laid_over("lora", LoraParams, {"train_steps": steps, **given}, path)
+
+
+def load_router(name: str, path: Path = PARAMS_PATH) -> LoraParams:
+    """Read how a router's gates are trained: as an expert, but rank and targets mean nothing.
+
+    Raises:
+        ConfigError: the row or the section `lora` is wrong.
+    """
+    row = load_row("routers", name, RouterParams, path)
+    return _laid_over("lora", LoraParams, row.lora, path)
 
 
 def _laid_over(name: str, model: Kind[S], overrides: Any, path: Path) -> S:

@@ -19,6 +19,8 @@ def unknown_names(params: "Params") -> Iterator[str]:
         yield from missing(f"merges.{name}.weights", merge.weights, "skills")
     for name, mixture in params.mixtures.items():
         yield from missing(f"mixtures.{name}.skills", mixture.skills, "skills")
+    for name, router in params.routers.items():
+        yield from missing(f"routers.{name}.skills", router.skills, "skills")
     for name, answers in params.answers.items():
         yield from missing(f"answers.{name}.judge", [answers.judge], "judges")
         yield from missing(f"answers.{name}.benchmark", [answers.benchmark], "benchmarks")
@@ -31,6 +33,7 @@ def unknown_names(params: "Params") -> Iterator[str]:
     yield from missing("compare.against", params.compare.against, "models")
     shown = {params.report.measure} - set(params.preferences)
     yield from missing("report.measure", shown, "measures")
-    for one, other in (("measures", "preferences"), ("skills", "mixtures")):
+    trained = (("skills", "mixtures"), ("skills", "routers"), ("mixtures", "routers"))
+    for one, other in (("measures", "preferences"), *trained):
         for name in sorted(set(getattr(params, one)) & set(getattr(params, other))):
             yield f"{name!r} is a row of {one} and of {other}; rename one"

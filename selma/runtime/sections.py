@@ -1,5 +1,6 @@
 """The sections and rows of params.yaml: which keys they have, and what a value may be."""
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
@@ -101,11 +102,12 @@ class LoraParams(Section):
     checkpoint_every_steps: Count
 
 
-def _overrides(section: type[Section]) -> type[Section]:
+def _overrides(section: type[Section], without: Collection[str] = ()) -> type[Section]:
     """Make the model of a part of a section: the same keys and checks, none required."""
     fields: dict[str, Any] = {
         name: (Annotated[field.annotation, Field(), *field.metadata] | None, None)
         for name, field in section.model_fields.items()
+        if name not in without
     }
     return create_model(f"{section.__name__}Overrides", __base__=Section, **fields)
 
@@ -113,6 +115,8 @@ def _overrides(section: type[Section]) -> type[Section]:
 PromptsOverrides = _overrides(PromptsParams)
 ImagesOverrides = _overrides(ImagesParams)
 LoraOverrides = _overrides(LoraParams)
+NOT_A_ROUTERS = frozenset({"rank", "targets"})  # of the section lora: they are its experts'
+GateOverrides = _overrides(LoraParams, without=NOT_A_ROUTERS)
 
 
 class SkillParams(Section):
@@ -147,10 +151,59 @@ class MixtureParams(Section):
     lora: LoraOverrides  # type: ignore[valid-type]
 
 
-class ModelParams(Section):
-    """Who is compared: an adapter's file on the backbone, or the folder of a backbone itself."""
+class RouterParams(Section):
+    """Experts that stay apart, weighed token by token by gates on their skills' pictures.
+
+    `top_k` experts a token; `lora` overrides the section for the gates' training.
+    """
+
+    skills: Annotated[list[Name], Field(min_length=1)]
+    top_k: Positive
+    lora: GateOverrides  # type: ignore[valid-type]
+
+
+class WeightsParams(Section):
+    """A model that is compared: a file on the backbone, or the folder of a backbone itself."""
 
     weights: Place
+
+
+class CompositeParams(Section):
+    """A model that is compared: experts of the folder `weights`, all of them in every step."""
+
+    weights: Place
+    experts: Annotated[list[Name], Field(min_length=1)]
+    combine: Literal["composite"]
+
+
+class SwitchParams(Section):
+    """A model that is compared: experts of the folder `weights`, by turns, each some steps."""
+
+    weights: Place
+    experts: Annotated[list[Name], Field(min_length=1)]
+    combine: Literal["switch"]
+    every_steps: Positive
+
+
+def _how_combined(row: Any) -> str:
+    """Tell which kind of row of `models` it is, by what it says or lacks."""
+    if not isinstance(row, Mapping):
+        return str(getattr(row, "combine", "one"))
+    if not {"experts", "combine", "every_steps"} & set(row):
+        return "one"
+    return str(row.get("combine"))
+
+
+ModelParams: Any = Annotated[
+    Annotated[WeightsParams, Tag("one")]
+    | Annotated[CompositeParams, Tag("composite")]
+    | Annotated[SwitchParams, Tag("switch")],
+    Discriminator(
+        _how_combined,
+        custom_error_type="combine",
+        custom_error_message="combine should be 'switch' or 'composite' where there are experts",
+    ),
+]
 
 
 class BenchmarkParams(Section):
@@ -248,15 +301,12 @@ class HubParams(Section):
     files: Annotated[list[Place], Field(min_length=1)]
 
 
-Nothing = Annotated[dict[Name, Any], Field(max_length=0)]  # no stage reads it yet
-
-
 class Params(Section):
     seed: Seed
     threads: Threads
     same_bytes: bool
     hub: dict[Name, HubParams]
-    routers: Nothing
+    routers: dict[Name, RouterParams]
     backbone: BackboneParams
     llm: LlmParams
     prompts: PromptsParams
@@ -278,5 +328,5 @@ class Params(Section):
 
 ROWS: dict[str, Any] = {
     "answers": AnswersParams, "judges": JudgeParams, "mixtures": MixtureParams,
-    "models": ModelParams, "preferences": PreferenceParams,
+    "models": ModelParams, "preferences": PreferenceParams, "routers": RouterParams,
 }  # fmt: skip

@@ -11,6 +11,11 @@ from selma.core.errors import ConfigError, MissingDataError
 from selma.core.files import write_bytes_atomic
 
 S = TypeVar("S")
+# Pydantic's names of a union's branches, and where in a key they stand, by section.
+BRANCHES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "measures": (2, ("dsg", "tifa")), "models": (2, ("one", "composite", "switch")),
+    "merges": (4, ("number", "blocks")),
+}  # fmt: skip
 
 
 def read_yaml(path: Path) -> Any:
@@ -76,10 +81,9 @@ def validate(model: type[S], value: object, where: str, prefix: str = "") -> S:
 
 def _problem(detail: Any, prefix: str) -> str:
     place = [part for part in (*prefix.split("."), *map(str, detail["loc"])) if part]
-    if place[:1] == ["measures"] and place[2:3] in (["dsg"], ["tifa"]):
-        del place[2]  # pydantic's name of the union's branch
-    if place[:1] == ["merges"] and place[4:5] in (["number"], ["blocks"]):
-        del place[4]
+    at, names = BRANCHES.get(place[0] if place else "", (0, ()))
+    if names and place[at : at + 1] and place[at] in names:
+        del place[at]
     key = ".".join(place) or "the file"
     if detail["type"] == "extra_forbidden":
         return f"{key} is not a known key (value {detail['input']!r}); remove or correct it"

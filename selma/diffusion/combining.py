@@ -1,0 +1,99 @@
+"""Draws with several experts that are never merged: LoRA Switch and LoRA Composite.
+
+Source: Multi-LoRA Composition for Image Generation, arXiv 2402.16843, section 3.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from selma.diffusion.backbone import Backbone
+from selma.diffusion.denoiser_layers import denoiser_layers
+from selma.diffusion.loading import updated_weight
+from selma.diffusion.steps import Step, take_step
+
+if TYPE_CHECKING:
+    import torch
+
+
+class ExpertWeights:
+    """The denoiser's adapted weights W + ΔWᵢ of each expert, to be put in place by reference.
+
+    Each expert is what `add_updates` makes of it, to the bit, and a change of experts costs no
+    arithmetic; the adapted layers are held once for each expert. What an expert does not change
+    stays as in the backbone.
+    """
+
+    def __init__(
+        self, backbone: Backbone,
+        experts: "Mapping[str, Mapping[str, torch.Tensor]]",
+        sources: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        """Make the weights; the backbone stays as it is until `use`.
+
+        Args:
+            backbone: without an adapter.
+            experts: by name, ΔW in its weight's shape by layer, ``unet.mid_block…``.
+            sources: each expert's file, for errors.
+
+        Raises:
+            AdapterMismatchError: a layer is not the denoiser's, or has another shape.
+        """
+        self._layers: dict[str, Any] = {}
+        own: dict[str, dict[str, torch.nn.Parameter]] = {}
+        for expert, updates in sorted(experts.items()):
+            layers = denoiser_layers(backbone, updates, sources[expert])
+            self._layers |= layers
+            own[expert] = {
+                name: _parameter(updated_weight(name, layer, updates[name], sources[expert]))
+                for name, layer in layers.items()
+            }
+        plain = {name: layer.weight for name, layer in self._layers.items()}
+        self._weights = {expert: plain | weights for expert, weights in own.items()}
+
+    def use(self, expert: str) -> None:
+        """Put an expert's weights in place."""
+        for name, weight in self._weights[expert].items():
+            self._layers[name].weight = weight
+
+
+def _parameter(weight: "torch.Tensor") -> "torch.nn.Parameter":
+    import torch
+
+    return torch.nn.Parameter(weight, requires_grad=False)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """LoRA Switch, section 3.1: one expert a step, in their order, each for `every_steps` steps."""
+
+    weights: ExpertWeights
+    order: Sequence[str]
+    every_steps: int
+
+    def __call__(self, step: Step) -> "torch.Tensor":
+        """Take a step with the expert whose turn it is."""
+        turn = step.number // self.every_steps % len(self.order)
+        self.weights.use(self.order[turn])
+        return take_step(step)
+
+
+@dataclass(frozen=True)
+class Composite:
+    """LoRA Composite, section 3.2: the mean of all experts' guided predictions in each step.
+
+    That is (1/k) Σᵢ [eᵢ(∅) + s (eᵢ(prompt) − eᵢ(∅))], for k times the price.
+    """
+
+    weights: ExpertWeights
+    order: Sequence[str]
+
+    def __call__(self, step: Step) -> "torch.Tensor":
+        """Take a step by the mean."""
+        import torch
+
+        predictions = []
+        for expert in self.order:
+            self.weights.use(expert)
+            predictions.append(step.predict(step.latents))
+        return step.follow(torch.stack(predictions).mean(0), step.latents)

@@ -1,0 +1,31 @@
+"""What is done in one step of drawing: the seam where a way of drawing differs from another."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a batch, and what can be done in it.
+
+    `predict` asks the backbone, as its weights now are, what to do with latents, by classifier-free
+    guidance; `follow` goes from latents by such a prediction to the next latents, once a step.
+    """
+
+    number: int  # from 0
+    timestep: "torch.Tensor"
+    latents: "torch.Tensor"  # (N, C, h, w)
+    predict: Callable[["torch.Tensor"], "torch.Tensor"]
+    follow: Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]  # prediction, latents
+
+
+TakeStep = Callable[[Step], "torch.Tensor"]  # returns the next latents
+
+
+def take_step(step: Step) -> "torch.Tensor":
+    """Predict once and follow: stock classifier-free guidance."""
+    return step.follow(step.predict(step.latents), step.latents)
