@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = params.load_section("report", sections.ReportParams, args.params)
     compare = params.load_section("compare", sections.CompareParams, args.params)
     names = {name: list(params.load_rows(name, object, args.params))
-             for name in ("skills", "mixtures", "merges", "measures")}  # fmt: skip
+             for name in ("skills", "mixtures", "routers", "merges", "measures")}  # fmt: skip
     models = list(dict.fromkeys((compare.reference, compare.subject)))
     answers = None
     if settings.measure in names["measures"]:
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         factor=read_about(scores / f"{models[0]}.parquet")["factor"],
     )
     trained = [f"experts/{name}" for name in names["skills"]]
-    trained += [f"mixtures/{name}" for name in names["mixtures"]]
+    trained += [f"{kind}/{name}" for kind in ("mixtures", "routers") for name in names[kind]]
     curves = {Path(name).name: args.curves / f"{name}.csv" for name in trained}
     content = Content(
         comparison=read_json(args.metrics / "comparison.json"),

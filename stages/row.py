@@ -16,7 +16,7 @@ from selma.runtime.session import run_stage
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write {row, files}; of a folder of tables only those of the row's skills count.
+    """Write {row, files}; of a folder of skills' files only those of the row's own skills count.
 
     A row about pictures, which names a benchmark, becomes a folder with a file for each model that
     also holds the hash of the model's pictures; their folder is the last input.
@@ -25,11 +25,12 @@ def main(argv: list[str] | None = None) -> None:
     row = load_row(args.section, args.row, ROWS[args.section], args.params)
     samples = args.inputs.pop() if hasattr(row, "benchmark") else None
     files: dict[str, Any] = {}
+    skills = sorted({*getattr(row, "skills", ()), *getattr(row, "experts", ())})
     for path in args.inputs:
-        if args.section == "mixtures":
-            files |= {
-                skill: content_sha256(path / f"{skill}.parquet") for skill in sorted(row.skills)
-            }
+        if skills:
+            suffix = ".parquet" if path.name == "images" else ".safetensors"
+            own = (path / f"{skill}{suffix}" for skill in skills)
+            files |= {str(file): content_sha256(file) for file in own}
         elif path.suffix == ".json" and path.parent.parent == args.out.parent.parent:
             files[path.stem] = read_json(path)
         else:

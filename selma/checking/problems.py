@@ -9,14 +9,17 @@ from typing import Any
 from selma.core.choices import choose
 from selma.core.errors import SelmaError
 from selma.runtime.params import load_params
-from selma.runtime.sections import Params
+from selma.runtime.sections import CompositeParams, Params, SwitchParams
 
 MODEL_TYPES = {  # kind of judge or scorer → `model_type` of the config that its loader takes
     "blip2": "blip-2", "instructblip": "instructblip", "blip-vqa": "blip", "vilt": "vilt",
     "pickscore": "clip", "hps": "clip", "clipscore": "clip", "imagereward": "imagereward",
 }  # fmt: skip
 MPLUG = ("configuration.json", "config.yaml", "vocab.txt", "pytorch_model.bin")  # of its release
-MADE = {"models/experts": "skills", "models/merged": "merges", "models/mixtures": "mixtures"}
+MADE = {
+    "models/experts": "skills", "models/merged": "merges", "models/mixtures": "mixtures",
+    "models/routers": "routers",
+}  # fmt: skip
 
 
 def find_problems(root: Path, params_path: Path) -> list[str]:
@@ -100,12 +103,22 @@ def _merges(root: Path, params: Params, problems: _Problems) -> None:
         problems.attempt(lambda s=settings: check_settings(s), f"merges.{name}")
 
 
+def _routers(root: Path, params: Params, problems: _Problems) -> None:
+    from selma.diffusion.expert_checks import check_router
+
+    for name, row in params.routers.items():
+        problems.attempt(lambda r=row: check_router(r.skills, r.top_k), f"routers.{name}")
+
+
 def _models(root: Path, params: Params, problems: _Problems) -> None:
     """A model's weights are there and can be loaded, or a row makes them."""
     from selma.diffusion.inspection import backbone_problems
 
     for name, row in params.models.items():
         key, path = f"models.{name}.weights", Path(row.weights)
+        if isinstance(row, CompositeParams | SwitchParams):
+            _experts(root, params, problems, f"models.{name}.experts", row)
+            continue
         section = MADE.get(path.parent.as_posix())
         if section is not None and path.stem not in getattr(params, section):
             rows = ", ".join(getattr(params, section)) or "none"
@@ -117,6 +130,21 @@ def _models(root: Path, params: Params, problems: _Problems) -> None:
                 problems.add(f"{key}: {problem}")
         elif section is None and (root / path).is_file() and path.suffix != ".safetensors":
             problems.add(f"{key}: {path}: expected an adapter's .safetensors or a folder")
+
+
+def _experts(
+    root: Path, params: Params, problems: _Problems, key: str, row: CompositeParams | SwitchParams
+) -> None:
+    """Each expert of a folder is there, or a row makes it."""
+    folder = Path(row.weights)
+    section = MADE.get(folder.as_posix())
+    for expert in sorted(set(row.experts)):
+        path = folder / f"{expert}.safetensors"
+        if section is not None and expert not in getattr(params, section):
+            rows = ", ".join(getattr(params, section)) or "none"
+            problems.add(f"{key}: {path} is made by no row of {section}; rows: {rows}")
+        elif section is None and not (root / path).is_file():
+            _absent(problems, params, key, str(path))
 
 
 def _judges(root: Path, params: Params, problems: _Problems) -> None:
@@ -235,4 +263,4 @@ def _absent(problems: _Problems, params: Params, key: str, path: str) -> None:
         problems.add(f"{key}: {path}: no such file or folder; run `dvc pull`, or put it there")
 
 
-CHECKS = (_hub, _prompts, _backbone, _merges, _models, _judges, _measures, _preferences)
+CHECKS = (_hub, _prompts, _backbone, _merges, _routers, _models, _judges, _measures, _preferences)

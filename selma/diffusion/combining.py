@@ -3,17 +3,19 @@
 Source: Multi-LoRA Composition for Image Generation, arXiv 2402.16843, section 3.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from selma.diffusion.backbone import Backbone
-from selma.diffusion.denoiser_layers import denoiser_layers
+from selma.diffusion.expert_checks import denoiser_layer
 from selma.diffusion.loading import updated_weight
 from selma.diffusion.steps import Step, take_step
 
 if TYPE_CHECKING:
     import torch
+
+    Updates = Iterable[tuple[str, torch.Tensor]]
 
 
 class ExpertWeights:
@@ -25,15 +27,13 @@ class ExpertWeights:
     """
 
     def __init__(
-        self, backbone: Backbone,
-        experts: "Mapping[str, Mapping[str, torch.Tensor]]",
-        sources: Mapping[str, str],
-    ) -> None:  # fmt: skip
+        self, backbone: Backbone, experts: Mapping[str, "Updates"], sources: Mapping[str, str]
+    ) -> None:
         """Make the weights; the backbone stays as it is until `use`.
 
         Args:
             backbone: without an adapter.
-            experts: by name, ΔW in its weight's shape by layer, ``unet.mid_block…``.
+            experts: by name, updates as of `add_updates`.
             sources: each expert's file, for errors.
 
         Raises:
@@ -42,12 +42,11 @@ class ExpertWeights:
         self._layers: dict[str, Any] = {}
         own: dict[str, dict[str, torch.nn.Parameter]] = {}
         for expert, updates in sorted(experts.items()):
-            layers = denoiser_layers(backbone, updates, sources[expert])
-            self._layers |= layers
-            own[expert] = {
-                name: _parameter(updated_weight(name, layer, updates[name], sources[expert]))
-                for name, layer in layers.items()
-            }
+            own[expert] = {}
+            for name, update in updates:
+                layer = self._layers[name] = denoiser_layer(backbone, name, sources[expert])
+                weight = updated_weight(name, layer, update, sources[expert])
+                own[expert][name] = _parameter(weight)
         plain = {name: layer.weight for name, layer in self._layers.items()}
         self._weights = {expert: plain | weights for expert, weights in own.items()}
 

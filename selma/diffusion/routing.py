@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import linear
 
-from selma.core.errors import AdapterMismatchError, ConfigError
+from selma.core.errors import AdapterMismatchError
 from selma.diffusion.backbone import Backbone
-from selma.diffusion.denoiser_layers import denoiser_layers
+from selma.diffusion.expert_checks import check_router, denoiser_layer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +93,8 @@ def add_router(
     """
     check_router(experts, top_k)
     found: dict[str, torch.nn.Parameter] = {}
-    for name, base in denoiser_layers(backbone, layers, source).items():
+    for name in sorted(layers):
+        base = denoiser_layer(backbone, name, source)
         if not isinstance(base, torch.nn.Linear):
             raise AdapterMismatchError(
                 f"{source}: {name}: is a {type(base).__name__}; a router's layers are linear: "
@@ -106,14 +107,6 @@ def add_router(
         backbone.denoiser.set_submodule(name.removeprefix(f"{backbone.component}."), layer)
         found[name] = layer.gate
     return found
-
-
-def check_router(experts: Sequence[str], top_k: int) -> None:
-    """Refuse an expert that is named twice and a top_k that is no number of them."""
-    if len(set(experts)) < len(experts):
-        raise ConfigError(f"skills: {', '.join(experts)}: one is named twice; name it once")
-    if not 1 <= top_k <= len(experts):
-        raise ConfigError(f"top_k: expected 1 to {len(experts)}, the number of skills; got {top_k}")
 
 
 def _check_shapes(

@@ -115,7 +115,7 @@ def _overrides(section: type[Section], without: Collection[str] = ()) -> type[Se
 PromptsOverrides = _overrides(PromptsParams)
 ImagesOverrides = _overrides(ImagesParams)
 LoraOverrides = _overrides(LoraParams)
-NOT_A_ROUTERS = frozenset({"rank", "targets"})  # of the section lora: they are its experts'
+NOT_A_ROUTERS = {"rank", "targets"}  # of the section lora: they are its experts'
 GateOverrides = _overrides(LoraParams, without=NOT_A_ROUTERS)
 
 
