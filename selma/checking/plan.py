@@ -5,18 +5,19 @@ Disk is by formula, tokens are characters; only operations are counted on the mo
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from selma.checking.flops import Costs, count_costs
+from selma.checking.flops import Costs, count_costs, count_router
 from selma.diffusion.stable_diffusion import StableDiffusion
 from selma.llm.generators import FREE
 from selma.llm.prices import CHARACTERS_PER_TOKEN, Price, find_price, tokens_of
-from selma.runtime.params import load_mixture, load_skill_section
+from selma.runtime.params import load_mixture, load_router, load_skill_section
 from selma.runtime.sections import (
     AnswersParams,
+    CompositeParams,
     ImagesParams,
     LlmParams,
     LoraParams,
@@ -85,26 +86,42 @@ class Counter:
             self._known[key] = count_costs(unet, vae, lora.rank, targets)
         return self._known[key]
 
+    def routed(self, experts: Sequence[LoraParams], top_k: int) -> Costs | None:
+        """Count with a router of experts as the params say, whose gates are trained."""
+        if self._parts is None:
+            return None
+        own = [(lora.rank, tuple(lora.targets or StableDiffusion.targets)) for lora in experts]
+        key = (*own, top_k)
+        if key not in self._known:
+            unet, vae = self._parts
+            self._known[key] = count_router(unet, vae, own, top_k)
+        return self._known[key]
+
     def drawing(
-        self, stage: str, number: int | None, settings: ImagesParams, lora: LoraParams
-    ) -> Work:
-        """Plan a stage that draws pictures; its models' adapters are not counted."""
-        operations, costs = None, self.costs(lora)
+        self, stage: str, number: int | None, settings: ImagesParams, costs: Costs | None,
+        predictions: int = 1,
+    ) -> Work:  # fmt: skip
+        """Plan a stage that draws pictures, with so many guided predictions in each step.
+
+        Adapters are not counted, for they are added to the weights.
+        """
+        operations = None
         if costs is not None and number is not None:
             guided = 2 if settings.guidance_scale > 1 else 1
-            each = guided * settings.inference_steps * costs.predict + costs.decode
+            each = predictions * guided * settings.inference_steps * costs.predict + costs.decode
             operations = float(number * each)
         disk = (number or 0) * self.pixels * BYTES_PER_PIXEL
         return Work(stage, "pictures", number, operations, disk)
 
-    def training(self, stage: str, settings: LoraParams, pictures: int) -> Work:
+    def training(
+        self, stage: str, settings: LoraParams, pictures: int, costs: Costs | None
+    ) -> Work:
         """Plan a training; its file is in float16, what it holds meanwhile in float32.
 
         That is mean and deviation of each picture's latent, also of the mirrored one, and the
-        checkpoint: the adapter, Adam's two moments of it, its average and the best so far.
+        checkpoint: what is trained, Adam's two moments of it, its average and the best so far.
         """
         samples = settings.train_steps * settings.batch_size
-        costs = self.costs(settings)
         if costs is None:
             return Work(stage, "training samples", samples)
         moments = pictures * self.latent * 2 * (2 if settings.flip else 1)
@@ -117,6 +134,17 @@ class Counter:
             disk=float(_FLOAT16 * costs.parameters),
             scratch=float(_FLOAT32 * (moments + copies * costs.parameters)),
         )
+
+    def routing(
+        self, stage: str, settings: LoraParams, pictures: int, experts: Sequence[LoraParams],
+        top_k: int,
+    ) -> Work:  # fmt: skip
+        """Plan a router's training; its file holds the experts and, in float32, the gates."""
+        costs = self.routed(experts, top_k)
+        work = self.training(stage, settings, pictures, costs)
+        held = [one.parameters for lora in experts if (one := self.costs(lora)) is not None]
+        gates = 0 if costs is None else costs.parameters
+        return replace(work, disk=float(_FLOAT16 * sum(held) + _FLOAT32 * gates))
 
     def merging(self, stage: str, experts: Sequence[LoraParams]) -> Work:
         """Plan a merge, whose rank is at most the sum of its experts' ranks."""
@@ -133,19 +161,27 @@ def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
         yield _writing(f"prompts@{skill}", params.llm, prompts, root / row.instructions)
         settings = load_skill_section("images", ImagesParams, skill, params_path)
         pictures[skill] = prompts.per_skill * settings.per_prompt
-        yield counter.drawing(f"images@{skill}", pictures[skill], settings, params.lora)
+        costs = counter.costs(params.lora)
+        yield counter.drawing(f"images@{skill}", pictures[skill], settings, costs)
     for skill in params.skills:
         loras[skill] = load_skill_section("lora", LoraParams, skill, params_path)
-        yield counter.training(f"lora@{skill}", loras[skill], pictures[skill])
+        costs = counter.costs(loras[skill])
+        yield counter.training(f"lora@{skill}", loras[skill], pictures[skill], costs)
     for name, mixture in params.mixtures.items():
-        known = sum(pictures[skill] for skill in mixture.skills)
-        yield counter.training(f"mixture@{name}", load_mixture(name, params_path), known)
+        known, lora = sum(pictures[s] for s in mixture.skills), load_mixture(name, params_path)
+        yield counter.training(f"mixture@{name}", lora, known, counter.costs(lora))
+    for name, router in params.routers.items():
+        known, lora = sum(pictures[s] for s in router.skills), load_router(name, params_path)
+        experts = [loras[skill] for skill in router.skills]
+        yield counter.routing(f"router@{name}", lora, known, experts, router.top_k)
     for name, merge in params.merges.items():
         yield counter.merging(f"merge@{name}", [loras[skill] for skill in merge.weights])
-    yield from _evaluating(root, params, counter)
+    yield from _evaluating(root, params, counter, loras)
 
 
-def _evaluating(root: Path, params: Params, counter: Counter) -> Iterator[Work]:
+def _evaluating(
+    root: Path, params: Params, counter: Counter, loras: Mapping[str, LoraParams]
+) -> Iterator[Work]:
     benchmarks = {name: _rows(root, name) for name in params.benchmarks}
     each = params.samples.per_prompt
 
@@ -153,10 +189,16 @@ def _evaluating(root: Path, params: Params, counter: Counter) -> Iterator[Work]:
         rows = benchmarks[benchmark]
         return None if rows is None else each * len(rows)
 
-    for model in params.models:
+    for model, row in params.models.items():
+        costs, times = counter.costs(params.lora), 1
+        router = params.routers.get(Path(row.weights).stem)
+        if isinstance(row, CompositeParams):
+            times = len(row.experts)
+        elif router and Path(row.weights).parent.as_posix() == "models/routers":
+            costs = counter.routed([loras[skill] for skill in router.skills], router.top_k)
         for name in benchmarks:
             stage = f"samples@{model}-{name}"
-            yield counter.drawing(stage, drawn(name), params.samples, params.lora)
+            yield counter.drawing(stage, drawn(name), params.samples, costs, times)
         for name, answers in params.answers.items():
             rows = benchmarks[answers.benchmark]
             yield _asking(f"answers@{name}-{model}", params, answers, rows)

@@ -25,7 +25,11 @@ def run(args: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from selma.checking.adapters import describe_adapter
+    from selma.merging.routers import is_router
 
+    if is_router(args.file):
+        _router(args.file, args.json)
+        return
     facts = describe_adapter(args.file)
     if args.json:
         print(json.dumps(asdict(facts), indent=2, sort_keys=True))
@@ -33,6 +37,25 @@ def run(args: argparse.Namespace) -> None:
     warnings = [f"warning: {warning}" for warning in facts.warnings]
     for line in [*_head(args.file, facts), "", _blocks(facts), *warnings]:
         print(line)
+
+
+def _router(path: Path, as_json: bool) -> None:
+    import json
+
+    from selma.checking.routers import describe_router
+
+    facts = describe_router(path)
+    if as_json:
+        print(json.dumps(facts, indent=2, sort_keys=True))
+        return
+    print(
+        f"{path}: a router (MoE-LoRA), {facts['layers']} layers, {facts['numbers']:,} numbers, "
+        f"{facts['size'] / 1e6:.2f} MB, norm of its gates {facts['gate_norm']:.4g}"
+    )
+    print(f"experts: {', '.join(facts['experts'])}; {facts['top_k']} for each token")
+    for key in ("name", "base", "seed", "step"):
+        if facts["provenance"].get(key) is not None:
+            print(f"{key}: {facts['provenance'][key]}")
 
 
 def _head(path: Path, facts: "AdapterFacts") -> list[str]:
