@@ -79,9 +79,7 @@ def test_an_xl_models_vae_stays_float32_where_float16_overflows(folders, tmp_pat
     assert load(folders / "sdxl", "float16").vae.dtype == torch.float32
     assert load(folders / "sdxl", "bfloat16").vae.dtype == torch.bfloat16
     assert load(folders / "sd1", "float16").vae.dtype == torch.float16
-    fixed = changed(
-        folders / "sdxl", tmp_path / "model", "vae/config.json", force_upcast=False
-    )
+    fixed = changed(folders / "sdxl", tmp_path / "model", "vae/config.json", force_upcast=False)
     assert load(fixed, "float16").vae.dtype == torch.float16
 
 
@@ -117,9 +115,7 @@ def test_a_broken_index_is_one_line(folders, tmp_path, text):
 
 def test_a_model_that_takes_other_conditions_than_its_family_is_refused(folders, tmp_path):
     name = next(name for name, family in FAMILIES.items() if family.__name__ == "StableDiffusion")
-    folder = changed(
-        folders / "sdxl", tmp_path / "model", "model_index.json", _class_name=name
-    )
+    folder = changed(folders / "sdxl", tmp_path / "model", "model_index.json", _class_name=name)
     with pytest.raises(BackendError, match="other conditions than the text"):
         load(folder)
 
