@@ -67,8 +67,44 @@ def test_a_mixtures_row_holds_the_tables_of_its_own_skills_alone(folder):
     for skill in ("count", "common", "attributes"):
         put(folder / "data/images" / f"{skill}.parquet", skill)
     found = row("mixtures", "mixture", "data/images")
-    assert found["files"] == {"common": sha256("common"), "count": sha256("count")}
+    own = ("common", "count")
+    assert found["files"] == {f"data/images/{skill}.parquet": sha256(skill) for skill in own}
     assert found["row"]["skills"] == ["count", "common"]
+
+
+def test_a_routers_row_holds_the_pictures_and_experts_of_its_own_skills_alone(folder):
+    params = tiny_params()
+    params["routers"]["moe"] = {"skills": ["count", "common"], "top_k": 2, "lora": {}}
+    write_params(folder, params)
+    for skill in ("count", "common", "attributes"):
+        put(folder / "data/images" / f"{skill}.parquet", skill)
+        put(folder / "models/experts" / f"{skill}.safetensors", f"expert {skill}")
+    found = row("routers", "moe", "data/images models/experts")["files"]
+    assert found == {
+        "data/images/common.parquet": sha256("common"),
+        "data/images/count.parquet": sha256("count"),
+        "models/experts/common.safetensors": sha256("expert common"),
+        "models/experts/count.safetensors": sha256("expert count"),
+    }
+
+
+@pytest.mark.parametrize("how", [{"combine": "composite"}, {"combine": "switch", "every_steps": 2}])
+def test_a_model_that_combines_experts_holds_its_own_experts_alone(folder, how):
+    params = tiny_params()
+    model = {"weights": "models/experts", "experts": ["count", "common"], **how}
+    write_params(folder, {**params, "models": {"both": model}})
+    for skill in ("count", "common", "attributes"):
+        put(folder / "models/experts" / f"{skill}.safetensors", f"expert {skill}")
+    assert row("models", "both", "models/experts") == {
+        "row": model,
+        "files": {
+            "models/experts/common.safetensors": sha256("expert common"),
+            "models/experts/count.safetensors": sha256("expert count"),
+        },
+    }
+    (folder / "models/experts/count.safetensors").unlink()
+    with pytest.raises(MissingDataError, match=r"models/experts/count\.safetensors: no such file"):
+        row("models", "both", "models/experts")
 
 
 def test_a_preferences_row_holds_settings_model_benchmark_and_each_models_pictures(folder):

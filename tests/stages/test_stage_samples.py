@@ -16,7 +16,19 @@ MODELS = {
     "plain": {"weights": "models/pocket/base"},
     "taught": {"weights": "models/experts/count.safetensors"},
     "other": {"weights": "other"},
-}
+    "switch": {
+        "weights": "models/experts", "experts": ["count", "common"], "combine": "switch",
+        "every_steps": 1,
+    },
+    "late": {
+        "weights": "models/experts", "experts": ["count", "common"], "combine": "switch",
+        "every_steps": 9,
+    },
+    "composite": {
+        "weights": "models/experts", "experts": ["count", "count"], "combine": "composite",
+    },
+    "moe": {"weights": "models/routers/moe.safetensors"},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -77,6 +89,61 @@ def test_an_adapter_is_added_to_the_backbones_weights(folder):
     expected = stock_picture(pipeline, row["prompt"], row["seed"], **HOW)
     assert difference(row, expected) <= 1
     assert abs(plain - expected).max() > 3
+
+
+def test_a_switch_draws_with_the_experts_of_its_row_by_turns(folder):
+    write_expert(folder, "common", strength=-3.0)
+    alone, switched, late = (draw(folder, model)[0] for model in ("taught", "switch", "late"))
+    assert late["image"]["bytes"] == alone["image"]["bytes"]  # two steps in all: the first alone
+    assert difference(switched, pixels(alone)) > 1
+
+
+def test_a_composite_of_one_expert_twice_is_that_expert(folder):
+    alone = draw(folder, "taught")[0]
+    assert difference(draw(folder, "composite")[0], pixels(alone)) <= 1
+
+
+def test_experts_that_are_missing_or_of_another_model_stop_the_stage(folder):
+    with pytest.raises(MissingDataError, match=r"models/experts/common\.safetensors: no such"):
+        draw(folder, "switch")
+    write_expert(folder, "common", layer="unet.mid_block.nothing")
+    with pytest.raises(AdapterMismatchError, match=r"common\.safetensors: unet\.mid_block"):
+        draw(folder, "switch")
+    assert not (folder / "out.parquet").exists()
+
+
+def write_router_of(folder, **gates):
+    """Put two experts on one layer; each keyword weighs a token's first number for an expert."""
+    import torch
+    from tiny_world import LAYER
+
+    from selma.merging.routers import Router, by_layer, write_router
+
+    write_expert(folder, "common", strength=-1.0)
+    experts = {
+        skill: read_adapter(folder / f"models/experts/{skill}.safetensors") for skill in gates
+    }
+    rows = torch.zeros(len(gates), 96)
+    rows[:, 0] = torch.tensor(list(gates.values()))
+    router = Router(list(gates), by_layer(experts), {LAYER: rows}, 2, {})
+    write_router(folder / "models/routers/moe.safetensors", router)
+
+
+def test_a_file_that_is_a_router_is_routed_whatever_its_folder(folder):
+    """With gates of zero it is the mean of its experts: 3 and -1 on one layer are 1."""
+    write_router_of(folder, count=0.0, common=0.0)
+    routed = draw(folder, "moe")[0]
+    write_expert(folder, "count", strength=1.0)
+    mean = draw(folder, "taught")[0]
+    assert difference(routed, pixels(mean)) <= 1
+    assert difference(routed, pixels(draw(folder, "plain")[0])) > 1
+
+
+def test_the_gates_of_a_router_decide_what_is_drawn(folder):
+    write_router_of(folder, count=0.0, common=0.0)
+    mean = draw(folder, "moe")[0]
+    write_router_of(folder, count=9.0, common=-9.0)
+    assert difference(draw(folder, "moe")[0], pixels(mean)) > 1
 
 
 def test_a_folder_of_weights_replaces_the_backbone(folder):
