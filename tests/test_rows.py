@@ -17,6 +17,7 @@ from fork_server import ForkServer
 from tiny_world import MERGE, copy_models, tiny_params, write_benchmarks
 
 from selma.core.tables import read_table, write_table
+from selma.merging.routers import read_router
 
 sys.path += [str(Path(__file__).parent / name) for name in ("judges",)]
 SKILLS = ("count", "attributes")
@@ -129,6 +130,17 @@ def add_expert(folder, params):
     params["models"]["count_alone"] = {"weights": "models/experts/count.safetensors"}
 
 
+def add_router(folder, params):
+    params["routers"]["moe"] = {"skills": list(SKILLS), "top_k": 2, "lora": {}}
+    params["models"]["routed"] = {"weights": "models/routers/moe.safetensors"}
+
+
+def add_combined(folder, params):
+    experts = {"weights": "models/experts", "experts": list(SKILLS)}
+    params["models"]["switched"] = {**experts, "combine": "switch", "every_steps": 1}
+    params["models"]["composed"] = {**experts, "combine": "composite"}
+
+
 def add_benchmark(folder, params):
     """Prompts of other words, so that none is nearer to a training prompt than those there are."""
     rows = read_table(folder / "data/benchmarks/pocket-dsg.parquet", "benchmark")
@@ -166,7 +178,8 @@ def add_scorer(folder, params):
 
 
 ADDITIONS = [
-    add_skill, add_merge, add_expert, add_benchmark, add_measure, add_judge, add_scorer
+    add_skill, add_merge, add_expert, add_router, add_combined, add_benchmark, add_measure,
+    add_judge, add_scorer,
 ]  # fmt: skip
 
 
@@ -189,6 +202,18 @@ def test_an_expert_is_a_model_by_a_row(world):
     add_expert(world.folder, world.params)
     stages = new_model("count_alone", world.params) | reads_models(world.params)
     assert world.status() == stages - {"report"}
+
+
+def test_a_router_is_a_row_and_a_row_compares_it(world):
+    add_router(world.folder, world.params)
+    new = {"router_row@moe", "router@moe", *new_model("routed", world.params)}
+    assert world.status() == new | reads_models(world.params)
+
+
+def test_experts_by_turns_or_composed_are_a_row_of_models(world):
+    add_combined(world.folder, world.params)
+    new = new_model("switched", world.params) | new_model("composed", world.params)
+    assert world.status() == (new | reads_models(world.params)) - {"report"}
 
 
 def test_a_second_benchmark_is_drawn_and_asked_and_the_training_prompts_are_checked(world):
@@ -336,11 +361,40 @@ def test_every_added_measure_is_compared_and_says_who_judged(grown):
     comparison = json.loads((world.folder / "metrics/comparison.json").read_text())
     measures = {row["name"]: row for row in comparison["measures"]}
     assert list(measures) == ["dsg", "dsg_second", "dsg_lenient", "dsg_vilt", "hps", "clipscore"]
-    assert comparison["models"] == ["base", "merged", "without_count", "count_alone"]
+    assert comparison["models"] == [
+        "base", "merged", "without_count", "count_alone", "routed", "switched", "composed"
+    ]  # fmt: skip
     assert measures["dsg_lenient"]["policy"] == "lenient, prompt mean"
     assert measures["dsg_second"]["benchmark"] == "second"
     assert measures["dsg_vilt"]["judge"].startswith("vilt vilt@sha256:")
     assert measures["clipscore"]["version"] == "cosine"
+
+
+def drawn(world, model):
+    rows = read_table(world.folder / f"data/samples/{model}/pocket-dsg.parquet", "samples")
+    return [row["sha256"] for row in rows]
+
+
+def test_a_router_a_switch_and_a_composite_draw_pictures_of_their_own(grown):
+    world, _ = grown
+    names = ("base", "merged", "count_alone", "routed", "switched", "composed")
+    assert len({tuple(drawn(world, name)) for name in names}) == len(names)
+    router = read_router(world.folder / "models/routers/moe.safetensors")
+    assert router.experts == sorted(SKILLS)
+    assert (world.folder / "plots/loss/routers/moe.csv").read_text().startswith("step,loss")
+    assert "moe" in (world.folder / "report/report.html").read_text()
+
+
+def test_another_skills_new_expert_trains_no_router_and_draws_no_combination(grown):
+    """The rows' files are written again, and are the same."""
+    world, _ = grown
+    targets = ("router@moe", "samples@switched-pocket-dsg", "samples@composed-pocket-dsg")
+    world.params["skills"]["spatial"]["lora"] = {"rank": 1}
+    ran = set(world.repro(*targets))
+    world.params["skills"]["spatial"]["lora"] = {}
+    world.repro(*targets)
+    gather = {"router_row@moe", "model_row@switched", "model_row@composed"}
+    assert ran == {"lora@spatial"} | gather
 
 
 def test_other_weights_of_a_judge_under_the_same_name_are_seen(grown):

@@ -176,6 +176,43 @@ def test_a_weights_file_that_no_row_makes(project):
     assert has(found, "models.other.weights", "made by no row of skills", "count")
 
 
+def test_a_router_with_more_experts_a_token_than_it_has_or_a_skill_twice(project):
+    row = {"skills": ["count", "common"], "top_k": 2, "lora": {}}
+    assert problems(project, "routers.moe", row) == []
+    found = only(project, "routers.moe", {**row, "top_k": 3})
+    assert has(found, "routers.moe: top_k: expected 1 to 2, the number of skills; got 3")
+    found = only(project, "routers.moe", {**row, "skills": ["count", "count"]})
+    assert has(found, "routers.moe: skills: count, count: one is named twice")
+    found = only(project, "routers.moe", {**row, "lora": {"rank": 4}})
+    assert has(found, "routers.moe.lora.rank is not a known key")
+    found = only(project, "routers.count", row)
+    assert has(found, "'count' is a row of skills and of routers; rename one")
+
+
+def test_a_model_of_a_router_that_no_row_makes(project):
+    found = only(project, "models.other", {"weights": "models/routers/moe.safetensors"})
+    assert has(found, "models.other.weights", "made by no row of routers; rows: none")
+
+
+COMBINED = {"weights": "models/experts", "experts": ["count", "common"]}
+SWITCH = {**COMBINED, "combine": "switch", "every_steps": 1}
+COMPOSITE = {**COMBINED, "combine": "composite"}
+
+
+@pytest.mark.parametrize("row", [SWITCH, COMPOSITE], ids=["switch", "composite"])
+def test_experts_that_a_model_combines_are_made_by_rows_or_there(project, row):
+    assert problems(project, "models.other", row) == []
+    found = only(project, "models.other", {**row, "experts": ["count", "cuont"]})
+    path = "models/experts/cuont.safetensors"
+    assert has(found, f"models.other.experts: {path} is made by no row of skills; rows: ", "count")
+    elsewhere = {**row, "weights": "models/mine"}
+    put(project / "models/mine/count.safetensors")
+    found = only(project, "models.other", elsewhere)
+    assert has(found, "models.other.experts: models/mine/common.safetensors: no such file")
+    put(project / "models/mine/common.safetensors")
+    assert problems(project, "models.other", elsewhere) == []
+
+
 def test_numbers_out_of_bounds_are_told_with_key_value_and_bound(project):
     for key, value, parts in (
         ("images.inference_steps", 2000, ["less than or equal to 1000", "2000"]),
@@ -276,6 +313,7 @@ def test_mplug_is_looked_for_under_the_names_of_its_release(project):
     [
         ("merges.merged.weights", {"spatial": 1.0}, "skills"),
         ("mixtures.mixture.skills", ["spatial"], "skills"),
+        ("routers.moe", {"skills": ["spatial"], "top_k": 1, "lora": {}}, "skills"),
         ("answers.dsg.judge", "nobody", "judges"),
         ("answers.dsg.benchmark", "nothing", "benchmarks"),
         ("measures.dsg.answers", "none", "answers"),
@@ -288,6 +326,7 @@ def test_mplug_is_looked_for_under_the_names_of_its_release(project):
 )
 def test_names_that_are_no_row(project, key, value, section):
     found = only(project, key, value)
+    value = value.get("skills", value) if isinstance(value, dict) else value
     name = next(iter(value)) if not isinstance(value, str) else value
     assert has(found, key, repr(name), f"not in {section}", "known: ")
 

@@ -49,10 +49,16 @@ def write(world, **changes):
 
 
 def test_it_lists_every_stage_of_the_graph_that_draws_trains_merges_asks_or_scores(world):
-    kinds = ("prompts", "images", "lora", "mixture", "merge", "samples", "answers", "preferences")
+    kinds = (
+        "prompts", "images", "lora", "mixture", "router", "merge", "samples", "answers",
+        "preferences",
+    )  # fmt: skip
     listed = subprocess.run(
         ["dvc", "stage", "list", "--name-only"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     path = ROOT / "params.yaml"
     found = {work.stage for work in plan_work(world, path, load_params(path))}
@@ -84,6 +90,65 @@ def test_numbers_and_operations_are_those_of_the_settings(world):
     asked = sum(len(row["questions"]) for row in rows)
     assert found["answers@dsg-merged"].number == 2 * asked
     assert found["preferences@hps-base"].number == 2 * len(rows)
+
+
+EXPERTS = {"weights": "models/experts", "experts": ["count", "common"]}
+
+
+def test_a_composite_costs_as_many_predictions_as_experts_and_a_switch_one(world):
+    models = {
+        "composite": {**EXPERTS, "combine": "composite"},
+        "switch": {**EXPERTS, "combine": "switch", "every_steps": 1},
+    }
+    found = works(world, models=models, samples={"inference_steps": 3, "guidance_scale": 3.0})
+    costs = Counter(world / "models/pocket/base").costs(load_lora(world))
+    both, one, plain = (
+        found[f"samples@{name}-pocket-dsg"] for name in ("composite", "switch", "base")
+    )
+    assert one.operations == plain.operations
+    extra = plain.number * 2 * 3 * costs.predict
+    assert both.operations == plain.operations + extra
+
+
+def test_a_routers_layers_and_gates_are_counted_by_hand(world):
+    """Of each token: R · in of all A, R · out of all B, 2 · in of the gate; twice as operations."""
+    routers = {"moe": {"skills": ["count", "common"], "top_k": 2, "lora": {"train_steps": 4}}}
+    lora = {"rank": 3, "targets": ["attn1.to_q"], "train_steps": 20, "batch_size": 6}
+    models = {"moe": {"weights": "models/routers/moe.safetensors"}}
+    found = works(world, routers=routers, models=models, lora=lora,
+                  samples={"inference_steps": 1, "guidance_scale": 1.0})  # fmt: skip
+    training, drawn, plain = (
+        found[name] for name in ("router@moe", "samples@moe-pocket-dsg", "samples@base-pocket-dsg")
+    )
+    assert training.number == 4 * 6
+    gates = sum(2 * shape[1] for shape in layers(world, "attn1.to_q"))
+    factors = 2 * 3 * sum(sum(shape) for shape in layers(world, "attn1.to_q"))
+    assert training.disk == 2 * factors + 4 * gates
+    extra = sum(
+        2 * tokens * (6 * (shape[0] + shape[1]) + 2 * shape[1])
+        for shape, tokens in tokens_of_layers(world, "attn1.to_q")
+    )
+    assert drawn.operations == plain.operations + plain.number * extra
+    assert training.operations > training.number * 2 * extra
+
+
+def tokens_of_layers(world, end):
+    """The weight's shape of each layer, and how many tokens go through it for one picture."""
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(world / "models/pocket/base/unet")
+    seen = []
+    for name, module in unet.named_modules():
+        if name.endswith(end):
+            module.register_forward_hook(
+                lambda layer, given, _: seen.append((layer.weight.shape, given[0].shape[1]))
+            )
+    side, width = unet.config.sample_size, unet.config.cross_attention_dim
+    text = torch.zeros(1, 3, width)
+    with torch.no_grad():
+        unet(torch.zeros(1, 4, side, side), torch.tensor(0), encoder_hidden_states=text)
+    return seen
 
 
 def test_without_a_backbone_operations_are_not_counted(world):

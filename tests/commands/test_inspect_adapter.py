@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from selma.commands.cli import main
 from selma.merging.factors import LoraFactors
 from selma.merging.files import write_adapter
+from selma.merging.routers import Router, by_layer, write_router
 
 
 @pytest.fixture
@@ -59,6 +60,25 @@ def test_what_a_merge_is_made_of_is_told(path, tmp_path, capsys):
     assert main(["inspect", str(out)]) == 0
     said = capsys.readouterr().out
     assert "merged by delta_mean, scale 2: x 1" in said and "norm 26" in said
+
+
+def test_a_router_is_said_to_be_one(tmp_path, capsys):
+    experts = {
+        name: {"unet.mid_block.to_k": LoraFactors(torch.ones(2, 3), torch.ones(4, 2))}
+        for name in ("common", "count")
+    }
+    gates = {"unet.mid_block.to_k": torch.tensor([[3.0, 0.0, 0.0], [0.0, 4.0, 0.0]])}
+    path = tmp_path / "moe.safetensors"
+    made = {"name": "moe", "seed": 3}
+    write_router(path, Router(list(experts), by_layer(experts), gates, 2, made))
+    assert main(["inspect", str(path)]) == 0
+    head, experts, *rest = capsys.readouterr().out.splitlines()
+    assert "a router (MoE-LoRA), 1 layers, 34 numbers" in head and "norm of its gates 5" in head
+    assert experts == "experts: common, count; 2 for each token"
+    assert rest == ["name: moe", "seed: 3"]
+    assert main(["inspect", "--json", str(path)]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["experts"], facts["gate_norm"]) == (["common", "count"], 5.0)
 
 
 def test_a_file_that_is_no_adapter_is_one_line(tmp_path, capsys):

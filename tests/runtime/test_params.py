@@ -9,6 +9,7 @@ from selma.core.errors import ConfigError, MissingDataError
 from selma.runtime.params import (
     load_mixture,
     load_params,
+    load_router,
     load_row,
     load_rows,
     load_section,
@@ -273,6 +274,50 @@ def test_a_measure_has_the_keys_of_its_kind(path):
     changed(path, measures={"dsg": row})
     with pytest.raises(ConfigError, match=r"measures\.dsg\.mapping is not a known key"):
         load_row("measures", "dsg", MeasureParams, path)
+
+
+SWITCH = {"weights": "w", "experts": ["count"], "combine": "switch", "every_steps": 2}
+COMPOSITE = {"weights": "w", "experts": ["count"], "combine": "composite"}
+
+
+def test_a_model_has_the_keys_of_its_kind(path):
+    models = {"a": {"weights": "w"}, "b": SWITCH, "c": COMPOSITE}
+    write_params(path.parent, {**shipped_params(), "models": models})
+    found = load_rows("models", ModelParams, path)
+    assert {name: row.model_dump() for name, row in found.items()} == models
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({**COMPOSITE, "every_steps": 2}, r"models\.x\.every_steps is not a known key"),
+        ({**COMPOSITE, "combine": "switch"}, r"models\.x\.every_steps is missing"),
+        ({**SWITCH, "every_steps": 0}, r"models\.x\.every_steps: input should be greater"),
+        ({**SWITCH, "experts": []}, r"models\.x\.experts: list should have at least 1 item"),
+        ({**SWITCH, "combine": "swich"}, r"models\.x: combine should be 'switch' or 'composite'"),
+        ({"weights": "w", "experts": ["count"]}, r"models\.x: combine should be 'switch' or"),
+        ({"combine": "composite", "experts": ["count"]}, r"models\.x\.weights is missing"),
+    ],
+)
+def test_a_model_that_is_of_no_kind_is_one_line(path, row, words):
+    changed(path, models={"x": row})
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_row("models", "x", ModelParams, path)
+    assert str(caught.value).count("models.x") == 1 and "\n" not in str(caught.value)
+
+
+def test_a_router_is_trained_as_an_expert_but_for_its_overrides(path):
+    row = {"skills": ["count", "common"], "top_k": 1, "lora": {"train_steps": 7}}
+    changed(path, routers={"moe": row})
+    one = load_section("lora", LoraParams, path)
+    assert load_router("moe", path) == one.model_copy(update={"train_steps": 7})
+
+
+@pytest.mark.parametrize("key", ["rank", "targets"])
+def test_what_is_an_experts_own_is_no_key_of_a_router(path, key):
+    changed(path, routers={"moe": {"skills": ["count"], "top_k": 1, "lora": {key: None}}})
+    with pytest.raises(ConfigError, match=rf"routers\.moe\.lora\.{key} is not a known key"):
+        load_router("moe", path)
 
 
 def test_a_mixture_is_trained_for_the_steps_of_its_skills_together(path):

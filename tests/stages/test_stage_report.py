@@ -59,7 +59,7 @@ def folder(world):
         ]
         write_table(world / f"data/answers/asked/{model}.parquet", "answers", said)
         write_liked(world, model, {"old": 1.0, "new": 2.0, "other": 3.0}[model])
-    for number, name in enumerate(("experts/count", "mixtures/both")):
+    for number, name in enumerate(("experts/count", "mixtures/both", "routers/moe")):
         write_curve(world / f"plots/loss/{name}.csv", {"loss": [0.5 + number] * 20})
     write_json(world / "metrics/merges/sum.json", CERTIFICATE)
     return world
@@ -77,6 +77,7 @@ def report(folder, *, places=PLACES, moved=False, compare=None, **changes):
         "skills": {"count": row},
         "merges": {"sum": merge},
         "mixtures": {"both": {"skills": ["count"], "lora": {}}},
+        "routers": {"moe": {"skills": ["count"], "top_k": 1, "lora": {}}},
         "models": {name: {"weights": "w"} for name in COLOUR},
         "answers": {"asked": {"judge": "pocket", "benchmark": "first", "template": "bare"}},
         "measures": {"dsg": {**params["measures"]["dsg"], "answers": "asked"}},
@@ -149,7 +150,7 @@ def test_the_measure_of_params_gives_the_pictures_and_its_answers(folder):
 
 def test_all_measures_models_curves_and_certificates_are_named(folder):
     page = report(folder)
-    for word in ("DSG", "Liked", "old", "new", "other", "count", "both", "77"):
+    for word in ("DSG", "Liked", "old", "new", "other", "count", "both", "moe", "77"):
         assert re.search(rf"\b{word}\b", page), word
 
 
