@@ -196,6 +196,28 @@ def test_a_step_is_numbered_and_may_do_what_it_likes_with_the_latents(make):
     assert difference(shrunk, pictures(backbone)) > 5
 
 
+def test_another_text_in_a_step_is_projected_anew(make):
+    backbone, seen = make(), []
+    other = backbone.encode_prompts(["a long blue boat"])
+
+    def ask(step):
+        seen.append(backbone.predict(step.latents, step.timestep, other))
+
+    def first(step):
+        ask(step)
+        return take_step(step)
+
+    def afterwards(step):
+        following = take_step(step)
+        ask(step)
+        return following
+
+    for order in (first, afterwards):
+        how = {"guidance_scale": 1.0, "inference_steps": 1}
+        draw_batch(["a cat"], [1], backbone, take_step=order, **how)
+    assert torch.equal(*seen)
+
+
 @pytest.mark.parametrize(
     ("layer", "words"),
     [

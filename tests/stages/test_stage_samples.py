@@ -197,6 +197,16 @@ def test_a_batch_is_kept_when_the_stage_dies_and_belongs_to_its_model_and_weight
     assert len(list((folder / ".selma/work").glob("samples-first-taught-*"))) == 2
 
 
+def test_a_batch_of_a_switch_belongs_to_its_row(folder, monkeypatch):
+    write_expert(folder, "common", strength=-3.0)
+    (folder / "out.parquet").mkdir()
+    for every_steps in (1, 2):
+        monkeypatch.setitem(MODELS["switch"], "every_steps", every_steps)
+        with pytest.raises(OSError):
+            draw(folder, "switch")
+    assert len(list((folder / ".selma/work").glob("samples-first-switch-*"))) == 2
+
+
 def test_missing_weights_and_an_adapter_of_another_model_stop_the_stage(folder):
     with pytest.raises(MissingDataError, match="other: no such"):
         draw(folder, "other")
