@@ -11,8 +11,9 @@ from selma.core.files import read_json, write_json
 from selma.core.fingerprints import content_sha256
 from selma.runtime.arguments import stage_arguments
 from selma.runtime.params import load_row, load_rows
-from selma.runtime.sections import ROWS, ModelParams
+from selma.runtime.sections import ModelParams
 from selma.runtime.session import run_stage
+from selma.runtime.whole import ROWS
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -21,9 +21,9 @@ from selma.runtime.sections import (
     ImagesParams,
     LlmParams,
     LoraParams,
-    Params,
     PromptsParams,
 )
+from selma.runtime.whole import Params
 
 SHARE = 0.4  # of the makers' figures that well-fed training reaches
 BYTES_PER_PIXEL = 1.5  # of a PNG of a photograph, about half of its 3

@@ -9,7 +9,8 @@ from typing import Any
 from selma.core.choices import choose
 from selma.core.errors import SelmaError
 from selma.runtime.params import load_params
-from selma.runtime.sections import CompositeParams, Params, SwitchParams
+from selma.runtime.sections import CompositeParams, SwitchParams
+from selma.runtime.whole import Params
 
 MODEL_TYPES = {  # kind of judge or scorer → `model_type` of the config that its loader takes
     "blip2": "blip-2", "instructblip": "instructblip", "blip-vqa": "blip", "vilt": "vilt",

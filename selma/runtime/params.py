@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from selma.core.errors import ConfigError
 from selma.runtime.row_names import unknown_names
-from selma.runtime.sections import LoraParams, MixtureParams, Params, RouterParams, SkillParams
+from selma.runtime.sections import LoraParams, MixtureParams, RouterParams, SkillParams
+from selma.runtime.whole import Params
 from selma.runtime.yaml_files import read_yaml, validate
 
 PARAMS_PATH = Path("params.yaml")
@@ -57,7 +58,7 @@ def load_row(section: str, name: str, model: Kind[S], path: Path = PARAMS_PATH) 
 def load_skill_section(name: str, model: Kind[S], skill: str, path: Path = PARAMS_PATH) -> S:
     """Read a section with one skill's overrides laid over it; ConfigError if anything is wrong."""
     row = load_row("skills", skill, SkillParams, path)
-    return _laid_over(name, model, getattr(row, name), path)
+    return laid_over(name, model, getattr(row, name), path)
 
 
 def load_mixture(name: str, path: Path = PARAMS_PATH) -> LoraParams:
@@ -69,7 +70,7 @@ def load_mixture(name: str, path: Path = PARAMS_PATH) -> LoraParams:
     row = load_row("mixtures", name, MixtureParams, path)
     steps = load_section("lora", LoraParams, path).train_steps * len(row.skills)
     given = row.lora.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
-    return _laid_over("lora", LoraParams, {"train_steps": steps, **given}, path)
+    return laid_over("lora", LoraParams, {"train_steps": steps, **given}, path)
 
 
 def load_router(name: str, path: Path = PARAMS_PATH) -> LoraParams:
@@ -79,10 +80,11 @@ def load_router(name: str, path: Path = PARAMS_PATH) -> LoraParams:
         ConfigError: the row or the section `lora` is wrong.
     """
     row = load_row("routers", name, RouterParams, path)
-    return _laid_over("lora", LoraParams, row.lora, path)
+    return laid_over("lora", LoraParams, row.lora, path)
 
 
-def _laid_over(name: str, model: Kind[S], overrides: Any, path: Path) -> S:
+def laid_over(name: str, model: Kind[S], overrides: Any, path: Path = PARAMS_PATH) -> S:
+    """Read a section with a row's own values laid over it; ConfigError if anything is wrong."""
     if isinstance(overrides, BaseModel):
         overrides = overrides.model_dump(exclude_unset=True)
     section = _section(name, path)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from selma.runtime.sections import Params
+    from selma.runtime.whole import Params
 
 
 def unknown_names(params: "Params") -> Iterator[str]:

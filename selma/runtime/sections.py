@@ -102,7 +102,7 @@ class LoraParams(Section):
     checkpoint_every_steps: Count
 
 
-def _overrides(section: type[Section], without: Collection[str] = ()) -> type[Section]:
+def overrides(section: type[Section], without: Collection[str] = ()) -> type[Section]:
     """Make the model of a part of a section: the same keys and checks, none required."""
     fields: dict[str, Any] = {
         name: (Annotated[field.annotation, Field(), *field.metadata] | None, None)
@@ -112,11 +112,11 @@ def _overrides(section: type[Section], without: Collection[str] = ()) -> type[Se
     return create_model(f"{section.__name__}Overrides", __base__=Section, **fields)
 
 
-PromptsOverrides = _overrides(PromptsParams)
-ImagesOverrides = _overrides(ImagesParams)
-LoraOverrides = _overrides(LoraParams)
+PromptsOverrides = overrides(PromptsParams)
+ImagesOverrides = overrides(ImagesParams)
+LoraOverrides = overrides(LoraParams)
 NOT_A_ROUTERS = {"rank", "targets"}  # of the section lora: they are its experts'
-GateOverrides = _overrides(LoraParams, without=NOT_A_ROUTERS)
+GateOverrides = overrides(LoraParams, without=NOT_A_ROUTERS)
 
 
 class SkillParams(Section):
@@ -299,34 +299,3 @@ class HubParams(Section):
     repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
     files: Annotated[list[Place], Field(min_length=1)]
-
-
-class Params(Section):
-    seed: Seed
-    threads: Threads
-    same_bytes: bool
-    hub: dict[Name, HubParams]
-    routers: dict[Name, RouterParams]
-    backbone: BackboneParams
-    llm: LlmParams
-    prompts: PromptsParams
-    images: ImagesParams
-    lora: LoraParams
-    skills: Annotated[dict[Name, SkillParams], Field(min_length=1)]
-    merges: dict[Name, MergeParams]
-    mixtures: dict[Name, MixtureParams]
-    models: Annotated[dict[Name, ModelParams], Field(min_length=1)]
-    samples: ImagesParams
-    benchmarks: dict[Name, BenchmarkParams]
-    judges: dict[Name, JudgeParams]
-    answers: dict[Name, AnswersParams]
-    measures: dict[Name, MeasureParams]
-    preferences: dict[Name, PreferenceParams]
-    compare: CompareParams
-    report: ReportParams
-
-
-ROWS: dict[str, Any] = {
-    "answers": AnswersParams, "judges": JudgeParams, "mixtures": MixtureParams,
-    "models": ModelParams, "preferences": PreferenceParams, "routers": RouterParams,
-}  # fmt: skip

@@ -14,7 +14,8 @@ S = TypeVar("S")
 # Pydantic's names of a union's branches, and where in a key they stand, by section.
 BRANCHES: dict[str, tuple[int, tuple[str, ...]]] = {
     "measures": (2, ("dsg", "tifa")), "models": (2, ("one", "composite", "switch")),
-    "merges": (4, ("number", "blocks")),
+    "merges": (4, ("number", "blocks")), "fits": (2, ("regmean", "cat")),
+    "searches": (3, ("dsg", "tifa")),
 }  # fmt: skip
 
 

@@ -1,0 +1,82 @@
+"""The rows of `searches`: merges whose settings are those that do best on a dev split."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from selma.runtime.sections import ImagesParams, Name, Place, Section, Share, overrides
+
+ImagesOverrides = overrides(ImagesParams)
+_STEPS_MAX = 1_000_000
+
+
+class RangeParams(Section):
+    """Values to choose from: low, low + step, … high."""
+
+    low: Annotated[float, Field(ge=-1000, le=1000)]
+    high: Annotated[float, Field(ge=-1000, le=1000)]
+    step: Annotated[float, Field(gt=0, le=1000)]
+
+    @model_validator(mode="after")
+    def _steps(self) -> "RangeParams":
+        steps = (self.high - self.low) / self.step
+        if not 0.5 < steps < _STEPS_MAX or abs(steps - round(steps)) > 1e-6:
+            raise ValueError("high must be a whole number of steps above low, and one at least")
+        return self
+
+
+class WeightRangeParams(RangeParams):
+    """As `RangeParams`; above 0, for a merge of nothing is none."""
+
+    low: Annotated[float, Field(gt=0, le=1000)]
+
+
+class DevDsgParams(Section):
+    """DSG as in `measures`."""
+
+    kind: Literal["dsg"]
+    path: Place
+    policy: str
+    mean: str
+    no_answer_max: Share
+
+
+class DevTifaParams(Section):
+    """TIFA as in `measures`."""
+
+    kind: Literal["tifa"]
+    path: Place
+    mapping: str
+    no_answer_max: Share
+
+
+class SearchParams(Section):
+    """A merge of `skills` by `method`, with the weights that score best on data/dev/`benchmark`.
+
+    A scale or parameter of the method is a number, or is searched too.
+    """
+
+    method: str
+    skills: Annotated[list[Name], Field(min_length=1)]
+    weights: WeightRangeParams
+    scale: Annotated[float, Field(ge=-1000, le=1000)] | RangeParams
+    parameters: dict[Name, Annotated[float, Field(ge=-1e9, le=1e9)] | RangeParams]
+    benchmark: Name
+    judge: Name
+    template: str
+    measure: Annotated[DevDsgParams | DevTifaParams, Field(discriminator="kind")]
+    samples: ImagesOverrides  # type: ignore[valid-type]
+    sampler: str
+    evaluations: Annotated[int, Field(ge=1, le=100_000)]
+
+    @property
+    def ranges(self) -> dict[str, dict[str, float]]:
+        """What is searched, by name: ``weights.SKILL``, ``scale``, ``parameters.NAME``."""
+        found: dict[str, Any] = {f"weights.{skill}": self.weights for skill in self.skills}
+        found |= {"scale": self.scale}
+        found |= {f"parameters.{name}": value for name, value in self.parameters.items()}
+        return {
+            name: value.model_dump()
+            for name, value in sorted(found.items())
+            if isinstance(value, RangeParams)
+        }

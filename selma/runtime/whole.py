@@ -1,0 +1,65 @@
+"""The whole of params.yaml: its sections, and which of them have rows that a stage writes down."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from selma.runtime.fit_params import FitParams
+from selma.runtime.search_params import SearchParams
+from selma.runtime.sections import (
+    AnswersParams,
+    BackboneParams,
+    BenchmarkParams,
+    CompareParams,
+    HubParams,
+    ImagesParams,
+    JudgeParams,
+    LlmParams,
+    LoraParams,
+    MeasureParams,
+    MergeParams,
+    MixtureParams,
+    ModelParams,
+    Name,
+    PreferenceParams,
+    PromptsParams,
+    ReportParams,
+    RouterParams,
+    Section,
+    Seed,
+    SkillParams,
+    Threads,
+)
+
+class Params(Section):
+    seed: Seed
+    threads: Threads
+    same_bytes: bool
+    hub: dict[Name, HubParams]
+    routers: dict[Name, RouterParams]
+    backbone: BackboneParams
+    llm: LlmParams
+    prompts: PromptsParams
+    images: ImagesParams
+    lora: LoraParams
+    skills: Annotated[dict[Name, SkillParams], Field(min_length=1)]
+    merges: dict[Name, MergeParams]
+    mixtures: dict[Name, MixtureParams]
+    fits: dict[Name, FitParams]
+    searches: dict[Name, SearchParams]
+    models: Annotated[dict[Name, ModelParams], Field(min_length=1)]
+    samples: ImagesParams
+    benchmarks: dict[Name, BenchmarkParams]
+    judges: dict[Name, JudgeParams]
+    answers: dict[Name, AnswersParams]
+    measures: dict[Name, MeasureParams]
+    preferences: dict[Name, PreferenceParams]
+    compare: CompareParams
+    report: ReportParams
+
+
+ROWS: dict[str, Any] = {
+    "answers": AnswersParams, "fits": FitParams, "judges": JudgeParams,
+    "mixtures": MixtureParams, "models": ModelParams, "preferences": PreferenceParams,
+    "routers": RouterParams,
+}  # fmt: skip
