@@ -1,0 +1,105 @@
+"""Merges experts by weights that the prompts' texts give, or a training on their pictures."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from selma.core.devices import prepare_device
+from selma.core.files import write_curve, write_json
+from selma.core.tables import read_table, stream_table
+from selma.diffusion.backbone import Backbone
+from selma.diffusion.grams import text_gram
+from selma.diffusion.loading import LIBRARIES, load_backbone
+from selma.merging.files import read_adapter
+from selma.merging.fits import Fit, fit_regmean, fit_weights, write_fit
+from selma.runtime.arguments import prepare_machine, stage_arguments
+from selma.runtime.fit_params import FitParams
+from selma.runtime.params import laid_over, load_row, load_section
+from selma.runtime.progress import training_progress
+from selma.runtime.sections import BackboneParams, LoraParams, Seed
+from selma.runtime.session import run_stage
+from selma.runtime.workspace import workspace
+from selma.training.scalars import learn_weights
+
+logger = logging.getLogger(__name__)
+Files = Mapping[str, Path]  # by skill
+Curve = dict[str, list[float]]
+STEPS_PER_POINT = 10  # of a training's curve
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the fitted adapter, its certificate, and the curve of what was made least."""
+    args = stage_arguments(
+        argv, __doc__, fit=str, experts=Path, prompts=Path, images=Path, out=Path, metrics=Path,
+        curve=Path,
+    )  # fmt: skip
+    row = load_row("fits", args.fit, FitParams, args.params)
+    model = load_section("backbone", BackboneParams, args.params)
+    seed = load_section("seed", Seed, args.params)
+    machine, given = prepare_machine(args.params), row.model_dump()
+    fit: Callable[..., tuple[Fit, Curve, int | None]] = regmean
+    folder, every = args.prompts, 1
+    shared: Sequence[str] | None = None  # a closed form has no use for helpers
+    if row.kind == "cat":
+        fit, folder, shared, every = cat, args.images, LIBRARIES, STEPS_PER_POINT
+        lora = laid_over("lora", LoraParams, row.lora, args.params)
+        given["lora"] = lora.model_dump(exclude={"rank", "targets"})
+    files = {skill: args.experts / f"{skill}.safetensors" for skill in row.experts}
+    tables = {skill: folder / f"{skill}.parquet" for skill in row.experts}
+    settings = {"seed": seed, **machine, **given, **model.model_dump()}
+    inputs = [*files.values(), *tables.values(), Path(model.path)]
+    with workspace(f"fit-{args.fit}", inputs, settings, shared) as work:
+        backbone = load_backbone(model.path, model.dtype, prepare_device(), "float32")
+        fitted, curve, rank = fit(files, tables, backbone, work, name=args.fit, seed=seed, **given)
+        provenance = {"name": args.fit, "fit": given, "seed": seed, "base": model.path}
+        facts = write_fit(args.out, fitted, files, rank=rank, provenance=provenance)
+        write_json(args.metrics, facts)
+        write_curve(args.curve, curve, every=every)
+    logger.info(
+        "%s by %s: rank %d, %.3f of the mean's norm away from it",
+        args.fit, row.kind, facts["rank"], facts["distance_from_mean"],
+    )  # fmt: skip
+
+
+def regmean(
+    files: Files, tables: Files, backbone: Backbone, work: Path, *,
+    name: str, seed: int, kind: str, rank: int | None, **settings: Any,
+) -> tuple[Fit, Curve, int | None]:  # fmt: skip
+    """Fit to the text states of each skill's prompts; the curve goes from the mean to the fit."""
+    grams = {
+        skill: text_gram([row["prompt"] for row in read_table(table, "prompts")], backbone)
+        for skill, table in tables.items()
+    }
+    experts = {skill: read_adapter(path) for skill, path in files.items()}
+    fitted = fit_regmean(experts, grams, text_layers=backbone.text_projections, **settings)
+    error = fitted.facts["output_error"]
+    return fitted, {"loss": [error["mean"], error["fit"]]}, rank
+
+
+def cat(
+    files: Files, tables: Files, backbone: Backbone, work: Path, *,
+    name: str, seed: int, kind: str, skills: list[str], lora: Mapping[str, Any],
+) -> tuple[Fit, Curve, None]:  # fmt: skip
+    """Learn a weight for each layer and expert on the pictures of all skills."""
+    experts = {skill: read_adapter(path) for skill, path in files.items()}
+    updates = {
+        skill: {
+            layer.removeprefix(f"{backbone.component}."): (one.lora_a, one.scale * one.lora_b)
+            for layer, one in adapter.items()
+        }
+        for skill, adapter in experts.items()
+    }
+    rows = chain.from_iterable(stream_table(path, "images") for path in tables.values())
+    with training_progress(lora["train_steps"], "steps") as on_step:
+        weights, trained = learn_weights(
+            rows, backbone, work, updates=updates, name=name, seed=seed, on_step=on_step, **lora
+        )
+    named = {f"{backbone.component}.{layer}": own for layer, own in weights.items()}
+    curve = {"loss": list(trained.losses), "gradient_norm": list(trained.norms)}
+    return fit_weights(experts, named), curve, None
+
+
+if __name__ == "__main__":
+    run_stage("fit", main)
