@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selma.core.errors import ConfigError, MissingDataError
+from selma.core.tables import read_table
 
 
 def benchmark_files(paths: Sequence[Path]) -> list[Path]:
@@ -26,3 +27,12 @@ def benchmark_files(paths: Sequence[Path]) -> list[Path]:
         if other != file:
             raise ConfigError(f"{file} and {other}: two benchmarks of one name; rename one")
     return sorted(files)
+
+
+def benchmark_prompts(paths: Sequence[Path]) -> dict[str, str]:
+    """Read the prompts of all those tables, by ``TABLE/item_id``; raises as `benchmark_files`."""
+    return {
+        f"{file.stem}/{row['item_id']}": row["prompt"]
+        for file in benchmark_files(paths)
+        for row in read_table(file, "benchmark")
+    }

@@ -1,6 +1,7 @@
 """Loads a backbone of any family, and adds an adapter's updates to it."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,17 +69,49 @@ def add_updates(
     """
     import torch
 
+    modules = _modules(components)
+    with torch.no_grad():
+        for name, update in updates:
+            layer = modules.get(name)
+            total = updated_weight(name, layer, update, source)
+            layer.weight.copy_(total)
+
+
+@contextlib.contextmanager
+def with_updates(
+    components: Mapping[str, Any], updates: "Iterable[tuple[str, torch.Tensor]]", source: str
+) -> Iterator[None]:
+    """Add updates as `add_updates`, and at the end put the weights back as they were, bit for bit.
+
+    The weights that change are kept meanwhile: what is subtracted again leaves rounding behind.
+    """
+    import torch
+
+    modules, kept = _modules(components), list[tuple[Any, torch.Tensor]]()
+
+    def keeping() -> "Iterator[tuple[str, torch.Tensor]]":
+        for name, update in updates:
+            if (weight := getattr(modules.get(name), "weight", None)) is not None:
+                kept.append((weight, weight.detach().clone()))
+            yield name, update
+
+    try:
+        add_updates(components, keeping(), source)
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, before in reversed(kept):
+                weight.copy_(before)
+
+
+def _modules(components: Mapping[str, Any]) -> dict[str, Any]:
     modules: dict[str, Any] = {}
     for component, network in components.items():
         # transformers 5 has no such level in `CLIPTextModel`; adapters name layers with it
         flat = component.startswith("text_encoder") and not hasattr(network, "text_model")
         prefix = f"{component}.text_model" if flat else component
         modules |= {f"{prefix}.{name}": module for name, module in network.named_modules()}
-    with torch.no_grad():
-        for name, update in updates:
-            layer: Any = modules.get(name)
-            total = updated_weight(name, layer, update, source)
-            layer.weight.copy_(total)
+    return modules
 
 
 def updated_weight(name: str, layer: Any, update: "torch.Tensor", source: str) -> "torch.Tensor":

@@ -1,8 +1,8 @@
-"""Makes the benchmarks pocket-dsg and pocket-tifa: prompts of all skills with their questions."""
+"""Makes pocket-dsg and pocket-tifa, prompts of all skills with their questions, and dev splits."""
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +11,7 @@ from selma.core.seeds import derive_seed
 from selma.pocket.captions import Description, realise
 from selma.pocket.question_sets import Question, dsg_questions, tifa_questions
 from selma.pocket.skills import DRAW, is_held_out, write_prompt
+from selma.prompts.diversity import normalise
 
 MakeQuestions = Callable[[Description, random.Random], list[Question]]
 BENCHMARKS: dict[str, MakeQuestions] = {
@@ -36,20 +37,41 @@ def benchmark_rows(name: str, items_per_skill: int, seed: int) -> list[dict[str,
     return sorted(rows, key=lambda row: str(row["item_id"]))
 
 
+def dev_rows(
+    name: str, items_per_skill: int, seed: int, benchmark_prompts: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Make the rows of a dev split of a benchmark: as `benchmark_rows`, other draws.
+
+    None of its prompts is one of `benchmark_prompts`, or of its own, after `normalise`.
+    """
+    choose("benchmark", name, BENCHMARKS)
+    taken = set(map(normalise, benchmark_prompts))
+    rows = [
+        _row(name, skill, index, seed, taken, draws=f"dev/{name}", key=normalise)
+        for skill, index in itertools.product(sorted(DRAW), range(items_per_skill))
+    ]
+    return sorted(rows, key=lambda row: str(row["item_id"]))
+
+
 def draw_item(name: str, skill: str, index: int, attempt: int, seed: int) -> Description:
     """Draw what one item's prompt may say; `attempt` counts on when the prompt cannot be used."""
     return DRAW[skill](random.Random(derive_seed(seed, "benchmark", name, skill, index, attempt)))
 
 
-def _row(name: str, skill: str, index: int, seed: int, taken: set[str]) -> dict[str, Any]:
+def _row(
+    name: str, skill: str, index: int, seed: int, taken: set[str], *,
+    draws: str = "", key: Callable[[str], str] = str.lower,
+) -> dict[str, Any]:  # fmt: skip
+    """Draw a prompt whose key is not taken yet; `draws` names another series than the name's."""
+    draws = draws or name
     for attempt in itertools.count():
-        description = draw_item(name, skill, index, attempt, seed)
-        rng = random.Random(derive_seed(seed, "benchmark-text", name, skill, index, attempt))
+        description = draw_item(draws, skill, index, attempt, seed)
+        rng = random.Random(derive_seed(seed, "benchmark-text", draws, skill, index, attempt))
         prompt = write_prompt(skill, description, rng)
-        usable = is_held_out(prompt) and prompt.lower() not in taken
+        usable = is_held_out(prompt) and key(prompt) not in taken
         if usable and realise(description, rng) is not None:
             break
-    taken.add(prompt.lower())
+    taken.add(key(prompt))
     questions = [_question_row(each) for each in BENCHMARKS[name](description, rng)]
     item_id = f"{skill}_{index:03d}"
     return {"item_id": item_id, "prompt": prompt, "source": skill, "questions": questions}

@@ -31,6 +31,7 @@ def ask(
     log: Path,
     replies: Path,
     advance: Callable[[int], None],
+    judge: Judge | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Ask a judge all the questions of a benchmark about a model's pictures, resumably.
 
@@ -39,7 +40,8 @@ def ask(
     The kind is a key of `JUDGES`, `normalise` one of `NORMALISERS`; `revision` is that of a judge
     whose weights do not tell it. `log` keeps the answers while the judge works, those of an
     interrupted run are taken up, and several processes share the work; in `replies` a judge that is
-    paid for keeps each reply. `advance` is called with the number of pictures of a batch.
+    paid for keeps each reply. `advance` is called with the number of pictures of a batch. A `judge`
+    of that kind and those settings may have been loaded before.
 
     Returns rows of an answers table, and what they are about.
 
@@ -49,7 +51,7 @@ def ask(
         RecordError: a picture cannot be read.
     """
     normal = choose("answer normaliser", normalise, NORMALISERS)
-    judge = load_judge(kind, settings, replies)
+    judge = judge or load_judge(kind, settings, replies)
     made_by = {"benchmark_sha256": content_hash(benchmark, "benchmark"), "normalise": normalise}
     about = describe_judge(judge.about, settings) | made_by
     kept = AnswerLog(log, about)

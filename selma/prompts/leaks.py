@@ -7,9 +7,11 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
+from selma.core.errors import RecordError
 from selma.prompts.diversity import Alphabet, Near, PromptIndex, normalise
 
 KINDS = ("equal", "edited", "rouge_l")
+SHOWN = 3  # prompts in a message
 NEAR_EDITS = 2  # as far as a prompt is called edited, also where that many edits do not refuse it
 
 
@@ -25,6 +27,26 @@ class Nearness:
     prompt_id: str | None  # of the benchmark prompt with the fewest edits, or the highest ROUGE-L
     leaked: bool
     near: Near  # the one nearest by ROUGE-L
+
+
+def check_disjoint(where: str, prompts: Mapping[str, str], benchmark: Mapping[str, str]) -> None:
+    """See that no prompt of a dev split, by id, is one of a benchmark's after `normalise`.
+
+    RecordError, which begins with the file `where`, names those that stand in both.
+    """
+    known = {normalise(prompt): item_id for item_id, prompt in sorted(benchmark.items())}
+    both = [
+        f"{item_id} = {known[normalise(prompt)]} ({prompt!r})"
+        for item_id, prompt in sorted(prompts.items())
+        if normalise(prompt) in known
+    ]
+    if both:
+        more = f" and {len(both) - SHOWN} more" if len(both) > SHOWN else ""
+        raise RecordError(
+            f"{where}: {len(both)} of its {len(prompts)} prompts stand in a benchmark too: "
+            f"{', '.join(both[:SHOWN])}{more}; take them out, or what is searched on it has "
+            "seen the benchmark"
+        )
 
 
 class BenchmarkGate(PromptIndex):

@@ -1,5 +1,6 @@
 """The rows of `searches`: merges whose settings are those that do best on a dev split."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -23,6 +24,11 @@ class RangeParams(Section):
         if not 0.5 < steps < _STEPS_MAX or abs(steps - round(steps)) > 1e-6:
             raise ValueError("high must be a whole number of steps above low, and one at least")
         return self
+
+    def nearest(self, value: float) -> float:
+        """The value of the range that is nearest to another."""
+        steps = round((min(max(value, self.low), self.high) - self.low) / self.step)
+        return round(self.low + steps * self.step, 9)
 
 
 class WeightRangeParams(RangeParams):
@@ -69,14 +75,32 @@ class SearchParams(Section):
     sampler: str
     evaluations: Annotated[int, Field(ge=1, le=100_000)]
 
-    @property
-    def ranges(self) -> dict[str, dict[str, float]]:
+    def searched(self) -> dict[str, RangeParams]:
         """What is searched, by name: ``weights.SKILL``, ``scale``, ``parameters.NAME``."""
         found: dict[str, Any] = {f"weights.{skill}": self.weights for skill in self.skills}
         found |= {"scale": self.scale}
         found |= {f"parameters.{name}": value for name, value in self.parameters.items()}
+        return {name: one for name, one in sorted(found.items()) if isinstance(one, RangeParams)}
+
+    def plain(self) -> dict[str, float]:
+        """The settings to begin with: equal weights, the scale nearest to 1, parameters midway."""
+        aims = {name: (one.low + one.high) / 2 for name, one in self.searched().items()}
+        aims |= {f"weights.{skill}": self.weights.high for skill in self.skills}
+        aims |= {"scale": 1.0}
+        return {name: one.nearest(aims[name]) for name, one in self.searched().items()}
+
+    def merge(self, settings: Mapping[str, float]) -> dict[str, Any]:
+        """The merge that settings stand for: method, parameters, weights and scale."""
+        fixed = {name: one for name, one in self.parameters.items() if isinstance(one, float)}
+        found = {
+            name.removeprefix("parameters."): value
+            for name, value in settings.items()
+            if name.startswith("parameters.")
+        }
+        parameters = {"parameters": fixed | found} if self.parameters else {}
         return {
-            name: value.model_dump()
-            for name, value in sorted(found.items())
-            if isinstance(value, RangeParams)
+            "method": self.method,
+            **parameters,
+            "weights": {skill: settings[f"weights.{skill}"] for skill in self.skills},
+            "scale": settings.get("scale", self.scale),
         }

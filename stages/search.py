@@ -1,0 +1,98 @@
+"""Searches the weights of a merge that score best on a dev split, and writes that merge."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from selma.core.devices import prepare_device
+from selma.core.files import write_json
+from selma.core.tables import content_hash, read_table
+from selma.diffusion.loading import load_backbone
+from selma.judges.loading import WITHOUT_WEIGHTS, judge_settings, load_judge
+from selma.measuring.dev_scores import DevSplit
+from selma.measuring.searching import Settings, Trial, as_facts, best, in_words, search
+from selma.merging.files import read_adapter
+from selma.merging.methods import merge, merge_files
+from selma.runtime.arguments import prepare_machine, stage_arguments
+from selma.runtime.journal import journal
+from selma.runtime.params import laid_over, load_row, load_section
+from selma.runtime.progress import progress
+from selma.runtime.search_params import SearchParams
+from selma.runtime.sections import BackboneParams, ImagesParams, JudgeParams, Seed
+from selma.runtime.session import run_stage
+from selma.runtime.workspace import workspace
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Try as many merges as the row says; a search that was killed goes on where it was."""
+    args = stage_arguments(
+        argv, __doc__, search=str, experts=Path, dev=Path, out=Path, metrics=Path
+    )  # fmt: skip
+    row = load_row("searches", args.search, SearchParams, args.params)
+    drawing = laid_over("samples", ImagesParams, row.samples, args.params).model_dump()
+    judge = load_row("judges", row.judge, JudgeParams, args.params)
+    base = load_section("backbone", BackboneParams, args.params)
+    seed = load_section("seed", Seed, args.params)
+    machine = prepare_machine(args.params)
+    files = {skill: args.experts / f"{skill}.safetensors" for skill in sorted(row.skills)}
+    rows = read_table(args.dev, "benchmark")
+    own = [] if judge.kind in WITHOUT_WEIGHTS else [Path(judge.path)]
+    inputs = [*files.values(), args.dev, Path(base.path), *own]
+    settings = {"seed": seed, **machine, "search": row.model_dump(), "samples": drawing}
+    settings |= {"judge": judge.model_dump(), **base.model_dump()}
+    with (
+        workspace(f"search-{args.search}", inputs, settings) as work,
+        progress(row.evaluations, "evaluations") as advance,
+    ):
+        backbone = load_backbone(base.path, base.dtype, prepare_device())
+        experts = {skill: read_adapter(path) for skill, path in files.items()}
+        split = dev_split(args.dev.stem, rows, seed, drawing, row, judge, work / "replies.jsonl")
+
+        def score(number: int, tried: Settings) -> float:
+            adapter, _ = merge(experts, **row.merge(tried))
+            return split.score(adapter, backbone, f"trial {number}", work / f"trial-{number:05d}")
+
+        def note(trial: Trial) -> None:
+            for name, value in {"dev_score": trial.score, **trial.settings}.items():
+                event = {"name": name, "step": trial.number, "value": value}
+                journal({"event": "metric", **event})
+            advance(1, f"{trial.score:.2f}")
+
+        trials = search(
+            score, {name: one.model_dump() for name, one in row.searched().items()},
+            sampler=row.sampler, evaluations=row.evaluations, seed=seed, first=row.plain(),
+            log=work / "trials.jsonl", on_trial=note,
+        )  # fmt: skip
+        certificate = merge_files(files, args.out, **row.merge(best(trials).settings))
+        split_facts = {"name": args.dev.stem, "sha256": content_hash(rows, "benchmark")}
+        facts = {"dev_split": {**split_facts, "prompts": len(rows)}, "merge": certificate}
+        write_json(args.metrics, {**as_facts(trials), **facts, "sampler": row.sampler})
+    logger.info(
+        "%s: %.2f on the dev split with equal weights, %.2f with %s",
+        args.search, trials[0].score, best(trials).score, in_words(best(trials).settings),
+    )  # fmt: skip
+
+
+def dev_split(
+    name: str, rows: list[dict[str, Any]], seed: int, drawing: dict[str, Any], row: SearchParams,
+    judge: JudgeParams, replies: Path,
+) -> DevSplit:  # fmt: skip
+    """Load the judge, once for all trials; what a paid one says is kept in `replies`."""
+    path = None if judge.kind in WITHOUT_WEIGHTS else judge.path
+    given = {**judge.model_dump(), "path": judge.model or path}
+    settings = judge_settings(judge.kind, given, template=row.template)
+    scoring = row.measure.model_dump(exclude={"kind", "path", "no_answer_max"})
+    if row.measure.kind == "tifa":
+        scoring["sbert_path"] = row.measure.path
+    return DevSplit(
+        name, rows, seed, drawing, load_judge(judge.kind, settings, replies), judge.kind, settings,
+        asking={"revision": judge.revision or "", "normalise": judge.normalise,
+                "batch_size": judge.batch_size},
+        measure=row.measure.kind, scoring=scoring, no_answer_max=row.measure.no_answer_max,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run_stage("search", main)
