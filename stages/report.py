@@ -11,6 +11,7 @@ from selma.report.grid import render_grid
 from selma.report.page import Content, render_page
 from selma.runtime import params, sections
 from selma.runtime.arguments import stage_arguments
+from selma.runtime.fit_params import FitParams
 from selma.runtime.session import run_stage
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     trained = [f"experts/{name}" for name in names["skills"]]
     trained += [f"{kind}/{name}" for kind in ("mixtures", "routers") for name in names[kind]]
+    fits = params.load_rows("fits", FitParams, args.params)
+    trained += [f"fits/{name}" for name, row in fits.items() if row.kind == "cat"]
     curves = {Path(name).name: args.curves / f"{name}.csv" for name in trained}
     content = Content(
         comparison=read_json(args.metrics / "comparison.json"),

@@ -14,7 +14,8 @@ from selma.checking.flops import Costs, count_costs, count_router
 from selma.diffusion.stable_diffusion import StableDiffusion
 from selma.llm.generators import FREE
 from selma.llm.prices import CHARACTERS_PER_TOKEN, Price, find_price, tokens_of
-from selma.runtime.params import load_mixture, load_router, load_skill_section
+from selma.runtime.params import laid_over, load_mixture, load_router, load_skill_section
+from selma.runtime.search_params import SearchParams
 from selma.runtime.sections import (
     AnswersParams,
     CompositeParams,
@@ -176,7 +177,47 @@ def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
         yield counter.routing(f"router@{name}", lora, known, experts, router.top_k)
     for name, merge in params.merges.items():
         yield counter.merging(f"merge@{name}", [loras[skill] for skill in merge.weights])
+    for name, fit in params.fits.items():
+        own = {skill: loras[skill] for skill in fit.experts}
+        known = sum(pictures[skill] for skill in own)
+        yield _fitting(f"fit@{name}", fit, own, known, counter, params_path)
+    for name, search in params.searches.items():
+        yield _searching(f"search@{name}", search, root, params, params_path, counter)
     yield from _evaluating(root, params, counter, loras)
+
+
+def _fitting(
+    stage: str, fit: Any, experts: Mapping[str, LoraParams], pictures: int, counter: Counter,
+    params_path: Path,
+) -> Work:  # fmt: skip
+    """Plan a fit; where it is trained, all experts' factors are computed as one adapter's."""
+    merging = counter.merging(stage, list(experts.values()))
+    if fit.kind != "cat":
+        return merging
+    lora = laid_over("lora", LoraParams, fit.lora, params_path)
+    ranks = sum(expert.rank for expert in experts.values())
+    costs = counter.costs(lora.model_copy(update={"rank": ranks}))
+    training = counter.training(stage, lora, pictures, costs)
+    scratch = float(_FLOAT32 * pictures * counter.latent * 2 * (2 if lora.flip else 1))
+    return replace(training, disk=merging.disk, scratch=scratch)
+
+
+def _searching(
+    stage: str, search: SearchParams, root: Path, params: Params, params_path: Path,
+    counter: Counter,
+) -> Work:  # fmt: skip
+    """Plan a search: each of its evaluations draws the dev split's prompts and has them judged."""
+    samples = laid_over("samples", ImagesParams, search.samples, params_path)
+    rows, number = _rows(root, search.benchmark, "data/dev"), None
+    if rows is not None:
+        number = search.evaluations * samples.per_prompt * len(rows)
+    drawing = counter.drawing(stage, number, samples, counter.costs(params.lora))
+    disk = counter.merging(stage, [params.lora] * len(search.skills)).disk
+    scratch = drawing.disk / search.evaluations  # of one evaluation, which is then removed
+    asked = AnswersParams(judge=search.judge, benchmark=search.benchmark, template=search.template)
+    each = search.evaluations * samples.per_prompt
+    paid = _asking(stage, params, asked, rows, each).paid
+    return replace(drawing, disk=disk, scratch=scratch, paid=paid)
 
 
 def _evaluating(
@@ -201,7 +242,7 @@ def _evaluating(
             yield counter.drawing(stage, drawn(name), params.samples, costs, times)
         for name, answers in params.answers.items():
             rows = benchmarks[answers.benchmark]
-            yield _asking(f"answers@{name}-{model}", params, answers, rows)
+            yield _asking(f"answers@{name}-{model}", params, answers, rows, each)
         for name, preference in params.preferences.items():
             number = drawn(preference.benchmark)
             disk = float(BYTES_PER_ROW * (number or 0))
@@ -226,12 +267,13 @@ def _writing(stage: str, llm: LlmParams, prompts: PromptsParams, instructions: P
 
 
 def _asking(
-    stage: str, params: Params, answers: AnswersParams, rows: Sequence[dict[str, Any]] | None
-) -> Work:
-    """Plan a judge's answers; a hosted one gets one request for each question."""
+    stage: str, params: Params, answers: AnswersParams, rows: Sequence[dict[str, Any]] | None,
+    each: int,
+) -> Work:  # fmt: skip
+    """Plan a judge's answers, `each` to a question; a hosted one gets one request for each."""
     if rows is None:
         return Work(stage, "questions", None)
-    each, judge = params.samples.per_prompt, params.judges[answers.judge]
+    judge = params.judges[answers.judge]
     questions = [question for row in rows for question in row["questions"]]
     number = each * len(questions)
     paid = None
@@ -248,11 +290,13 @@ def _asking(
     return Work(stage, "questions", number, disk=float(BYTES_PER_ROW * number), paid=paid)
 
 
-def _rows(root: Path, benchmark: str) -> list[dict[str, Any]] | None:
+def _rows(
+    root: Path, benchmark: str, folder: str = "data/benchmarks"
+) -> list[dict[str, Any]] | None:
     """A benchmark's prompts with their questions; None if it is not there yet."""
     from selma.core.tables import read_table
 
-    path = root / "data/benchmarks" / f"{benchmark}.parquet"
+    path = root / folder / f"{benchmark}.parquet"
     return read_table(path, "benchmark") if path.exists() else None
 
 

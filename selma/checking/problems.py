@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from selma.checking.searches import check_measure, check_searches
 from selma.core.choices import choose
 from selma.core.errors import SelmaError
 from selma.runtime.params import load_params
@@ -18,8 +19,8 @@ MODEL_TYPES = {  # kind of judge or scorer → `model_type` of the config that i
 }  # fmt: skip
 MPLUG = ("configuration.json", "config.yaml", "vocab.txt", "pytorch_model.bin")  # of its release
 MADE = {
-    "models/experts": "skills", "models/merged": "merges", "models/mixtures": "mixtures",
-    "models/routers": "routers",
+    "models/experts": "skills", "models/fits": "fits", "models/merged": "merges",
+    "models/mixtures": "mixtures", "models/routers": "routers", "models/searches": "searches",
 }  # fmt: skip
 
 
@@ -91,6 +92,7 @@ def _backbone(root: Path, params: Params, problems: _Problems) -> None:
         _absent(problems, params, "backbone.path", params.backbone.path)
         return
     own = [row.images.inference_steps or 0 for row in params.skills.values()]  # type: ignore[attr-defined]
+    own += [row.samples.inference_steps or 0 for row in params.searches.values()]  # type: ignore[attr-defined]
     steps = max(params.images.inference_steps, params.samples.inference_steps, *own)
     for problem in backbone_problems(folder, steps):
         problems.add(f"backbone.path: {problem}")
@@ -200,18 +202,9 @@ def _endpoint(model: str, values: dict[str, Any]) -> Callable[[], Any]:
 
 
 def _measures(root: Path, params: Params, problems: _Problems) -> None:
-    from selma.metrics.dsg import DSG_MEANS, DSG_POLICIES
-    from selma.metrics.tifa import TIFA_MAPPINGS
-
     for name, row in params.measures.items():
         key = f"measures.{name}"
-        if row.kind == "dsg":
-            problems.attempt(lambda p=row.policy: choose("dsg policy", p, DSG_POLICIES),
-                             f"{key}.policy")  # fmt: skip
-            problems.attempt(lambda m=row.mean: choose("dsg mean", m, DSG_MEANS), f"{key}.mean")
-        else:
-            problems.attempt(lambda m=row.mapping: choose("tifa mapping", m, TIFA_MAPPINGS),
-                             f"{key}.mapping")  # fmt: skip
+        check_measure(problems, key, row)
         if not (root / row.path).exists():
             _absent(problems, params, f"{key}.path", row.path)
 
@@ -264,4 +257,7 @@ def _absent(problems: _Problems, params: Params, key: str, path: str) -> None:
         problems.add(f"{key}: {path}: no such file or folder; run `dvc pull`, or put it there")
 
 
-CHECKS = (_hub, _prompts, _backbone, _merges, _routers, _models, _judges, _measures, _preferences)
+CHECKS = (
+    _hub, _prompts, _backbone, _merges, check_searches, _routers, _models, _judges, _measures,
+    _preferences,
+)  # fmt: skip

@@ -1,5 +1,6 @@
 """Whether the names in params.yaml stand for rows of it."""
 
+import itertools
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,12 @@ def unknown_names(params: "Params") -> Iterator[str]:
         yield from missing(f"mixtures.{name}.skills", mixture.skills, "skills")
     for name, router in params.routers.items():
         yield from missing(f"routers.{name}.skills", router.skills, "skills")
+    for name, fit in params.fits.items():
+        key = "weights" if fit.kind == "regmean" else "skills"
+        yield from missing(f"fits.{name}.{key}", getattr(fit, key), "skills")
+    for name, search in params.searches.items():
+        yield from missing(f"searches.{name}.skills", search.skills, "skills")
+        yield from missing(f"searches.{name}.judge", [search.judge], "judges")
     for name, answers in params.answers.items():
         yield from missing(f"answers.{name}.judge", [answers.judge], "judges")
         yield from missing(f"answers.{name}.benchmark", [answers.benchmark], "benchmarks")
@@ -33,7 +40,7 @@ def unknown_names(params: "Params") -> Iterator[str]:
     yield from missing("compare.against", params.compare.against, "models")
     shown = {params.report.measure} - set(params.preferences)
     yield from missing("report.measure", shown, "measures")
-    trained = (("skills", "mixtures"), ("skills", "routers"), ("mixtures", "routers"))
+    trained = itertools.combinations(("skills", "mixtures", "routers", "fits"), 2)
     for one, other in (("measures", "preferences"), *trained):
         for name in sorted(set(getattr(params, one)) & set(getattr(params, other))):
             yield f"{name!r} is a row of {one} and of {other}; rename one"
