@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from selma.core.errors import RecordError
 from selma.prompts.diversity import normalise
-from selma.prompts.leaks import BenchmarkGate
+from selma.prompts.leaks import BenchmarkGate, check_disjoint
 
 PUBLIC = Path(__file__).parents[3] / "shared/data/eval"
 CIRCLE = "A red circle, on the white background."
@@ -170,3 +171,15 @@ def test_every_planted_prompt_of_the_public_benchmarks_is_caught(public, per_edi
         changed = edited(prompt, rng, vocabulary, per_edit)
         planted = (prompt, f" «{prompt.swapcase()}» …", changed)[number % 3]
         assert strict.compare(planted).leaked, (prompt, planted)
+
+
+def test_a_dev_split_shares_no_prompt_with_a_benchmark_whatever_its_case_and_articles() -> None:
+    check_disjoint("dev.parquet", {"a": "two stars", "b": "a cat on a mat"}, PROMPTS)
+    dev = {"a": "Three stars!", "b": "two stars", "c": "the cat", "d": CIRCLE, "e": "three stars"}
+    with pytest.raises(RecordError) as caught:
+        check_disjoint("dev.parquet", dev, PROMPTS)
+    message = str(caught.value)
+    assert message.startswith("dev.parquet: 4 of its 5 prompts stand in a benchmark too: ")
+    assert "a = dsg/8 ('Three stars!'), c = dsg/9 ('the cat'), d = dsg/7" in message
+    assert "and 1 more; take them out" in message
+    assert "two stars" not in message
