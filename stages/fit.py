@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from selma.merging.files import read_adapter
 from selma.merging.fits import Fit, fit_regmean, fit_weights, write_fit
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.fit_params import FitParams
+from selma.runtime.journal import journal
 from selma.runtime.params import laid_over, load_row, load_section
 from selma.runtime.progress import training_progress
 from selma.runtime.sections import BackboneParams, LoraParams, Seed
@@ -96,9 +98,13 @@ def cat(
         weights, trained = learn_weights(
             rows, backbone, work, updates=updates, name=name, seed=seed, on_step=on_step, **lora
         )
+    for figure, value in trained.speed.items():
+        journal({"event": "metric", "name": figure, "step": lora["train_steps"], "value": value})
     named = {f"{backbone.component}.{layer}": own for layer, own in weights.items()}
     curve = {"loss": list(trained.losses), "gradient_norm": list(trained.norms)}
-    return fit_weights(experts, named), curve, None
+    fitted = fit_weights(experts, named)
+    facts = {**fitted.facts, "step": trained.step, "dev_losses": dict(trained.dev_losses)}
+    return replace(fitted, facts=facts), curve, None
 
 
 if __name__ == "__main__":

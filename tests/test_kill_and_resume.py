@@ -10,9 +10,11 @@ import sys
 import pytest
 from tiny_world import (
     ROOT,
+    SEARCH,
     copy_models,
     tiny_params,
     write_benchmarks,
+    write_dev_split,
     write_expert,
     write_images,
     write_params,
@@ -36,14 +38,17 @@ LONG = {
     "samples": {"per_prompt": 4, "inference_steps": 3, "batch_size": 1},
     "models": {"merged": {"weights": "models/experts/count.safetensors"}},
     "lora": {"train_steps": 40, "checkpoint_every_steps": 1},
+    "fits": {"cat": {"kind": "cat", "skills": ["count"], "lora": {}}},
+    "searches": {"mine": {**SEARCH, "evaluations": 5}},
 }
 
 
 @pytest.fixture
 def killed_world(tmp_path, tiny_models, monkeypatch):
-    """A folder with the inputs of all three stages."""
+    """A folder with the inputs of all these stages."""
     write_params(tmp_path, tiny_params(**LONG))
     write_benchmarks(tmp_path)
+    write_dev_split(tmp_path)
     write_prompts(tmp_path, "count", 40)
     write_images(tmp_path, "count", 8)
     write_expert(tmp_path, "count")
@@ -87,8 +92,22 @@ def kill_when(folder, module, arguments, pattern):
             "batch-000003.parquet",
             ["s"],
         ),
+        (
+            "fit",
+            "--fit cat --experts models/experts --prompts data/prompts --images data/images "
+            "--out OUT/f.safetensors --metrics OUT/m --curve OUT/c",
+            "state.safetensors",
+            ["f.safetensors", "m", "c"],
+        ),
+        (
+            "search",
+            "--search mine --experts models/experts --dev data/dev/pocket-dsg.parquet "
+            "--out OUT/s.safetensors --metrics OUT/m",
+            "trials.jsonl",
+            ["s.safetensors", "m"],
+        ),
     ],
-    ids=["images", "lora", "samples"],
+    ids=["images", "lora", "samples", "fit", "search"],
 )
 def test_a_killed_stage_resumes_and_ends_in_the_same_bytes(
     killed_world, monkeypatch, caplog, stage, arguments, pattern, outs

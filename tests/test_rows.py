@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from dvc_world import DvcWorld, lay_out
 from fork_server import ForkServer
-from tiny_world import MERGE, copy_models, tiny_params, write_benchmarks
+from tiny_world import MERGE, SEARCH, copy_models, tiny_params, write_benchmarks, write_dev_split
 
 from selma.core.tables import read_table, write_table
 from selma.merging.routers import read_router
@@ -177,9 +177,22 @@ def add_scorer(folder, params):
     }
 
 
+def add_fits(folder, params):
+    regmean = {"kind": "regmean", "weights": dict.fromkeys(SKILLS, 1.0), "scale": 1.0}
+    params["fits"]["regmean"] = {**regmean, "off_diagonals": 0.9, "rank": None}
+    params["fits"]["cat"] = {"kind": "cat", "skills": list(SKILLS), "lora": {}}
+    params["models"]["regmean"] = {"weights": "models/fits/regmean.safetensors"}
+
+
+def add_search(folder, params):
+    write_dev_split(folder)
+    params["searches"]["best"] = {**SEARCH, "skills": list(SKILLS), "evaluations": 2}
+    params["models"]["best"] = {"weights": "models/searches/best.safetensors"}
+
+
 ADDITIONS = [
-    add_skill, add_merge, add_expert, add_router, add_combined, add_benchmark, add_measure,
-    add_judge, add_scorer,
+    add_skill, add_merge, add_fits, add_search, add_expert, add_router, add_combined,
+    add_benchmark, add_measure, add_judge, add_scorer,
 ]  # fmt: skip
 
 
@@ -196,6 +209,19 @@ def test_a_merge_is_a_row_and_a_row_compares_it(world):
     add_merge(world.folder, world.params)
     new = {"merge@without_count", *new_model("without_count", world.params)}
     assert world.status() == new | reads_models(world.params)
+
+
+def test_fits_are_rows_and_one_is_compared(world):
+    add_fits(world.folder, world.params)
+    new = {"fit_row@regmean", "fit@regmean", "fit_row@cat", "fit@cat"}
+    new |= new_model("regmean", world.params)
+    assert world.status() == new | reads_models(world.params)
+
+
+def test_a_search_is_a_row_and_a_dev_split(world):
+    add_search(world.folder, world.params)
+    new = {"search_row@best", "search@best", *new_model("best", world.params)}
+    assert world.status() == new | reads_models(world.params) - {"report"}
 
 
 def test_an_expert_is_a_model_by_a_row(world):
@@ -362,7 +388,8 @@ def test_every_added_measure_is_compared_and_says_who_judged(grown):
     measures = {row["name"]: row for row in comparison["measures"]}
     assert list(measures) == ["dsg", "dsg_second", "dsg_lenient", "dsg_vilt", "hps", "clipscore"]
     assert comparison["models"] == [
-        "base", "merged", "without_count", "count_alone", "routed", "switched", "composed"
+        "base", "merged", "without_count", "regmean", "best", "count_alone", "routed",
+        "switched", "composed",
     ]  # fmt: skip
     assert measures["dsg_lenient"]["policy"] == "lenient, prompt mean"
     assert measures["dsg_second"]["benchmark"] == "second"

@@ -132,3 +132,32 @@ def write_expert(folder, name, *, layer=LAYER, strength=3.0):
 
 def copy_models(source, folder):
     shutil.copytree(source / "models", folder / "models", dirs_exist_ok=True)
+
+
+SEARCH = {
+    "method": "delta_mean",
+    "skills": ["count"],
+    "weights": {"low": 0.5, "high": 1.0, "step": 0.25},
+    "scale": {"low": 0.5, "high": 2.0, "step": 0.25},
+    "parameters": {},
+    "benchmark": "pocket-dsg",
+    "judge": "pocket",
+    "template": "bare",
+    "measure": {
+        "kind": "dsg", "path": "selma/metrics", "policy": "official", "mean": "prompt",
+        "no_answer_max": 0.05,
+    },
+    "samples": {"per_prompt": 1},
+    "sampler": "tpe",
+    "evaluations": 3,
+}  # fmt: skip
+
+
+def write_dev_split(folder, items_per_skill=1):
+    """Write data/dev/pocket-dsg.parquet, of prompts that stand in no benchmark there."""
+    from selma.benchmarks.folder import benchmark_prompts
+    from selma.foundation.benchmarks import dev_rows
+
+    known = benchmark_prompts([folder / "data/benchmarks"]).values()
+    rows = dev_rows("pocket-dsg", items_per_skill, 0, known)
+    write_table(folder / "data/dev/pocket-dsg.parquet", "benchmark", rows)

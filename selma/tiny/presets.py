@@ -17,6 +17,7 @@ AT_MOST = {  # wherever a number of this name stands
     "threads": 1, "per_skill": 4, "max_requests": 40, "inference_steps": 2, "batch_size": 4,
     "rank": 2, "train_steps": 3, "micro_batch_size": 2, "checkpoint_every_steps": 2,
     "questions_per_batch": 3, "max_new_tokens": 5, "resamples": 200, "examples": 2,
+    "evaluations": 2,
 }  # fmt: skip
 INSTEAD = {
     "learning_rate": 0.02,  # three steps shall change pictures

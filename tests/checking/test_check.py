@@ -5,10 +5,18 @@ import json
 import shutil
 
 import pytest
-from tiny_world import ROOT, shipped_params, write_params
+from tiny_world import (
+    ROOT,
+    SEARCH,
+    shipped_params,
+    write_benchmarks,
+    write_dev_split,
+    write_params,
+)
 
 from selma.checking.problems import MODEL_TYPES, find_problems
 from selma.commands.cli import main
+from selma.core.tables import read_table, write_table
 
 PIPELINE = {"_class_name": "StableDiffusionPipeline"}
 SCHEDULER = {"_class_name": "DDIMScheduler", "num_train_timesteps": 1000}
@@ -386,3 +394,88 @@ def test_params_that_are_no_yaml_or_not_there(project, capsys):
     first, second = capsys.readouterr().err.splitlines()
     assert has(first, "params.yaml", "not valid YAML", "line")
     assert has(second, "no.yaml: no such file")
+
+
+def with_dev_split(project, *prompts):
+    write_benchmarks(project)
+    shutil.rmtree(project / "data/dev", ignore_errors=True)
+    write_dev_split(project)
+    if prompts:
+        path = project / "data/dev/pocket-dsg.parquet"
+        rows = read_table(path, "benchmark")
+        changed = [{**row, "prompt": prompt} for row, prompt in zip(rows, prompts, strict=False)]
+        write_table(path, "benchmark", [*changed, *rows[len(prompts) :]])
+
+
+def test_a_sound_search_and_fits_have_no_problem(project):
+    with_dev_split(project)
+    assert problems(project, "searches", {"mine": SEARCH}) == []
+    weights = dict.fromkeys(("count", "common"), 1.0)
+    regmean = {"kind": "regmean", "weights": weights, "scale": 1.0, "rank": None}
+    cat = {"kind": "cat", "skills": ["count"], "lora": {"train_steps": 5}}
+    fits = {"one": {**regmean, "off_diagonals": 0.9}, "two": cat}
+    assert problems(project, "fits", fits) == []
+
+
+def test_a_dev_prompt_that_stands_in_a_benchmark(project):
+    with_dev_split(project)
+    (row, *_) = read_table(project / "data/benchmarks/pocket-tifa.parquet", "benchmark")
+    with_dev_split(project, row["prompt"].upper())
+    found = only(project, "searches", {"mine": SEARCH})
+    assert has(found, "searches.mine.benchmark: ", "dev/pocket-dsg.parquet", "1 of its",
+               f"= pocket-tifa/{row['item_id']}", row["prompt"].upper())  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"method": "delta_maen"}, ["searches.mine.method: unknown merge method 'delta_maen'"]),
+        ({"sampler": "tpee"}, ["searches.mine.sampler: unknown search sampler 'tpee'", "cmaes"]),
+        ({"template": "beer"}, ["searches.mine.template: unknown judge template 'beer'"]),
+        ({"skills": ["cuont"]}, ["searches.mine.skills names 'cuont', not in skills"]),
+        ({"judge": "mplug"}, ["searches.mine.judge names 'mplug', not in judges; known: pocket"]),
+        ({"benchmark": "nothing"}, ["searches.mine.benchmark: ", "dev/nothing.parquet: no such"]),
+        ({"measure": {**SEARCH["measure"], "policy": "strict"}},
+         ["searches.mine.measure.policy: unknown dsg policy 'strict'"]),
+        ({"measure": {**SEARCH["measure"], "path": "nothing"}},
+         ["searches.mine.measure.path: nothing: no such"]),
+        ({"measure": {**SEARCH["measure"], "no_answer_max": 2.0}},
+         ["searches.mine.measure.no_answer_max: input should be less than or equal to 1"]),
+        ({"weights": {"low": 0.0, "high": 1.0, "step": 0.5}}, ["searches.mine.weights.low", "0"]),
+        ({"weights": {"low": 0.1, "high": 1.0, "step": 0.2}}, ["searches.mine.weights", "whole"]),
+        ({"weights": {"low": 1.0, "high": 0.5, "step": 0.1}}, ["searches.mine.weights", "above"]),
+        ({"samples": {"inference_steps": 2000}}, ["searches.mine.samples.inference_steps"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_wrong_search(project, change, parts):
+    with_dev_split(project)
+    assert has(only(project, "searches", {"mine": {**SEARCH, **change}}), *parts)
+
+
+@pytest.mark.parametrize(
+    ("row", "parts"),
+    [
+        ({"kind": "cat", "skills": ["cuont"], "lora": {}}, ["fits.mine.skills names 'cuont'"]),
+        ({"kind": "cat", "skills": ["count"], "lora": {"rank": 3}},
+         ["fits.mine.lora.rank is not a known key"]),
+        ({"kind": "regmean", "weights": {"cuont": 1.0}, "scale": 1.0, "off_diagonals": 1.0,
+          "rank": None}, ["fits.mine.weights names 'cuont'"]),
+        ({"kind": "regmean", "weights": {"count": 1.0}, "scale": 1.0, "off_diagonals": 1.1,
+          "rank": None}, ["fits.mine.off_diagonals: input should be less than or equal to 1"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_wrong_fit(project, row, parts):
+    assert has(only(project, "fits", {"mine": row}), *parts)
+
+
+def test_a_fit_of_a_skills_name_would_have_its_curve(project):
+    row = {"kind": "cat", "skills": ["count"], "lora": {}}
+    assert has(only(project, "fits", {"count": row}), "'count' is a row of skills and of fits")
+
+
+def test_weights_that_a_fit_or_a_search_makes(project):
+    for section in ("fits", "searches"):
+        found = only(project, "models.other", {"weights": f"models/{section}/mine.safetensors"})
+        assert has(found, f"is made by no row of {section}; rows: none")

@@ -7,10 +7,12 @@ import pytest
 from dvc_world import lay_out
 from tiny_world import (
     ROOT,
+    SEARCH,
     copy_models,
     shipped_params,
     tiny_params,
     write_benchmarks,
+    write_dev_split,
     write_params,
 )
 
@@ -50,8 +52,8 @@ def write(world, **changes):
 
 def test_it_lists_every_stage_of_the_graph_that_draws_trains_merges_asks_or_scores(world):
     kinds = (
-        "prompts", "images", "lora", "mixture", "router", "merge", "samples", "answers",
-        "preferences",
+        "prompts", "images", "lora", "mixture", "router", "merge", "fit", "search", "samples",
+        "answers", "preferences",
     )  # fmt: skip
     listed = subprocess.run(
         ["dvc", "stage", "list", "--name-only"],
@@ -288,3 +290,36 @@ def test_each_stage_has_a_line_of_its_own_if_asked(plan):
     assert "of 5" not in line
     assert "expected both or none" in plan("--price-in", "1", code=2)
     assert "unknown device 'B200'" in plan("--device", "B200", code=2)
+
+
+def test_a_fit_that_is_trained_computes_all_experts_and_one_in_closed_form_nothing(world):
+    weights = dict.fromkeys(("count", "common"), 1.0)
+    regmean = {"kind": "regmean", "weights": weights, "scale": 1.0, "off_diagonals": 0.9}
+    cat = {"kind": "cat", "skills": ["common", "attributes"], "lora": {"train_steps": 9}}
+    found = works(
+        world, prompts={"per_skill": 10}, images={"per_prompt": 1},
+        lora={"rank": 3, "batch_size": 4}, fits={"one": {**regmean, "rank": None}, "two": cat},
+    )  # fmt: skip
+    params = load_params(world / "params.yaml")
+    costs = Counter(world / "models/pocket/base").costs(params.lora.model_copy(update={"rank": 6}))
+    assert found["fit@two"].number == 9 * 4
+    assert found["fit@two"].operations == 9 * 4 * costs.train + 20 * costs.encode
+    assert found["fit@two"].disk == 4 * costs.parameters
+    assert (found["fit@one"].number, found["fit@one"].operations) == (2, None)
+    assert found["fit@one"].disk == 4 * costs.parameters
+
+
+def test_a_search_draws_and_asks_for_each_evaluation(world):
+    write_dev_split(world, items_per_skill=2)
+    rows = read_table(world / "data/dev/pocket-dsg.parquet", "benchmark")
+    search = {**SEARCH, "evaluations": 7, "samples": {"per_prompt": 3}}
+    found = works(world, searches={"mine": search})["search@mine"]
+    params = load_params(world / "params.yaml")
+    costs = Counter(world / "models/pocket/base").costs(params.lora)
+    assert found.number == 7 * 3 * len(rows)
+    steps = params.samples.inference_steps
+    assert found.operations == found.number * (2 * steps * costs.predict + costs.decode)
+    assert found.paid is None
+    lay_out(world)
+    endpoint = works(world, **with_endpoint(searches={"mine": search}))["search@mine"]
+    assert endpoint.paid.requests == 7 * 3 * sum(len(row["questions"]) for row in rows)

@@ -128,6 +128,7 @@ def test_cat_is_the_sum_with_the_weights_of_its_provenance_which_moved_from_the_
     assert header == "step,loss,gradient_norm"
     assert [step for step, *_ in points] == [3]
     assert "weights_by_layer" not in read_json("out/m.json")
+    assert read_json("out/m.json")["step"] == 3
 
 
 def test_cat_trains_as_lora_says_but_for_the_rows_own_numbers(folder, caplog):
