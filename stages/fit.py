@@ -55,13 +55,13 @@ def main(argv: list[str] | None = None) -> None:
     with workspace(f"fit-{args.fit}", inputs, settings, shared) as work:
         backbone = load_backbone(model.path, model.dtype, prepare_device(), "float32")
         fitted, curve, rank = fit(files, tables, backbone, work, name=args.fit, seed=seed, **given)
-        provenance = {"name": args.fit, "fit": given, "seed": seed, "base": model.path}
+        provenance = {"name": args.fit, "merge": given, "seed": seed, "base": model.path}
         facts = write_fit(args.out, fitted, files, rank=rank, provenance=provenance)
         write_json(args.metrics, facts)
         write_curve(args.curve, curve, every=every)
     logger.info(
-        "%s by %s: rank %d, %.3f of the mean's norm away from it",
-        args.fit, row.kind, facts["rank"], facts["distance_from_mean"],
+        "%s by %s: rank %d, cosine to the mean %.3f",
+        args.fit, row.kind, facts["rank"], facts["cosine_to_mean"],
     )  # fmt: skip
 
 

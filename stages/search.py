@@ -12,7 +12,9 @@ from selma.judges.loading import WITHOUT_WEIGHTS, judge_settings, load_judge
 from selma.measuring.dev_scores import DevSplit
 from selma.measuring.searching import Settings, Trial, as_facts, best, in_words, search
 from selma.merging.files import read_adapter
-from selma.merging.methods import merge, merge_files
+from selma.merging.merge import Settings as MergeSettings
+from selma.merging.merge import merge
+from selma.merging.merge_files import merge_files
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.journal import journal
 from selma.runtime.params import laid_over, load_row, load_section
@@ -22,13 +24,14 @@ from selma.runtime.sections import BackboneParams, ImagesParams, JudgeParams, Se
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
 
+MEASURED = ("relative_error", "rank", "norm", "merged_norm", "cosine", "cosine_to_mean", "absent")
 logger = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Try as many merges as the row says; a search that was killed goes on where it was."""
     args = stage_arguments(
-        argv, __doc__, search=str, experts=Path, dev=Path, out=Path, metrics=Path
+        argv, __doc__, search=str, experts=Path, dev=Path, out=Path, certificate=Path, metrics=Path
     )  # fmt: skip
     row = load_row("searches", args.search, SearchParams, args.params)
     drawing = laid_over("samples", ImagesParams, row.samples, args.params).model_dump()
@@ -46,12 +49,16 @@ def main(argv: list[str] | None = None) -> None:
         workspace(f"search-{args.search}", inputs, settings) as work,
         progress(row.evaluations, "evaluations") as advance,
     ):
-        backbone = load_backbone(base.path, base.dtype, prepare_device())
+        device = prepare_device()
+        backbone = load_backbone(base.path, base.dtype, device)
         experts = {skill: read_adapter(path) for skill, path in files.items()}
         split = dev_split(args.dev.stem, rows, seed, drawing, row, judge, work / "replies.jsonl")
 
+        def settings_of(tried: Settings) -> MergeSettings:
+            return MergeSettings(**row.merge(tried), seed=seed)
+
         def score(number: int, tried: Settings) -> float:
-            adapter, _ = merge(experts, **row.merge(tried))
+            adapter = merge(experts, settings_of(tried), device).adapter
             return split.score(adapter, backbone, f"trial {number}", work / f"trial-{number:05d}")
 
         def note(trial: Trial) -> None:
@@ -65,9 +72,11 @@ def main(argv: list[str] | None = None) -> None:
             sampler=row.sampler, evaluations=row.evaluations, seed=seed, first=row.plain(),
             log=work / "trials.jsonl", on_trial=note,
         )  # fmt: skip
-        certificate = merge_files(files, args.out, **row.merge(best(trials).settings))
+        found = merge_files(files, args.out, settings_of(best(trials).settings), device)
         split_facts = {"name": args.dev.stem, "sha256": content_hash(rows, "benchmark")}
-        facts = {"dev_split": {**split_facts, "prompts": len(rows)}, "merge": certificate}
+        facts = {"dev_split": {**split_facts, "prompts": len(rows)}}
+        facts["merge"] = {name: found[name] for name in MEASURED}
+        write_json(args.certificate, found)
         write_json(args.metrics, {**as_facts(trials), **facts, "sampler": row.sampler})
     logger.info(
         "%s: %.2f on the dev split with equal weights, %.2f with %s",

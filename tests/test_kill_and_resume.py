@@ -102,9 +102,9 @@ def kill_when(folder, module, arguments, pattern):
         (
             "search",
             "--search mine --experts models/experts --dev data/dev/pocket-dsg.parquet "
-            "--out OUT/s.safetensors --metrics OUT/m",
+            "--out OUT/s.safetensors --certificate OUT/c --metrics OUT/m",
             "trials.jsonl",
-            ["s.safetensors", "m"],
+            ["s.safetensors", "c", "m"],
         ),
     ],
     ids=["images", "lora", "samples", "fit", "search"],

@@ -21,17 +21,18 @@ def check_searches(root: Path, params: Params, problems: Problems) -> None:
     """Every choice is there, and so is a dev split that shares no prompt with a benchmark."""
     from selma.judges.templates import TEMPLATES
     from selma.measuring.searching import SAMPLERS
-    from selma.merging.methods import MERGE_METHODS
+    from selma.merging.merge import Settings, check_settings
 
     for name, row in params.searches.items():
         key = f"searches.{name}"
         for what, choice, table in (
-            ("merge method", row.method, MERGE_METHODS),
             ("search sampler", row.sampler, SAMPLERS),
             ("judge template", row.template, TEMPLATES),
         ):
             place = f"{key}.{what.rpartition(' ')[2]}"
             problems.attempt(partial(choose, what, choice, table), place)
+        settings = Settings(**row.merge(row.plain()), seed=params.seed)
+        problems.attempt(partial(check_settings, settings), key)
         check_measure(problems, f"{key}.measure", row.measure)
         if not (root / row.measure.path).exists():
             problems.add(f"{key}.measure.path: {row.measure.path}: no such file or folder")

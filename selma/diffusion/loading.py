@@ -72,7 +72,7 @@ def add_updates(
     modules = _modules(components)
     with torch.no_grad():
         for name, update in updates:
-            layer = modules.get(name)
+            layer: Any = modules.get(name)
             total = updated_weight(name, layer, update, source)
             layer.weight.copy_(total)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.core.errors import AdapterMismatchError, ConfigError
-from selma.merging.certificate import certify, relative_error
+from selma.core.fingerprints import content_sha256
+from selma.merging.certificate import LayerFacts, measure, summarise
 from selma.merging.factors import Adapter, LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.lowrank import compact, factor_svd, weighted_sum
-from selma.merging.methods import merge
+from selma.merging.merge import Settings, merge
 from selma.merging.methods.regmean import input_maps, output_error, regmean, shrink
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def fit_regmean(
     """Merge the layers that read the text alone by `regmean`, and all others by the weighted mean.
 
     Args:
-        experts: per skill.
+        experts: per skill; a layer that one lacks counts as zero there.
         grams: of the inputs of those layers, per skill, see `input_maps`.
         text_layers: ends of their names.
         weights: relative, per skill; 0 leaves an expert out.
@@ -52,8 +53,9 @@ def fit_regmean(
     Raises:
         ConfigError, AdapterMismatchError: as `merge` and `input_maps`; an expert has no such layer.
     """
-    mean, used = merge(experts, method="delta_mean", weights=weights, scale=1.0)
-    own = {skill: experts[skill] for skill in used}
+    mean = merge(experts, _mean_of(weights)).adapter
+    total = math.fsum(weights.values())
+    used = {skill: weight / total for skill, weight in sorted(weights.items()) if weight}
     layers = sorted(layer for layer in mean if text_layers and layer.endswith(text_layers))
     if not layers:
         named = ", ".join(text_layers) or "none in models of this family"
@@ -61,18 +63,33 @@ def fit_regmean(
     _check_width(mean, layers, grams)
     maps = input_maps({skill: grams[skill] for skill in used}, used, off_diagonals)
     kept = {skill: shrink(grams[skill], off_diagonals) for skill in used}
-    target, errors = dict(_weighted(own, dict.fromkeys(mean, used))), {"mean": 0.0, "fit": 0.0}
+    target = _weighted(experts, dict.fromkeys(mean, used))
+    errors = {"mean": 0.0, "fit": 0.0}
     for layer in layers:
-        having = {skill: adapter[layer] for skill, adapter in own.items() if layer in adapter}
-        target[layer] = regmean(having, used, maps)
+        own = {skill: experts[skill].get(layer) or _zero(mean[layer]) for skill in used}
+        target[layer] = regmean(own, used, maps)
         for name, merged in (("mean", mean), ("fit", target)):
             errors[name] += sum(
                 used[skill] * output_error(merged[layer], factors, kept[skill])
-                for skill, factors in having.items()
+                for skill, factors in own.items()
             )
     scaled = {layer: replace(one, scale=one.scale * scale) for layer, one in target.items()}
     absolute = {skill: scale * weight for skill, weight in used.items()}
     return Fit(scaled, {"weights": absolute, "text_layers": len(layers), "output_error": errors})
+
+
+def _mean_of(weights: Mapping[str, float]) -> Settings:
+    return Settings(
+        method="delta_mean", weights=weights, scale=1.0, rank=None, error_max=None,
+        match_norm=False, parameters={}, dtype="float32", seed=0,
+    )  # fmt: skip
+
+
+def _zero(like: LoraFactors) -> LoraFactors:
+    """Make an update of nothing, of a layer's shape."""
+    out, inside = like.shape
+    zeros = like.lora_a.new_zeros
+    return LoraFactors(zeros(1, inside), zeros(out, 1), kernel=like.kernel)
 
 
 def _check_width(mean: Adapter, layers: list[str], grams: Mapping[str, "torch.Tensor"]) -> None:
@@ -88,7 +105,8 @@ def _check_width(mean: Adapter, layers: list[str], grams: Mapping[str, "torch.Te
 def fit_weights(experts: Mapping[str, Adapter], weights: Mapping[str, Mapping[str, float]]) -> Fit:
     """Merge by absolute weights of each layer, ΔWˡ = Σₜ wₜˡ ΔWₜˡ; per layer, then skill.
 
-    So it is also replayed from what a provenance says.
+    So it is also replayed from what a provenance says. A layer that an expert lacks counts as zero
+    there.
     """
     for layer, own in sorted(weights.items()):
         for skill, weight in sorted(own.items()):
@@ -118,28 +136,37 @@ def write_fit(
 ) -> dict[str, Any]:
     """Write a fit in the least rank that always can, min(Σ r, out, in), or at most `rank`.
 
-    `files` are the experts'. The provenance holds the settings given, the fit's weights and the
-    experts' own.
+    `files` are the experts'. The provenance holds the settings given, the fit's facts and the
+    experts' hashes and own provenance.
 
     Returns:
-        `certify`'s facts of what was written and read back, its relative error being to the exact
-        target; "distance_from_mean" is to the plain mean of the experts, relative; and the fit's
-        own facts but for weights of single layers.
+        What `summarise` says, the relative error being to the exact target and the cosine to the
+        plain mean of the experts; and the fit's own facts but for weights of single layers.
     """
     adapter = {
-        layer: compact(one) if rank is None else factor_svd(one).truncate(rank)[0]
+        layer: compact(one) if rank is None else factor_svd(one, rank).truncate(rank)
         for layer, one in fit.target.items()
     }
     for layer, one in adapter.items():
         if not (one.lora_a.isfinite().all() and one.lora_b.isfinite().all()):
             raise AdapterMismatchError(f"{layer}: the fitted update is not finite")
     experts = {skill: read_adapter(path) for skill, path in sorted(files.items())}
-    origins = {skill: read_provenance(path) for skill, path in sorted(files.items())}
+    origins = {
+        skill: {**read_provenance(path), "sha256": content_sha256(path)}
+        for skill, path in sorted(files.items())
+    }
     write_adapter(out, adapter, {**provenance, **fit.facts, "experts": origins})
-    written = read_adapter(out)
-    equal = dict.fromkeys(experts, 1 / len(experts))
-    facts = certify(written, experts, equal)
-    distance = facts["relative_error"]
-    error = float(f"{relative_error(written, {'target': fit.target}, {'target': 1.0}):.1e}")
+    measured = {
+        layer: _measure(layer, one, fit.target[layer], experts)
+        for layer, one in read_adapter(out).items()
+    }
     own = {key: value for key, value in fit.facts.items() if key != "weights_by_layer"}
-    return {**facts, "relative_error": error, "distance_from_mean": distance, **own}
+    return {**summarise(measured, list(experts)), **own}
+
+
+def _measure(
+    layer: str, written: LoraFactors, target: LoraFactors, experts: Mapping[str, Adapter]
+) -> LayerFacts:
+    own = [expert.get(layer) or _zero(target) for expert in experts.values()]
+    absent = [skill for skill, expert in experts.items() if layer not in expert]
+    return measure(written, target, own, [1 / len(own)] * len(own), absent)

@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from selma.runtime.sections import ImagesParams, Name, Place, Section, Share, overrides
+from selma.runtime.sections import Dtype, ImagesOverrides, Name, Place, Section, Share
 
-ImagesOverrides = overrides(ImagesParams)
 _STEPS_MAX = 1_000_000
 
 
@@ -59,14 +58,18 @@ class DevTifaParams(Section):
 class SearchParams(Section):
     """A merge of `skills` by `method`, with the weights that score best on data/dev/`benchmark`.
 
-    A scale or parameter of the method is a number, or is searched too.
+    A scale or parameter of the method is one value, or a range that is searched too.
     """
 
     method: str
     skills: Annotated[list[Name], Field(min_length=1)]
     weights: WeightRangeParams
     scale: Annotated[float, Field(ge=-1000, le=1000)] | RangeParams
-    parameters: dict[Name, Annotated[float, Field(ge=-1e9, le=1e9)] | RangeParams]
+    rank: Annotated[int, Field(ge=1, le=100_000)] | None
+    error_max: Annotated[float, Field(gt=0, lt=1)] | None
+    match_norm: bool
+    parameters: dict[str, Annotated[RangeParams | Any, Field(union_mode="left_to_right")]]
+    dtype: Dtype
     benchmark: Name
     judge: Name
     template: str
@@ -90,17 +93,15 @@ class SearchParams(Section):
         return {name: one.nearest(aims[name]) for name, one in self.searched().items()}
 
     def merge(self, settings: Mapping[str, float]) -> dict[str, Any]:
-        """The merge that settings stand for: method, parameters, weights and scale."""
-        fixed = {name: one for name, one in self.parameters.items() if isinstance(one, float)}
-        found = {
-            name.removeprefix("parameters."): value
-            for name, value in settings.items()
-            if name.startswith("parameters.")
+        """The merge that settings stand for, as a row of `merges` says it."""
+        given = {
+            name: settings[f"parameters.{name}"] if isinstance(value, RangeParams) else value
+            for name, value in self.parameters.items()
         }
-        parameters = {"parameters": fixed | found} if self.parameters else {}
+        kept = ("method", "rank", "error_max", "match_norm", "dtype")
         return {
-            "method": self.method,
-            **parameters,
+            **{name: getattr(self, name) for name in kept},
+            "parameters": given,
             "weights": {skill: settings[f"weights.{skill}"] for skill in self.skills},
             "scale": settings.get("scale", self.scale),
         }

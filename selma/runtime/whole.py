@@ -31,6 +31,7 @@ from selma.runtime.sections import (
     Threads,
 )
 
+
 class Params(Section):
     seed: Seed
     threads: Threads

@@ -429,7 +429,7 @@ def test_a_dev_prompt_that_stands_in_a_benchmark(project):
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        ({"method": "delta_maen"}, ["searches.mine.method: unknown merge method 'delta_maen'"]),
+        ({"method": "delta_maen"}, ["searches.mine: unknown merge method 'delta_maen'"]),
         ({"sampler": "tpee"}, ["searches.mine.sampler: unknown search sampler 'tpee'", "cmaes"]),
         ({"template": "beer"}, ["searches.mine.template: unknown judge template 'beer'"]),
         ({"skills": ["cuont"]}, ["searches.mine.skills names 'cuont', not in skills"]),

@@ -5,14 +5,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from selma.core.errors import AdapterMismatchError, ConfigError
+from selma.core.errors import AdapterMismatchError, ConfigError, InconclusiveError
+from selma.core.fingerprints import content_sha256
 from selma.merging.factors import LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.fits import fit_regmean, fit_weights, write_fit
-from selma.merging.methods import merge
+from selma.merging.merge import Settings, merge
+from selma.merging.merge_files import verify
 from selma.merging.methods.regmean import input_maps, output_error, regmean
 
 WEIGHTS = {"count": 1.0, "common": 2.5}
+MEAN = Settings(
+    method="delta_mean", weights=WEIGHTS, scale=1.0, rank=None, error_max=None, match_norm=False,
+    parameters={}, dtype="float32", seed=0,
+)  # fmt: skip
 TEXT, OTHER = "unet.mid.attn2.to_k", "unet.mid.attn1.to_k"
 
 
@@ -119,7 +125,7 @@ def fit(adapters, seen, **changes):
 
 def test_only_layers_that_read_the_text_are_solved_all_others_are_the_mean(adapters, seen):
     fitted = fit(adapters, seen)
-    mean, _ = merge(adapters, method="delta_mean", weights=WEIGHTS, scale=1.0)
+    mean = merge(adapters, MEAN).adapter
     assert close(fitted.target[OTHER].delta(), mean[OTHER].delta())
     assert not close(fitted.target[TEXT].delta(), mean[TEXT].delta(), within=0.1)
     errors = fitted.facts["output_error"]
@@ -155,9 +161,10 @@ def test_what_is_written_is_certified_against_the_exact_target(adapters, seen, f
     facts = write_fit(out, fit(adapters, seen), files, rank=None, provenance={"name": "mine"})
     assert facts["rank"] == 4
     assert facts["relative_error"] < 1e-6
-    assert facts["distance_from_mean"] > 0.01
+    assert 0 < facts["cosine_to_mean"] < 0.999
     made = read_provenance(out)
-    assert (made["name"], made["experts"]["count"]) == ("mine", {"name": "count", "format": 1})
+    expert = {"name": "count", "format": 1, "sha256": content_sha256(files["count"])}
+    assert (made["name"], made["experts"]["count"]) == ("mine", expert)
     target = fit(adapters, seen).target[TEXT]
     short = write_fit(out, fit(adapters, seen), files, rank=1, provenance={})
     assert short["rank"] == 1
@@ -193,3 +200,23 @@ def test_an_expert_without_a_layer_counts_as_zero_there(adapters):
     fitted = fit_weights(adapters, {TEXT: {"count": 0.5, "common": 0.5}})
     assert close(fitted.target[TEXT].delta(), 0.5 * adapters["count"][TEXT].delta())
     assert isinstance(fitted.target[TEXT], LoraFactors)
+
+
+def test_regmean_counts_an_expert_without_the_layer_as_zero(adapters, seen):
+    whole = fit(adapters, seen)
+    zero = replace(adapters["common"][TEXT], lora_b=torch.zeros(6, 2))
+    adapters["common"] = {OTHER: adapters["common"][OTHER]}
+    lacking = fit(adapters, seen)
+    adapters["common"] = {**adapters["common"], TEXT: zero}
+    assert close(lacking.target[TEXT].delta(), fit(adapters, seen).target[TEXT].delta())
+    assert lacking.facts == fit(adapters, seen).facts
+    assert not close(lacking.target[TEXT].delta(), whole.target[TEXT].delta(), within=0.1)
+
+
+def test_a_fit_is_no_merge_that_can_be_replayed_from_the_experts_alone(
+    adapters, seen, files, tmp_path
+):
+    out = tmp_path / "out.safetensors"
+    write_fit(out, fit(adapters, seen), files, rank=None, provenance={"merge": {"kind": "regmean"}})
+    with pytest.raises(InconclusiveError, match="fitted to data"):
+        verify(out, list(files.values()))

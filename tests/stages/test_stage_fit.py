@@ -99,7 +99,7 @@ def test_regmeans_curve_goes_from_the_means_error_to_the_fits(folder):
     assert facts["relative_error"] < 1e-5
     assert facts["text_layers"] == 1
     made = read_provenance(folder / "out/m.safetensors")
-    assert made["fit"] == REGMEAN
+    assert made["merge"] == REGMEAN
     assert set(made["experts"]) == set(SKILLS)
 
 
@@ -137,7 +137,7 @@ def test_cat_trains_as_lora_says_but_for_the_rows_own_numbers(folder, caplog):
     fit(folder, row)
     assert "training mine on 6 pictures: 1 steps of 3, 4 weights" in caplog.text
     lora = tiny_params()["lora"]
-    made = read_provenance(folder / "out/m.safetensors")["fit"]["lora"]
+    made = read_provenance(folder / "out/m.safetensors")["merge"]["lora"]
     assert made == {
         **{key: value for key, value in lora.items() if key not in ("rank", "targets")},
         **row["lora"],

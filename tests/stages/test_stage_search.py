@@ -14,13 +14,15 @@ from selma.core.tables import write_table
 from selma.judges.loading import JUDGES
 from selma.merging.factors import LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
+from selma.merging.merge_files import verify
 
 LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
 SKILLS = ("common", "count")
 ROW = {
     "method": "delta_mean", "skills": list(SKILLS),
     "weights": {"low": 0.25, "high": 1.0, "step": 0.25},
-    "scale": {"low": 0.5, "high": 2.0, "step": 0.5}, "parameters": {},
+    "scale": {"low": 0.5, "high": 2.0, "step": 0.5}, "rank": None,
+    "error_max": None, "match_norm": False, "parameters": {}, "dtype": "float32",
     "benchmark": "mine", "judge": "light", "template": "bare",
     "measure": {"kind": "dsg", "path": "selma/metrics", "policy": "official", "mean": "prompt",
                 "no_answer_max": 0.0},
@@ -84,7 +86,7 @@ def prepare(folder, **changes):
 def search(folder, **changes):
     write_row(folder, **changes)
     run("search", "--search mine --experts models/experts --dev data/dev/mine.parquet "
-        "--out out/m.safetensors --metrics out/m.json")  # fmt: skip
+        "--out out/m.safetensors --certificate out/c.json --metrics out/m.json")  # fmt: skip
     return read_json("out/m.json")
 
 
@@ -168,3 +170,23 @@ def test_what_is_missing_or_unknown_stops_it_and_nothing_is_written(folder):
     with pytest.raises(MissingDataError, match="count"):
         search(folder)
     assert not (folder / "out").exists()
+
+
+def test_a_parameter_of_the_method_is_searched_too_and_the_merge_can_be_verified(folder):
+    density = {"low": 0.25, "high": 1.0, "step": 0.25}
+    search(folder, method="magnitude_prune", parameters={"density": density}, scale=1.0)
+    best = read_json("out/m.json")["best"]["settings"]
+    made = read_provenance(folder / "out/m.safetensors")["merge"]
+    assert set(best) == {"weights.common", "weights.count", "parameters.density"}
+    assert made["parameters"] == {"density": best["parameters.density"]}
+    experts = [folder / f"models/experts/{skill}.safetensors" for skill in SKILLS]
+    assert "verified" in verify(folder / "out/m.safetensors", experts)
+    assert read_json("out/c.json")["sha256"] == content_sha256(folder / "out/m.safetensors")
+
+
+def test_a_parameter_of_one_value_is_as_in_a_merge(folder):
+    search(folder, method="magnitude_prune", parameters={"density": 0.5}, scale=1.0, evaluations=1)
+    made = read_provenance(folder / "out/m.safetensors")["merge"]
+    assert made["parameters"] == {"density": 0.5}
+    with pytest.raises(ConfigError, match=r"parameters of magnitude_prune: expected density"):
+        search(folder, method="magnitude_prune", parameters={}, evaluations=1)
