@@ -78,7 +78,7 @@ def estimate_mean(values: Floats, weights: Floats, how: Bootstrap) -> Estimate:
     means = [
         _take(weighted, drawn).sum(axis=1)
         / (number if plain else _take(weights, drawn).sum(axis=1))
-        for drawn in _random(number, number, how)
+        for drawn in draw(number, number, how)
     ]
     tail = (1 - how.confidence) / 2
     low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
@@ -150,13 +150,13 @@ def _sign_flip_p_value(differences: Floats, weights: Floats, how: Bootstrap) -> 
     weighted = differences * weights / weights.sum()
     least = abs(weighted.sum()) - TIE
     extreme = 0
-    for flips in _random(2, len(weighted), how):
+    for flips in draw(2, len(weighted), how):
         means = (weighted * (2 * flips - 1)).sum(axis=1)  # (R,)
         extreme += int((np.abs(means) >= least).sum())
     return (1 + extreme) / (1 + how.resamples)
 
 
-def _random(below: int, number: int, how: Bootstrap) -> Iterator[NDArray[np.int32]]:
+def draw(below: int, number: int, how: Bootstrap) -> Iterator[NDArray[np.int32]]:
     """Draw whole numbers below a limit, in pieces (R, number) whose rows are how.resamples."""
     generator = np.random.default_rng(how.seed)
     rows = max(1, _CHUNK_VALUES // number)
