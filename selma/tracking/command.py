@@ -11,6 +11,7 @@ from pathlib import Path
 from selma.runtime.journal import root as project_root
 from selma.tracking.journals import read_sessions
 from selma.tracking.store import Store
+from selma.tracking.studies import group_studies
 from selma.tracking.sync import Summary, sync
 from selma.tracking.variants import current_variant, experiment_variants
 
@@ -41,6 +42,7 @@ def track(root: Path, *, finished_pid: int | None = None) -> tuple[list[str], in
         here = current_variant(root)
         others = [other for other in experiment_variants(root) if other.name != here.name]
         summaries = sync(store, [*others, here], sessions, psutil.pid_exists, now)
+        group_studies(store, root / ".selma" / "studies")
     return [describe(summary) for summary in summaries], store.changes
 
 
