@@ -50,7 +50,29 @@ def render_page(content: Content) -> str:
             f"report.measure: {content.measure!r} was not compared; "
             f"choose one of: {', '.join(results.measures)}"
         )
-    environment = Environment(
+    rows = [PALETTE[place % len(PALETTE)] for place in range(max(len(results.models), 2))]
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            content=content,
+            results=results,
+            tones=TONES,
+            palette_rows=rows,
+            charts=[
+                _skill_charts(results, measure, content.skills) for measure in results.measures
+            ],
+            curves={name: list(curve) for name, curve in content.curves.items() if curve},
+            points=curve_points,
+            gallery=_gallery(content, results),
+            mark=_mark,
+        )
+    )
+
+
+def environment() -> Environment:
+    """Find the templates, with the filters that they use; what they show is escaped."""
+    made = Environment(
         loader=PackageLoader("selma.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -58,21 +80,10 @@ def render_page(content: Content) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"px": "{:.1f}".format, "percent": "{:.4g} %".format, "short": _short}
-    environment.filters |= {"interval": interval, "signed": signed}
-    environment.filters |= {"plain": plain, "digits": digits_of}
-    rows = [PALETTE[place % len(PALETTE)] for place in range(max(len(results.models), 2))]
-    return environment.get_template("page.html.j2").render(
-        content=content,
-        results=results,
-        tones=TONES,
-        palette_rows=rows,
-        charts=[_skill_charts(results, measure, content.skills) for measure in results.measures],
-        curves={name: list(curve) for name, curve in content.curves.items() if curve},
-        points=curve_points,
-        gallery=_gallery(content, results),
-        mark=_mark,
-    )
+    made.filters |= {"px": "{:.1f}".format, "percent": "{:.4g} %".format, "short": _short}
+    made.filters |= {"interval": interval, "signed": signed}
+    made.filters |= {"plain": plain, "digits": digits_of}
+    return made
 
 
 def _skill_charts(

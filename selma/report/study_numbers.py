@@ -1,0 +1,116 @@
+"""A study's numbers as a person reads them: the columns and cells of its tables, and words."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from selma.report.numbers import Record, digits_of, interval, plain, signed
+
+DECIDED = ("better", "worse")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column: a measure's score, or its difference with what the table compares with.
+
+    `paper` is the key of numbers printed elsewhere, None for ours.
+    """
+
+    heading: str
+    measure: str
+    against: str | None
+    paper: str | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number, the interval behind it, and whether the difference is decided and stands out."""
+
+    value: str
+    ends: str = ""
+    strong: bool = False
+
+
+def columns_of(study: Record, table: Record) -> list[Column]:
+    """List a table's columns after that of the labels; numbers of a paper stand beside ours."""
+    printed = {key for row in table["rows"].values() for key in row["paper"]}
+    columns = []
+    for place, (measure, about) in enumerate(study["measures"].items()):
+        unit = ", %" if about["unit"] == "percent" else ""
+        columns.append(Column(f"{about['title']}{unit}", measure, None))
+        if measure in printed:
+            columns.append(Column("paper", measure, None, measure))
+        for against in table["against"]:
+            columns.append(Column(f"− {against}", measure, against))
+            if against in printed and place == 0:
+                columns.append(Column("paper", measure, against, against))
+    return columns
+
+
+def cell_of(study: Record, row: Record, column: Column) -> Cell:
+    """Write one number of a row; a dash where there is none."""
+    digits = digits_of(study["measures"][column.measure]["unit"])
+    write = plain if column.against is None else signed
+    if column.paper is not None:
+        number = row["paper"].get(column.paper)
+        return Cell("–" if number is None else write(number, digits))
+    if column.against is None:
+        record = row["scores"][column.measure]
+        ends = f"{plain(record['low'], digits)} to {plain(record['high'], digits)}"
+        return Cell(plain(record["score"], digits), ends)
+    found = row["differences"][column.against].get(column.measure)
+    if found is None:  # of a row with itself
+        return Cell("–")
+    strong = found["verdict"] in DECIDED
+    return Cell(signed(found["difference"], digits), interval(found), strong)
+
+
+def claim_cells(claim: Record) -> dict[str, str]:
+    """Write what a claim's difference is, by column."""
+    digits = digits_of(claim["unit"])
+    paper, found = claim["paper"], claim["minimum_detectable_effect"]
+    return {
+        "claim": claim["claim"],
+        "verdict": claim["claim_verdict"],
+        "difference": f"{signed(claim['difference'], digits)} ({interval(claim)})",
+        "crossed bootstrap": f"{signed(claim['bootstrap_low'], digits)} to "
+        f"{signed(claim['bootstrap_high'], digits)}",
+        "paper": "–" if paper is None else signed(paper, digits),
+        "p (Holm)": f"{claim['p_value_holm']:.4f}",
+        "seeds won": f"{claim['seeds_won']} of {len(claim['seeds'])}",
+        "prompts won/tied/lost": f"{claim['wins']}/{claim['ties']}/{claim['losses']}",
+        "deviation of seeds": _or_dash(claim["seed_deviation"], digits + 1),
+        "detectable": _or_dash(found, digits),
+    }
+
+
+def legend(study: Record, table: Mapping[str, Any] | None = None) -> str:
+    """Say what the numbers of a table are; without one, those of the claims."""
+    first = next(_scores(study))
+    level = f"{100 * study['confidence']:.4g} %"
+    seeds = ", ".join(map(str, study["seeds"]))
+    sizes = f"{len(study['seeds'])} training seeds ({seeds}) × {first['n_items']} prompts × "
+    pictures = first["n_samples"]
+    parts = [f"{sizes}{pictures} picture{'' if pictures == 1 else 's'}."]
+    if len(study["seeds"]) == 1:
+        parts.append(f"In brackets: {level} interval over prompts. One seed: no interval or "
+                     "verdict here covers another training.")  # fmt: skip
+    else:
+        parts.append(f"In brackets: Student's {level} interval over seeds and prompts.")
+    if study["few_seeds"] and len(study["seeds"]) > 1:
+        parts.append("Two seeds say little of another training: take three or more.")
+    family = len(study["claims"]) if table is None else table["family"]
+    if family:
+        of_family = "" if family == 1 else f", adjusted by Holm's method for {family} differences"
+        parts.append(f"Decided (bold): p ≤ {1 - study['confidence']:.3g}{of_family}.")
+    return " ".join(parts)
+
+
+def _scores(study: Record) -> Iterator[Record]:
+    for table in study["tables"].values():
+        for row in table["rows"].values():
+            yield from row["scores"].values()
+
+
+def _or_dash(value: float | None, digits: int) -> str:
+    return "–" if value is None else plain(value, digits)
