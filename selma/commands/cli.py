@@ -12,7 +12,14 @@ import selma
 from selma.core.errors import ConfigError
 from selma.core.processor import pin_unless_off
 
-PROJECT = ("check", "plan", "table", "track", "clean")  # work on the project in which they are run
+PROJECT = (
+    "check",
+    "plan",
+    "table",
+    "track",
+    "clean",
+    "study",
+)  # work on the project in which they are run
 COMMANDS = (
     "preset", "hub", *PROJECT, "merge", "inspect_adapter", "export", "import_benchmark",
     "questions", "convert", "score", "compare", "judges", "votes",

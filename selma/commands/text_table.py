@@ -9,7 +9,7 @@ Show = Callable[[Record, int], str]  # a record's cell, given the decimals of it
 Columns = Mapping[str, Show]
 TEXT_COLUMNS = (
     "stage", "work", "measure", "model", "skill", "category", "judge", "first", "second", "name",
-    "verdict", "",
+    "verdict", "state", "note", "",
 )  # fmt: skip
 
 NO_WIDTH = 1e-9  # narrower intervals are rounding

@@ -31,9 +31,7 @@ def squared_errors(prediction: "torch.Tensor", target: "torch.Tensor") -> "torch
     return (prediction.float() - target.float()).square().flatten(1).mean(1)
 
 
-def min_snr_weights(
-    noising: Noising, timesteps: "torch.Tensor", gamma: float
-) -> "torch.Tensor":
+def min_snr_weights(noising: Noising, timesteps: "torch.Tensor", gamma: float) -> "torch.Tensor":
     """Weigh items by min(SNR, γ) in units of x₀'s error; min-SNR, arXiv 2303.09556, section 3.4.
 
     That is min(SNR, γ)/SNR on the noise's error, min(SNR, γ)/(SNR + 1) on the velocity's and

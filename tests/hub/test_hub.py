@@ -195,9 +195,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(folder, hub):
     assert run(folder, hub)[0] == 0
 
 
-def test_more_bytes_than_the_disk_has_are_refused_before_any_is_fetched(
-    tmp_path, hub, monkeypatch
-):
+def test_more_bytes_than_the_disk_has_are_refused_before_any_is_fetched(tmp_path, hub, monkeypatch):
     from selma.core.errors import BackendError
     from selma.hub import snapshots
 

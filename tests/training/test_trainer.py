@@ -273,9 +273,7 @@ def test_a_killed_float16_training_resumes_to_the_same_bytes(run, make_backbone,
     whole = run(backbone=make_backbone(dtype=torch.float16))
     keep = Checkpointing(tmp_path / "state.safetensors", 2)
     with pytest.raises(KilledError):
-        run(
-            backbone=make_backbone(dtype=torch.float16), checkpointing=keep, on_step=die_at(3)
-        )
+        run(backbone=make_backbone(dtype=torch.float16), checkpointing=keep, on_step=die_at(3))
     assert equal(run(backbone=make_backbone(dtype=torch.float16), checkpointing=keep), whole)
 
 

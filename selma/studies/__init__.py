@@ -1,0 +1,1 @@
+"""Studies: variants and training seeds as DVC experiments, and the tables that compare them."""

@@ -1,0 +1,144 @@
+"""A study's runs by name: what decides a run's results decides the name of its experiment."""
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from selma.studies.git import head, read_file, tracked
+from selma.studies.settings import PARAMS
+from selma.studies.study_file import Study
+
+PIPELINE, LOCK = "dvc.yaml", "dvc.lock"
+OUTPUTS = ("outs", "metrics", "plots")
+_PATHS = re.compile(r"[\w./-]+")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: a variant with a seed. The name is its DVC experiment's."""
+
+    name: str
+    variant: str
+    seed: int
+    settings: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return f"{self.variant}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study on a commit: its runs in their order, and the committed files that decide them."""
+
+    commit: str
+    experiments: tuple[Experiment, ...]
+    deciding: tuple[str, ...]
+
+
+def plan(study: Study, root: Path) -> Plan:
+    """Name the runs of a study at the commit at hand.
+
+    A run's name ends in a fingerprint of its settings and targets, of params.yaml, dvc.yaml and of
+    every committed file or folder that params name, or stages that the targets need. So on a commit
+    that changed only a document it is the same run, and after a change of the study's file only
+    what changed is another one.
+    """
+    commit = head(root)
+    files = tracked(root, commit)
+    pipeline, params = (_read(root, commit, name) for name in (PIPELINE, PARAMS))
+    stages = dict((pipeline or {}).get("stages", {}))
+    made = tuple(path for stage in stages.values() for path in _paths(stage, OUTPUTS) if path)
+    made = (*made, *(path for path in files if path.endswith("/.gitignore")))  # DVC writes them
+    inputs = {path: about for path, about in files.items() if not path.startswith(made)}
+    in_params = set(_strings(params))
+    experiments, deciding = [], set[str]()
+    for variant, seed in study.runs():
+        settings = study.settings_of(variant, seed)
+        named = in_params | set(_PATHS.findall(" ".join(settings)))
+        needed = _needed(stages, study.targets, named)
+        named |= {path for name in needed for path in _paths(stages[name], ("deps",))}
+        own = _deciding(inputs, named)
+        state = [f"{path} {files[path]}" for path in sorted(own)]
+        text = json.dumps([settings, study.targets, state])
+        mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+        name = f"{study.name}-{variant}-{seed}-{mark}"
+        experiments.append(Experiment(name, variant, seed, tuple(settings)))
+        deciding |= own
+    return Plan(commit, tuple(experiments), tuple(sorted(deciding)))
+
+
+def _deciding(files: Mapping[str, str], named: Collection[str]) -> set[str]:
+    """Choose the committed files that are named, alone or by a folder, and all that pins data.
+
+    Outputs of other pipelines than the main one are pinned in their lock files.
+    """
+    folders = {name.rstrip("/") for name in named if "/" in name}
+    chosen = {PIPELINE, PARAMS} & set(files)
+    for path in files:
+        parts = path.split("/")
+        above = {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        pins = path.endswith(".dvc") or (parts[-1] == LOCK and len(parts) > 1)
+        if pins or path in named or above & folders:
+            chosen.add(path)
+    return chosen
+
+
+def _read(root: Path, commit: str, name: str) -> Any:
+    return YAML(typ="safe").load(read_file(root, commit, name).decode())
+
+
+def _needed(
+    stages: Mapping[str, Any], targets: Collection[str], named: Collection[str]
+) -> set[str]:
+    """Choose the stages that targets need; all if there are none, or one is no stage's name.
+
+    A dependency that is a template alone may be whatever the params name.
+    """
+    waiting = [target.partition("@")[0] for target in targets]
+    if not waiting or not set(waiting) <= set(stages):
+        return set(stages)
+    needed: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in needed:
+            continue
+        needed.add(name)
+        for path in _paths(stages[name], ("deps",)):
+            wanted = [path] if path else [one for one in named if "/" in one]
+            waiting += [
+                other
+                for other, stage in stages.items()
+                if any(_meet(out, one) for out in _paths(stage, OUTPUTS) for one in wanted)
+            ]
+    return needed
+
+
+def _meet(out: str, dep: str) -> bool:
+    """Whether one path may lie in the other, as far as they are known: up to a template."""
+    return bool(out) and (out.startswith(dep) or dep.startswith(out))
+
+
+def _paths(stage: Any, sections: Collection[str]) -> Iterator[str]:
+    """List what a stage names in some of its sections; a path ends where a template begins."""
+    body = stage.get("do", stage)
+    for entry in [entry for section in sections for entry in body.get(section) or []]:
+        path = next(iter(entry)) if isinstance(entry, Mapping) else str(entry)
+        yield path.partition("${")[0]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """List all strings of a YAML file."""
+    if isinstance(value, Mapping):
+        yield from _strings([*value, *value.values()])
+    elif isinstance(value, list):
+        for part in value:
+            yield from _strings(part)
+    elif isinstance(value, str):
+        yield value

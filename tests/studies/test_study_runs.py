@@ -1,0 +1,249 @@
+"""A study over a small graph: what runs, what a kill loses, what the tables then say.
+
+Merged is better than base by 10 points per rank and 1 per seed, on every prompt.
+"""
+
+import csv
+import io
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from toy import STUDY, Toy, environment
+
+from selma.core.errors import ConfigError, MissingDataError
+from selma.report.study_text import as_csv
+from selma.studies.comparison import compare_study
+from selma.studies.experiments import plan
+from selma.studies.results import read_scores
+from selma.studies.running import check_committed, ensure_done, states
+from selma.studies.study_file import read_study
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+ALL = [f"{stage} seed {seed} rank {rank}" for rank in (1, 2) for seed in (1, 2, 3)
+       for stage in ("train", "scores")]  # fmt: skip
+
+
+def wait_for(condition):
+    for _ in range(6000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+def planned(toy):
+    study = read_study(toy.folder / "studies/toy.yaml")
+    return study, plan(study, toy.folder)
+
+
+def kill_all(process):
+    """Kill a process and all below it at once, as a machine does that loses its power."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    for one in [process, *below]:
+        one.send_signal(signal.SIGKILL)
+    process.wait()
+    psutil.wait_procs(below)
+    process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """A repository whose study was killed twice and then ran to its end."""
+    toy = Toy(tmp_path_factory.mktemp("toy"))
+    toy.write("README.md", "of mine, not committed")
+    toy.killed = []
+    (toy.home / "hold-2").touch()
+    process = toy.start()
+    wait_for((toy.home / "begun-2").exists)
+    toy.running = [one.state for one in states(toy.folder, "toy", planned(toy)[1])]
+    kill_all(process)
+    toy.killed.append(toy.ran())
+    (toy.home / "begun-2").unlink()
+    process = toy.start()
+    wait_for((toy.home / "begun-2").exists)
+    process.kill()  # DVC goes on
+    process.wait()
+    process.stdout.close()
+    toy.killed.append(toy.ran())
+    process = toy.start()
+    wait_for(lambda: "waiting" in process.stdout.readline())
+    (toy.home / "hold-2").unlink()
+    toy.said = process.communicate()[0]
+    toy.killed.append(toy.ran())
+    return toy
+
+
+def test_a_kill_loses_the_running_stage_and_nothing_else(toy):
+    """The first start comes to the first run of rank 2, in whose last stage it is killed."""
+    assert toy.running == ["done"] * 3 + ["running"] + ["missing"] * 2
+    first, second, third = toy.killed
+    assert first == ALL[:8]
+    assert second == [ALL[7]]
+    assert third == ALL[8:]
+
+
+def test_a_run_that_outlived_its_study_is_awaited_and_not_run_again(toy):
+    assert "high, seed 1 done" in toy.said and "started" not in toy.said.split("high, seed 2")[0]
+
+
+def test_the_working_tree_is_not_touched(toy):
+    assert toy.git("status", "--porcelain") == "?? README.md\n"
+    assert toy.git("stash", "list") == ""
+    assert (toy.folder / "params.yaml").read_text().startswith("seed: 0 # of all\nrank: 1\n")
+    assert not (toy.folder / "weights.txt").exists()
+    assert not list((toy.folder / ".selma/studies/toy").glob("*/.git"))
+
+
+def test_the_runs_are_ordinary_experiments_with_their_settings(toy):
+    _, what = planned(toy)
+    listed = toy.dvc("exp", "list", "--name-only").split()
+    assert sorted(listed) == sorted(one.name for one in what.experiments)
+    name = next(one.name for one in what.experiments if one.label == "high, seed 3")
+    revision = toy.git("rev-parse", f"refs/exps/{what.commit[:2]}/{what.commit[2:]}/{name}").strip()
+    params = toy.git("show", f"{revision}:params.yaml")
+    assert params == "seed: 3 # of all\nrank: 2\nextra:\n  note: common\n"
+    lock = toy.git("show", f"{revision}:dvc.lock")
+    assert "- path: notes\n      hash: md5\n" in lock and "nfiles: 2" in lock  # one by hand
+
+
+def test_only_what_a_changed_study_changes_is_another_run(toy, tmp_path):
+    """A document or the study's other keys change nothing; a setting its variant; code all."""
+    study, what = planned(toy)
+    names = [one.name for one in what.experiments]
+
+    def names_of(text):
+        (tmp_path / "toy.yaml").write_text(text)
+        changed = read_study(tmp_path / "toy.yaml")
+        return [one.name for one in plan(changed, toy.folder).experiments]
+
+    assert names_of(STUDY.replace("Does rank help?", "Does it?")) == names
+    assert names_of(STUDY.replace("rank=2", "rank=4"))[:3] == names[:3]
+    more = names_of(STUDY.replace("low: [", "new: ['+file=notes/more.md']\n  low: ["))
+    assert more[3:] == names
+    assert not set(names_of(STUDY.replace("rank=2", "rank=4"))[3:]) & set(names)
+    assert not set(names_of(STUDY.replace("note: common", "note: x"))) & set(names)
+    toy.commit("a document")
+    assert [one.name for one in plan(study, toy.folder).experiments] == names
+    assert {one.state for one in states(toy.folder, "toy", plan(study, toy.folder))} == {"done"}
+    toy.write("stage.py", "")
+    toy.commit("code")
+    assert not {one.name for one in plan(study, toy.folder).experiments} & set(names)
+    toy.git("reset", "--quiet", "--hard", "HEAD~1")
+
+
+def test_a_change_that_runs_would_not_see_is_refused_and_another_is_not(toy):
+    _, what = planned(toy)
+    toy.write("README.md", "changed")
+    check_committed(toy.folder, what)
+    toy.write("params.yaml", "seed: 0\nrank: 5\ngone: 1\n")
+    with pytest.raises(ConfigError, match=r"^params.yaml: changed and not committed; .*git stash"):
+        check_committed(toy.folder, what)
+    toy.git("checkout", "--quiet", "params.yaml", "README.md")
+
+
+def compared(toy):
+    study, what = planned(toy)
+    found = states(toy.folder, study.name, what)
+    ensure_done(found)
+    revisions = {state.experiment.name: state.revision for state in found}
+    return compare_study(study, read_scores(study, what, revisions, toy.folder))
+
+
+def test_the_table_holds_the_scores_of_every_seed(toy):
+    """Merged of rank 1: 20 + 10 + seed + the mean of 0 … 3 points; base: 20 + 1.5."""
+    found = compared(toy)
+    rows = found["tables"]["ranks"]["rows"]
+    score = rows["rank 1"]["scores"]["dsg"]
+    assert score["seed_means"] == pytest.approx([32.5, 33.5, 34.5])
+    assert score["score"] == pytest.approx(33.5)
+    gain = rows["rank 2"]["differences"]["base"]["dsg"]
+    assert gain["seed_means"] == pytest.approx([21.0, 22.0, 23.0])
+    assert gain["seed_deviation"] == pytest.approx(1.0)
+    # prompts do not differ, so it is Student's interval of three seeds: 4.3027 · 1 / √3
+    assert [gain["low"], gain["high"]] == pytest.approx([22 - 2.4841, 22 + 2.4841], abs=1e-3)
+    assert (gain["seeds_won"], gain["wins"], gain["ties"], gain["losses"]) == (3, 4, 0, 0)
+    assert "low" not in rows["rank 1"]["differences"]["low"]  # a row with itself
+    assert rows["rank 2"]["differences"]["low"]["dsg"]["difference"] == pytest.approx(10.0)
+
+
+def test_a_claim_is_shown_or_its_opposite(toy):
+    verdicts = {claim["claim"]: claim["claim_verdict"] for claim in compared(toy)["claims"]}
+    assert verdicts == {"merged beats base": "shown", "base beats merged": "opposite"}
+
+
+def test_the_csv_has_all_records(toy):
+    rows = list(csv.DictReader(io.StringIO(as_csv(compared(toy)))))
+    assert [(row["table"], row["label"], row["against"]) for row in rows] == [
+        ("ranks", "rank 1", ""), ("ranks", "rank 1", "low/base"),
+        ("ranks", "rank 2", ""), ("ranks", "rank 2", "high/base"),
+        ("ranks", "rank 2", "low/merged"),
+        ("claims", "merged beats base", "low/base"), ("claims", "base beats merged", "low/base"),
+    ]  # fmt: skip
+    assert rows[1]["value"] == "12.0" and rows[1]["paper"] == "9.0"
+    assert rows[0]["seed_means"] == "32.500000 33.500000 34.500000"
+
+
+def test_another_clone_takes_all_results_from_the_shared_cache(toy):
+    """And without the experiments: git does not clone them."""
+    toy.git("init", "--quiet", "--bare", str(toy.home / "shared.git"))
+    toy.dvc("exp", "push", "--all-commits", str(toy.home / "shared.git"))
+    toy.dvc("push", "--quiet", "--run-cache")
+    other = toy.cloned()
+    other.study()
+    assert other.ran() == []
+    assert compared(other) == compared(toy)
+
+
+def selma(toy, *arguments):
+    command = [sys.executable, "-W", "ignore", "-m", "selma.commands.cli", "study", *arguments]
+    return subprocess.run(
+        command, cwd=toy.folder, env=environment(toy.home), capture_output=True, text=True
+    )
+
+
+def test_the_command_tells_prints_and_draws(toy):
+    said = selma(toy, "status", "studies/toy.yaml").stdout
+    assert said.count("done") == 7 and "6 of 6 runs are done" in said
+    assert "| merged beats base |" in selma(toy, "table", "studies/toy.yaml").stdout
+    out = toy.home / "toy.svg"
+    done = selma(toy, "report", "studies/toy.yaml", "--figure", "ranks", "--out", str(out))
+    assert done.stdout == f"wrote {out}\n" and out.read_text().startswith("<svg")
+    done = selma(toy, "table", "studies/toy.yaml", "--out", "params.yaml")
+    assert done.returncode == 2 and "expected a name that ends in .md" in done.stderr
+
+
+def test_the_command_checks_every_variants_params_before_it_runs_anything(toy):
+    """The toy's params are none of selma's."""
+    done = selma(toy, "run", "studies/toy.yaml")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "variant low: params.yaml: " in done.stderr and "variant high: " in done.stderr
+    assert "extra is not a known key" in done.stderr
+
+
+def test_a_row_that_is_no_model_is_one_line(toy, tmp_path):
+    text = STUDY.replace("rank 1: low/merged", "rank 1: low/mixture")
+    (tmp_path / "toy.yaml").write_text(text)
+    study = read_study(tmp_path / "toy.yaml")
+    what = plan(study, toy.folder)
+    found = states(toy.folder, study.name, what)
+    revisions = {state.experiment.name: state.revision for state in found}
+    with pytest.raises(MissingDataError, match="data/scores/dsg/mixture.parquet .* is 'mixture' a"):
+        read_scores(study, what, revisions, toy.folder)
+
+
+def test_a_run_that_fails_says_why_and_the_others_go_on(toy):
+    toy.write("studies/toy.yaml", STUDY.replace("low: [rank=1]", "low: [rank=1]\n  bad: [rank=13]"))
+    said = toy.study()
+    assert "bad, seed 2: in scores: unlucky rank (log: " in said
+    assert [line for line in toy.ran() if "rank 13" not in line] == []
+    study, what = planned(toy)
+    assert [one.state for one in states(toy.folder, "toy", what)].count("failed") == 3
+    with pytest.raises(Exception, match=r"3 of 9 runs are not done \(bad, seed 1, bad, seed 2"):
+        ensure_done(states(toy.folder, "toy", what))
+    assert study.name == "toy" and Path(toy.folder / "studies/toy.yaml").exists()
+    toy.git("checkout", "--quiet", "studies/toy.yaml")
