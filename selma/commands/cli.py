@@ -17,6 +17,7 @@ PROJECT = (
     "plan",
     "table",
     "track",
+    "card",
     "clean",
     "study",
 )  # work on the project in which they are run
