@@ -51,8 +51,11 @@ def test_the_header_has_diffusers_metadata_and_what_other_programs_read(tmp_path
     write_adapter(path, adapter(), PROVENANCE)
     with safe_open(path, framework="pt") as handle:
         metadata = handle.metadata()
-    body = path.read_bytes()
-    body = body[8 + int.from_bytes(body[:8], "little") :]
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header, body = json.loads(data[8:end]), data[end:]
+    assert list(header) == sorted(header)
+    assert list(header["__metadata__"]) == sorted(metadata)
     assert set(metadata) - {LORA_ADAPTER_METADATA_KEY} == {
         "format", "modelspec.hash_sha256", "modelspec.implementation",
         "modelspec.sai_model_spec", "modelspec.title",

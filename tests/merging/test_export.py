@@ -227,3 +227,14 @@ def test_no_folder_is_left_if_a_later_network_cannot_be_written(capsys):
     }, {})  # fmt: skip
     refused(capsys, "t.safetensors", "--to", "peft", "--dtype", "float16", "-o", "lora")
     assert not Path("lora").exists()
+
+
+def test_one_adapter_in_three_layouts_merges_to_itself(capsys):
+    assert export("x.safetensors", "--to", "kohya", "-o", "k.safetensors") == 0
+    assert export("x.safetensors", "--to", "peft", "-o", "lora") == 0
+    files = ["x.safetensors", "k.safetensors", "lora"]
+    assert main(["merge", *files, "-o", "m.safetensors"]) == 0
+    wanted, found = (read_file(Path(f"{name}.safetensors")).adapter for name in "xm")
+    assert set(found) == set(wanted)
+    for name, one in wanted.items():
+        torch.testing.assert_close(found[name].delta(), one.delta(), rtol=1e-5, atol=1e-4)
