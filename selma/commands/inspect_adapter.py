@@ -1,6 +1,7 @@
 """`selma inspect`: says what a LoRA file holds."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,9 +76,16 @@ def _head(path: Path, facts: "AdapterFacts") -> list[str]:
             lines.append(f"{key}: {facts.provenance[key]}")
     merge = facts.provenance.get("merge")
     if merge:
-        weights = ", ".join(f"{name} {weight:g}" for name, weight in merge["weights"].items())
+        weights = ", ".join(f"{name} {_weight(one)}" for name, one in merge["weights"].items())
         lines.append(f"merged by {merge['method']}, scale {merge['scale']:g}: {weights}")
     return lines
+
+
+def _weight(weight: float | Mapping[str, float]) -> str:
+    """Write a weight; those of blocks as ``(all 1, unet.mid_block 0.5)``."""
+    if isinstance(weight, Mapping):
+        return f"({', '.join(f'{block} {one:g}' for block, one in weight.items())})"
+    return f"{weight:g}"
 
 
 def _blocks(facts: "AdapterFacts") -> str:

@@ -81,6 +81,15 @@ def test_a_router_is_said_to_be_one(tmp_path, capsys):
     assert (facts["experts"], facts["gate_norm"]) == (["common", "count"], 5.0)
 
 
+def test_weights_of_blocks_are_told(path, tmp_path, capsys):
+    out, weights = tmp_path / "m.safetensors", tmp_path / "w.yaml"
+    weights.write_text("x: {all: 1.0, unet.mid_block: 0.5}")
+    assert main(["merge", str(path), "-o", str(out), "--weights", str(weights)]) == 0
+    capsys.readouterr()
+    assert main(["inspect", str(out)]) == 0
+    assert "scale 1: x (all 1, unet.mid_block 0.5)" in capsys.readouterr().out
+
+
 def test_a_file_that_is_no_adapter_is_one_line(tmp_path, capsys):
     (tmp_path / "x.safetensors").write_text("no")
     assert main(["inspect", str(tmp_path / "x.safetensors")]) == 2
