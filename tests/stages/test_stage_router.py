@@ -8,7 +8,7 @@ from safetensors import safe_open
 from stage_world import run
 from tiny_world import tiny_params, write_expert, write_images, write_params
 
-from selma.core.errors import ConfigError, MissingDataError
+from selma.core.errors import AdapterMismatchError, ConfigError, MissingDataError
 from selma.merging.files import read_adapter
 from selma.merging.routers import read_router
 
@@ -119,4 +119,9 @@ def test_what_is_missing_or_wrong_leaves_nothing_half_written(folder):
         train(folder, row={**ROW, "skills": ["common"]})
     with pytest.raises(ConfigError, match=r"routers\.moe\.lora\.rank is not a known key"):
         train(folder, row={**ROW, "lora": {"rank": 3}})
+    layer = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj"
+    shutil.copy(folder / "kept/count.safetensors", folder / "models/experts")
+    write_expert(folder, "common", layer=layer)
+    with pytest.raises(AdapterMismatchError, match=rf"{layer}: is a layer of text_encoder; exp"):
+        train(folder)
     assert not (folder / "out").exists()

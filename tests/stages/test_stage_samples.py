@@ -112,6 +112,13 @@ def test_experts_that_are_missing_or_of_another_model_stop_the_stage(folder):
     assert not (folder / "out.parquet").exists()
 
 
+def test_a_text_encoders_expert_cannot_take_turns(folder):
+    layer = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj"
+    write_expert(folder, "common", layer=layer)
+    with pytest.raises(AdapterMismatchError, match=rf"{layer}: is a layer of text_encoder; exp"):
+        draw(folder, "switch")
+
+
 def write_router_of(folder, **gates):
     """Put two experts on one layer; each keyword weighs a token's first number for an expert."""
     import torch
