@@ -30,8 +30,8 @@ COLOUR = {"old": "red", "new": "blue", "other": "green"}
 GRID_RIGHT_PX, GRID_TOP_PX, CELL_PX, SQUARE_PX = 72, 16 + 7 * 15 + 8, 128, 4 * 16
 LIKED = {"kind": "hps", "title": "Liked", "benchmark": "second", "path": "p", "version": "pocket",
          "antialias": None, "batch_size": 1}  # fmt: skip
-CERTIFICATE = {"relative_error": 1e-7, "rank": 77, "merged_norm": 0.5, "norm": {"count": 1.0},
-               "cosine": {"count": {"count": 1.0}}}  # fmt: skip
+CERTIFICATE = {"relative_error": 1e-7, "rank": 77, "merged_norm": 0.5, "cosine_to_mean": 1.0,
+               "norm": {"count": 1.0}, "cosine": {"count": {"count": 1.0}}}  # fmt: skip
 
 
 def write_liked(folder, model, score):
