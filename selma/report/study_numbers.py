@@ -89,7 +89,8 @@ def legend(study: Record, table: Mapping[str, Any] | None = None) -> str:
     first = next(_scores(study))
     level = f"{100 * study['confidence']:.4g} %"
     seeds = ", ".join(map(str, study["seeds"]))
-    sizes = f"{len(study['seeds'])} training seeds ({seeds}) × {first['n_items']} prompts × "
+    plural = "" if len(study["seeds"]) == 1 else "s"
+    sizes = f"{len(study['seeds'])} training seed{plural} ({seeds}) × {first['n_items']} prompts × "
     pictures = first["n_samples"]
     parts = [f"{sizes}{pictures} picture{'' if pictures == 1 else 's'}."]
     if len(study["seeds"]) == 1:

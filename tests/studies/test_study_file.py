@@ -7,7 +7,8 @@ from tiny_world import ROOT
 from toy import STUDY
 
 from selma.core.errors import ConfigError, MissingDataError
-from selma.studies.settings import params_with
+from selma.runtime.params import load_params
+from selma.studies.settings import apply_settings, params_with
 from selma.studies.study_file import Row, baselines, read_study
 
 
@@ -84,13 +85,14 @@ def test_a_wrong_setting_is_named(setting, words):
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda p: p.name)
-def test_the_studies_that_ship_are_whole(path: Path):
+def test_the_studies_that_ship_are_whole(path: Path, tmp_path: Path):
     """Their rows and measures stand in the params that each variant makes of the pocket preset."""
     study = read_study(path)
     assert study.name == path.stem
     committed = (ROOT / "presets/pocket.yaml").read_bytes()
     for variant in study.variants:
-        params = params_with(committed, study.settings_of(variant, 0))
+        apply_settings(committed, study.settings_of(variant, 0), tmp_path / "params.yaml")
+        params = load_params(tmp_path / "params.yaml")
         models = {row.model for row in study.rows() if row.variant == variant}
-        assert models <= set(params["models"])
-        assert set(study.measures) <= {*params["measures"], *params["preferences"]}
+        assert models <= set(params.models)
+        assert set(study.measures) <= {*params.measures, *params.preferences}
