@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from selma.core.errors import BackendError, ConfigError
 from selma.core.files import write_json
+from selma.core.team import PROCESSES
 from selma.studies.experiments import Experiment, Plan
 from selma.studies.git import bring_home, changed, experiments, shortened
 from selma.studies.workplace import (
@@ -60,6 +61,7 @@ class Runner:
         """Take the repository; `report` is called, from any thread, as one starts or ends."""
         self.root, self.targets, self.report = root, list(targets), report
         self.home = home_of(root, study)
+        self._share: dict[str, str] = {}  # of the cores, for each of several runs at once
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._stopping = threading.Event()
 
@@ -71,6 +73,8 @@ class Runner:
         """
         check_committed(self.root, plan)
         self.home.mkdir(parents=True, exist_ok=True)
+        if jobs > 1:
+            self._share = {PROCESSES: str(max(1, len(os.sched_getaffinity(0)) // jobs))}
         done = experiments(self.root, {one.name for one in plan.experiments})
         waiting = [one for one in plan.experiments if one.name not in done]
         failed = []
@@ -116,9 +120,10 @@ class Runner:
         record = record_of(self.home, experiment)
         spent, start = seconds_spent(self.home, experiment), time.time()
         write_json(record, {"started": start, "seconds": spent, "state": RUNNING})
+        environment = {**self._share, **dvc_environment()}  # what the user says wins
         with log_of(self.home, experiment).open("ab") as log:
             process = subprocess.Popen(
-                [*command, *self.targets], cwd=folder, env=dvc_environment(), stdout=log,
+                [*command, *self.targets], cwd=folder, env=environment, stdout=log,
                 stderr=log, stdin=subprocess.DEVNULL, pass_fds=[lock.fileno()],
                 start_new_session=True,
             )  # fmt: skip
