@@ -262,25 +262,46 @@ def test_every_method_says_what_it_computes():
         assert "ΔW = " in formula(method)
 
 
-def test_pefts_cat_and_full_svd_are_the_mean_and_its_linear_is_not(factors):
-    """What each of peft's own merges of the same experts really is."""
+def of_peft(experts):
+    """The experts as adapters of one peft layer; merges them by one of peft's combination types."""
     from peft import LoraConfig
     from peft.tuners.lora import LoraModel
 
-    experts = {name: factors(seed, scale=2.0) for seed, name in enumerate("ab")}
-    module = torch.nn.Sequential(torch.nn.Linear(5, 6, bias=False))
-    config = LoraConfig(r=2, lora_alpha=4, target_modules=["0"])
+    first = next(iter(experts.values()))
+    out, inside = first.shape
+    module = torch.nn.Sequential(torch.nn.Linear(inside, out, bias=False))
+    config = LoraConfig(r=2, lora_alpha=2 * first.scale, target_modules=["0"])
     model = LoraModel(module, {"a": config}, "a")
     model.peft_config["b"] = config
     model.inject_adapter(module, "b")
     layer = module[0]
     for name, one in experts.items():
         layer.lora_A[name].weight.data, layer.lora_B[name].weight.data = one.lora_a, one.lora_b
-    for kind, method in {"cat": "concat", "svd": "svd", "linear": "peft_linear"}.items():
-        rank = 4 if kind == "svd" else None
-        model.add_weighted_adapter(
-            ["a", "b"], [0.5, 0.5], kind, combination_type=kind, svd_rank=rank
-        )
-        found = layer.get_delta_weight(kind).detach().double()
-        close(found, merged(method, experts), 1e-5)
-    assert (merged("peft_linear", experts) - merged("delta_mean", experts)).norm() > 0.5
+
+    def merge(kind):
+        more = {"svd_rank": 4} if kind.endswith("svd") else {}
+        more |= {} if kind in ("cat", "svd", "linear") else {"density": 0.5}
+        model.add_weighted_adapter(["a", "b"], [0.5, 0.5], kind, combination_type=kind, **more)
+        return layer.get_delta_weight(kind).detach().double()
+
+    return merge
+
+
+@pytest.mark.parametrize(("kind", "method"), [("cat", "concat"), ("svd", "svd"),
+                                              ("linear", "peft_linear")])  # fmt: skip
+def test_what_pefts_own_merges_really_are(factors, kind, method):
+    experts = {name: factors(seed, scale=2.0) for seed, name in enumerate("ab")}
+    close(of_peft(experts)(kind), merged(method, experts), 1e-5)
+    distance = (merged(method, experts) - merged("delta_mean", experts)).norm()
+    assert (distance > 0.5) == (kind == "linear")
+
+
+@pytest.mark.parametrize("kind", ["cat", "svd", "linear", "ties", "magnitude_prune", "ties_svd",
+                                  "magnitude_prune_svd"])  # fmt: skip
+def test_which_of_pefts_merges_depend_on_the_split_into_factors(factors, kind):
+    """The same update written as (−B)(−A): what works on factors gives another merge."""
+    experts = {name: factors(seed) for seed, name in enumerate("ab")}
+    a = experts["a"]
+    flipped = {**experts, "a": replace(a, lora_a=-a.lora_a, lora_b=-a.lora_b)}
+    apart = float((of_peft(experts)(kind) - of_peft(flipped)(kind)).norm())
+    assert (apart > 0.1) == (kind in ("linear", "ties", "magnitude_prune")), apart
