@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from selma.core.tables import read_table, stream_table
 from selma.diffusion.backbone import Backbone
 from selma.diffusion.grams import text_gram
 from selma.diffusion.loading import LIBRARIES, load_backbone
+from selma.merging.certificate import headline
 from selma.merging.files import read_adapter
-from selma.merging.fits import Fit, fit_regmean, fit_weights, write_fit
+from selma.merging.fits import fit_regmean, learned_merge, write_fit
+from selma.merging.merge_files import merge_files
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.fit_params import FitParams
 from selma.runtime.journal import journal
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     model = load_section("backbone", BackboneParams, args.params)
     seed = load_section("seed", Seed, args.params)
     machine, given = prepare_machine(args.params), row.model_dump()
-    fit: Callable[..., tuple[Fit, Curve, int | None]] = regmean
+    fit: Callable[..., tuple[dict[str, Any], Curve]] = regmean
     folder, every = args.prompts, 1
     shared: Sequence[str] | None = None  # a closed form has no use for helpers
     if row.kind == "cat":
@@ -54,9 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     inputs = [*files.values(), *tables.values(), Path(model.path)]
     with workspace(f"fit-{args.fit}", inputs, settings, shared) as work:
         backbone = load_backbone(model.path, model.dtype, prepare_device(), "float32")
-        fitted, curve, rank = fit(files, tables, backbone, work, name=args.fit, seed=seed, **given)
-        provenance = {"name": args.fit, "merge": given, "seed": seed, "base": model.path}
-        facts = write_fit(args.out, fitted, files, rank=rank, provenance=provenance)
+        made = {"name": args.fit, "fit": given, "seed": seed, "base": model.path}
+        facts, curve = fit(files, tables, backbone, work, out=args.out, made=made, **given)
         write_json(args.metrics, facts)
         write_curve(args.curve, curve, every=every)
     logger.info(
@@ -67,8 +67,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def regmean(
     files: Files, tables: Files, backbone: Backbone, work: Path, *,
-    name: str, seed: int, kind: str, rank: int | None, **settings: Any,
-) -> tuple[Fit, Curve, int | None]:  # fmt: skip
+    out: Path, made: Mapping[str, Any], kind: str, rank: int | None, **settings: Any,
+) -> tuple[dict[str, Any], Curve]:  # fmt: skip
     """Fit to the text states of each skill's prompts; the curve goes from the mean to the fit."""
     grams = {
         skill: text_gram([row["prompt"] for row in read_table(table, "prompts")], backbone)
@@ -77,14 +77,15 @@ def regmean(
     experts = {skill: read_adapter(path) for skill, path in files.items()}
     fitted = fit_regmean(experts, grams, text_layers=backbone.text_projections, **settings)
     error = fitted.facts["output_error"]
-    return fitted, {"loss": [error["mean"], error["fit"]]}, rank
+    facts = write_fit(out, fitted, files, rank=rank, provenance=made)
+    return facts, {"loss": [error["mean"], error["fit"]]}
 
 
 def cat(
     files: Files, tables: Files, backbone: Backbone, work: Path, *,
-    name: str, seed: int, kind: str, skills: list[str], lora: Mapping[str, Any],
-) -> tuple[Fit, Curve, None]:  # fmt: skip
-    """Learn a weight for each layer and expert on the pictures of all skills."""
+    out: Path, made: Mapping[str, Any], kind: str, skills: list[str], lora: Mapping[str, Any],
+) -> tuple[dict[str, Any], Curve]:  # fmt: skip
+    """Learn a weight for each layer and expert on the pictures of all skills, and merge by them."""
     experts = {skill: read_adapter(path) for skill, path in files.items()}
     updates = {
         skill: {
@@ -96,15 +97,22 @@ def cat(
     rows = chain.from_iterable(stream_table(path, "images") for path in tables.values())
     with training_progress(lora["train_steps"], "steps") as on_step:
         weights, trained = learn_weights(
-            rows, backbone, work, updates=updates, name=name, seed=seed, on_step=on_step, **lora
+            rows,
+            backbone,
+            work,
+            updates=updates,
+            name=made["name"],
+            seed=made["seed"],
+            on_step=on_step,
+            **lora,
         )
     for figure, value in trained.speed.items():
         journal({"event": "metric", "name": figure, "step": lora["train_steps"], "value": value})
     named = {f"{backbone.component}.{layer}": own for layer, own in weights.items()}
     curve = {"loss": list(trained.losses), "gradient_norm": list(trained.norms)}
-    fitted = fit_weights(experts, named)
-    facts = {**fitted.facts, "step": trained.step, "dev_losses": dict(trained.dev_losses)}
-    return replace(fitted, facts=facts), curve, None
+    training = {"step": trained.step, "dev_losses": dict(trained.dev_losses)}
+    certificate = merge_files(files, out, learned_merge(named), made={**made, **training})
+    return {**headline(certificate), **training}, curve
 
 
 if __name__ == "__main__":

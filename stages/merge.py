@@ -5,6 +5,7 @@ from pathlib import Path
 
 from selma.core.devices import prepare_device
 from selma.core.files import write_json
+from selma.merging.certificate import headline
 from selma.merging.merge import Settings
 from selma.merging.merge_files import merge_files
 from selma.runtime.arguments import prepare_machine, stage_arguments
@@ -12,9 +13,6 @@ from selma.runtime.params import load_row, load_section
 from selma.runtime.sections import MergeParams, Seed
 from selma.runtime.session import run_stage
 
-MEASURED = (
-    "relative_error", "rank", "norm", "merged_norm", "cosine", "cosine_to_mean", "absent",
-)  # fmt: skip
 logger = logging.getLogger(__name__)
 
 
@@ -30,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = Settings(**params.model_dump(), seed=seed)
     certificate = merge_files(files, args.out, settings, prepare_device())
     write_json(args.certificate, certificate)
-    write_json(args.metrics, {name: certificate[name] for name in MEASURED})
+    write_json(args.metrics, headline(certificate))
     logger.info(
         "%s of %d experts by %s: rank %d, relative error %.1e",
         args.merge,

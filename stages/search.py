@@ -11,6 +11,7 @@ from selma.diffusion.loading import load_backbone
 from selma.judges.loading import WITHOUT_WEIGHTS, judge_settings, load_judge
 from selma.measuring.dev_scores import DevSplit
 from selma.measuring.searching import Settings, Trial, as_facts, best, in_words, search
+from selma.merging.certificate import headline
 from selma.merging.files import read_adapter
 from selma.merging.merge import Settings as MergeSettings
 from selma.merging.merge import merge
@@ -24,7 +25,6 @@ from selma.runtime.sections import BackboneParams, ImagesParams, JudgeParams, Se
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
 
-MEASURED = ("relative_error", "rank", "norm", "merged_norm", "cosine", "cosine_to_mean", "absent")
 logger = logging.getLogger(__name__)
 
 
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
         found = merge_files(files, args.out, settings_of(best(trials).settings), device)
         split_facts = {"name": args.dev.stem, "sha256": content_hash(rows, "benchmark")}
         facts = {"dev_split": {**split_facts, "prompts": len(rows)}}
-        facts["merge"] = {name: found[name] for name in MEASURED}
+        facts["merge"] = headline(found)
         write_json(args.certificate, found)
         write_json(args.metrics, {**as_facts(trials), **facts, "sampler": row.sampler})
     logger.info(

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import torch
 
 
+MEASURED = (
+    "relative_error", "rank", "norm", "merged_norm", "cosine_to_mean", "cosine", "absent",
+)  # fmt: skip
 ZERO = 1e-7  # of the experts' own norms: a target so small is what rounding leaves of nothing
 
 
@@ -108,6 +111,11 @@ def summarise(layers: Mapping[str, LayerFacts], names: Sequence[str]) -> dict[st
         },
         "absent": {name: sum(name in layer.absent for layer in facts) for name in names},
     }
+
+
+def headline(certificate: Mapping[str, Any]) -> dict[str, Any]:
+    """Take a certificate's numbers about the whole, what `summarise` says."""
+    return {name: certificate[name] for name in MEASURED}
 
 
 def by_layer(layers: Mapping[str, LayerFacts]) -> dict[str, dict[str, Any]]:

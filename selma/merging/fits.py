@@ -11,9 +11,10 @@ from selma.core.fingerprints import content_sha256
 from selma.merging.certificate import LayerFacts, measure, summarise
 from selma.merging.factors import Adapter, LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
-from selma.merging.lowrank import compact, factor_svd, weighted_sum
+from selma.merging.lowrank import compact, factor_svd
 from selma.merging.merge import Settings, merge
 from selma.merging.methods.regmean import input_maps, output_error, regmean, shrink
+from selma.merging.weights import REST, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +54,7 @@ def fit_regmean(
     Raises:
         ConfigError, AdapterMismatchError: as `merge` and `input_maps`; an expert has no such layer.
     """
-    mean = merge(experts, _mean_of(weights)).adapter
+    mean = merge(experts, _merge_of(weights, "concat")).adapter
     total = math.fsum(weights.values())
     used = {skill: weight / total for skill, weight in sorted(weights.items()) if weight}
     layers = sorted(layer for layer in mean if text_layers and layer.endswith(text_layers))
@@ -63,7 +64,7 @@ def fit_regmean(
     _check_width(mean, layers, grams)
     maps = input_maps({skill: grams[skill] for skill in used}, used, off_diagonals)
     kept = {skill: shrink(grams[skill], off_diagonals) for skill in used}
-    target = _weighted(experts, dict.fromkeys(mean, used))
+    target = dict(mean)
     errors = {"mean": 0.0, "fit": 0.0}
     for layer in layers:
         own = {skill: experts[skill].get(layer) or _zero(mean[layer]) for skill in used}
@@ -78,9 +79,9 @@ def fit_regmean(
     return Fit(scaled, {"weights": absolute, "text_layers": len(layers), "output_error": errors})
 
 
-def _mean_of(weights: Mapping[str, float]) -> Settings:
+def _merge_of(weights: Weights, method: str) -> Settings:
     return Settings(
-        method="delta_mean", weights=weights, scale=1.0, rank=None, error_max=None,
+        method=method, weights=weights, scale=1.0, rank=None, error_max=None,
         match_norm=False, parameters={}, dtype="float32", seed=0,
     )  # fmt: skip
 
@@ -102,28 +103,17 @@ def _check_width(mean: Adapter, layers: list[str], grams: Mapping[str, "torch.Te
                 )
 
 
-def fit_weights(experts: Mapping[str, Adapter], weights: Mapping[str, Mapping[str, float]]) -> Fit:
-    """Merge by absolute weights of each layer, ΔWˡ = Σₜ wₜˡ ΔWₜˡ; per layer, then skill.
+def learned_merge(weights: Mapping[str, Mapping[str, float]]) -> Settings:
+    """Say as an ordinary merge what was learned: absolute weights per layer, then skill.
 
-    So it is also replayed from what a provenance says. A layer that an expert lacks counts as zero
-    there.
+    So `verify` can do it again.
     """
-    for layer, own in sorted(weights.items()):
-        for skill, weight in sorted(own.items()):
-            if not math.isfinite(weight):
-                raise ConfigError(f"{layer}: the weight of {skill} is {weight}")
-    return Fit(_weighted(experts, weights), {"weights_by_layer": weights})
-
-
-def _weighted(
-    experts: Mapping[str, Adapter], weights: Mapping[str, Mapping[str, float]]
-) -> dict[str, LoraFactors]:
-    target = {}
-    for layer in sorted(weights):
-        skills = sorted(skill for skill in weights[layer] if layer in experts[skill])
-        parts = [experts[skill][layer] for skill in skills]
-        target[layer] = weighted_sum(parts, [weights[layer][skill] for skill in skills])
-    return target
+    skills = sorted(set().union(*weights.values()))
+    blocks = {
+        skill: {REST: 1 / len(skills), **{layer: own[skill] for layer, own in weights.items()}}
+        for skill in skills
+    }
+    return _merge_of(blocks, "delta_mean")
 
 
 def write_fit(
@@ -141,7 +131,7 @@ def write_fit(
 
     Returns:
         What `summarise` says, the relative error being to the exact target and the cosine to the
-        plain mean of the experts; and the fit's own facts but for weights of single layers.
+        plain mean of the experts; and the fit's own facts.
     """
     adapter = {
         layer: compact(one) if rank is None else factor_svd(one, rank).truncate(rank)
@@ -160,8 +150,7 @@ def write_fit(
         layer: _measure(layer, one, fit.target[layer], experts)
         for layer, one in read_adapter(out).items()
     }
-    own = {key: value for key, value in fit.facts.items() if key != "weights_by_layer"}
-    return {**summarise(measured, list(experts)), **own}
+    return {**summarise(measured, list(experts)), **fit.facts}
 
 
 def _measure(

@@ -13,8 +13,8 @@ from selma.merging.certificate import LayerFacts, measure, norm_ratio
 from selma.merging.factors import Adapter, LoraFactors
 from selma.merging.linear_algebra import one_thread_a_call
 from selma.merging.lowrank import factor_svd, least_rank, norm, numerical_rank, times
-from selma.merging.methods.catalogue import layer_merger
-from selma.merging.weights import Weights, absolute_weights, check_blocks, weight_at
+from selma.merging.methods.catalogue import SUMS, check_method, layer_merger
+from selma.merging.weights import Weights, absolute_weights, any_negative, check_blocks, weight_at
 
 if TYPE_CHECKING:
     import torch
@@ -53,10 +53,12 @@ class Merged:
 
 def check_settings(settings: Settings) -> None:
     """See that settings make sense before any file is read; ConfigError if not."""
-    from selma.merging.methods.catalogue import check_method
-
     check_method(settings.method, settings.parameters)
     absolute_weights(settings.weights, settings.scale)
+    if any_negative(settings.weights) and settings.method not in SUMS:
+        raise ConfigError(
+            f"merge.weights: {settings.method} takes none below 0; the sums do: {', '.join(SUMS)}"
+        )
     bounded = (settings.rank is not None) + (settings.error_max is not None)
     if bounded > 1 or (settings.method == "svd" and not bounded):
         expected = "one of them" if settings.method == "svd" else "one of them at most"

@@ -26,12 +26,17 @@ ROUNDING = 1e-4  # of a layer's norm: what another processor or library may chan
 
 
 def merge_files(
-    files: Mapping[str, Path], out: Path, settings: Settings, device: str = "cpu"
+    files: Mapping[str, Path],
+    out: Path,
+    settings: Settings,
+    device: str = "cpu",
+    made: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Merge adapter files as `merge` does and return the certificate.
 
     Files without a weight, or of weight 0, are not read. The provenance of what is written holds
-    the settings and the experts' hashes and own provenance, so that `verify` can do it again.
+    the settings and the experts' hashes and own provenance, so that `verify` can do it again, and
+    what else is told of how the settings were `made`.
 
     Returns:
         What `summarise` says, and method, its formula, settings, inputs (name → sha256), sha256 of
@@ -46,7 +51,7 @@ def merge_files(
     check_settings(settings)
     used = {name: path for name, path in sorted(files.items()) if _has_weight(settings, name)}
     merged, provenance = _merge_read(used, settings, device)
-    write_adapter(out, merged.adapter, provenance)
+    write_adapter(out, merged.adapter, {**(made or {}), **provenance})
     return {
         **summarise(merged.layers, merged.names),
         "settings": provenance["merge"],
@@ -69,25 +74,26 @@ def verify(merged: Path, inputs: Sequence[Path]) -> str:
         ConfigError: it was not made by `selma merge`.
     """
     made = read_provenance(merged)
+    made.pop("format", None)
     known = {field.name for field in fields(Settings)}
-    record = made.get("merge")
-    if not isinstance(record, dict):
+    record, experts = made.get("merge", {}), made.get("experts", {})
+    if not record and "fit" not in made:
         raise ConfigError(f"{merged}: holds no record of a merge; it was not made by selma merge")
-    if set(record) != known or not all("sha256" in one for one in made["experts"].values()):
+    if set(record) != known or not all("sha256" in one for one in experts.values()):
         raise InconclusiveError(
             f"{merged}: inconclusive: its record lacks what a replay needs (it is of another "
             "version of selma, or was fitted to data); merge again"
         )
     found = {content_sha256(path): path for path in inputs}
-    paths = {name: found.get(one["sha256"]) for name, one in made["experts"].items()}
+    paths = {name: found.get(one["sha256"]) for name, one in experts.items()}
     if missing := [name for name, path in paths.items() if path is None]:
-        wanted = ", ".join(f"{n} ({made['experts'][n]['sha256'][:12]}…)" for n in missing)
+        wanted = ", ".join(f"{n} ({experts[n]['sha256'][:12]}…)" for n in missing)
         raise InconclusiveError(f"{merged}: inconclusive: no file given is {wanted}")
     given = {name: path for name, path in paths.items() if path is not None}
     again, provenance = _merge_read(given, Settings(**record), "cpu")
     with tempfile.TemporaryDirectory() as folder:
         replay = Path(folder) / "replay.safetensors"
-        write_adapter(replay, again.adapter, provenance)
+        write_adapter(replay, again.adapter, {**made, **provenance})
         if replay.read_bytes() == merged.read_bytes():
             return f"{merged}: verified: the same bytes, of {len(given)} experts"
         _compare(merged, read_adapter(merged), read_adapter(replay))

@@ -15,10 +15,11 @@ def absolute_weights(weights: Weights, scale: float) -> dict[str, dict[str, floa
     """Turn weights into the factors scale · wₜ / Σ w of experts that are not 0, by block.
 
     Σ is over the experts' weights for all blocks: a block's own weight is in the same unit, so
-    that 0.5 of 1 halves the expert there and leaves the others alone.
+    that 0.5 of 1 halves the expert there and leaves the others alone. A negative weight takes an
+    expert away.
 
     Raises:
-        ConfigError: a weight is negative or not finite, or nothing is left.
+        ConfigError: a weight is not finite, or nothing is left.
     """
     blocks = {
         name: dict(given) if isinstance(given, Mapping) else {REST: given}
@@ -29,22 +30,28 @@ def absolute_weights(weights: Weights, scale: float) -> dict[str, dict[str, floa
             raise ConfigError(f"merge.weights.{name}: lacks {REST!r}, the weight of other blocks")
         for block, weight in sorted(own.items()):
             key = f"merge.weights.{name}" + (f".{block}" if block != REST else "")
-            if not 0 <= weight < math.inf:
-                raise ConfigError(f"{key}: must be finite, at least 0; got {weight}")
+            if not math.isfinite(weight):
+                raise ConfigError(f"{key}: must be finite, got {weight}")
     if not math.isfinite(scale):
         raise ConfigError(f"merge.scale: must be finite, got {scale}")
     if scale == 0:
         raise ConfigError("merge.scale: is 0, so nothing is left to merge; 1 gives the mean")
     total = math.fsum(own[REST] for own in blocks.values())
-    if total == 0:
+    if total <= 0:
         raise ConfigError(
-            "merge.weights: all are 0, so nothing is left to merge; raise one of them"
+            f"merge.weights: add up to {total:g}, so nothing is left to merge; raise one of them"
         )
     return {
         name: {block: scale * weight / total for block, weight in own.items()}
         for name, own in blocks.items()
         if any(own.values())
     }
+
+
+def any_negative(weights: Weights) -> bool:
+    """Whether an expert is taken away, in a block at least."""
+    every = (own.values() if isinstance(own, Mapping) else [own] for own in weights.values())
+    return any(weight < 0 for own in every for weight in own)
 
 
 def weight_at(blocks: Mapping[str, float], layer: str) -> float:

@@ -17,7 +17,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Usd = Annotated[float, Field(ge=0)]
 Place = Annotated[str, Field(min_length=1)]
 Dtype = Literal["float32", "bfloat16", "float16"]
-Weight = Annotated[float, Field(ge=0, le=1e9)]
+Weight = Annotated[float, Field(ge=-1e9, le=1e9)]
 BlockWeights = Annotated[dict[str, Weight], Field(min_length=1)]
 MergeWeight = Annotated[
     Annotated[Weight, Tag("number")] | Annotated[BlockWeights, Tag("blocks")],

@@ -10,6 +10,7 @@ from selma.merging.lowrank import factor_svd
 from selma.merging.merge import merge
 
 A = {"a": 1.0, "b": 1.0}
+NAN = float("nan")
 
 
 def close(left, right, tolerance=1e-6):
@@ -119,9 +120,9 @@ def test_blocks_have_weights_of_their_own_the_longest_that_fits(factors, setting
     [
         ({"a": {"all": 1.0, "unet.z": 1.0}}, r"merge\.weights\.a\.unet\.z: no layer lies in"),
         ({"a": {"unet.x": 1.0}}, r"merge\.weights\.a: lacks 'all'"),
-        ({"a": {"all": 1.0, "unet.x": -1.0}}, r"merge\.weights\.a\.unet\.x: must be finite"),
-        ({"a": -1.0}, r"merge\.weights\.a: must be finite"),
-        ({"a": float("nan")}, r"merge\.weights\.a: must be finite"),
+        ({"a": {"all": 1.0, "unet.x": NAN}}, r"merge\.weights\.a\.unet\.x: must be finite"),
+        ({"a": -1.0}, "add up to -1, so nothing is left"),
+        ({"a": NAN}, r"merge\.weights\.a: must be finite"),
         ({"a": 0.0}, "nothing is left to merge"),
         ({}, "nothing is left to merge"),
         ({"a": 1.0, "c": 1.0}, "no expert was given for c"),
@@ -140,11 +141,22 @@ def test_wrong_weights_are_one_line(factors, settings, weights, problem):
         ({"method": "svd"}, "expected one of them, got None and None"),
         ({"rank": 2, "error_max": 0.1}, "expected one of them at most, got 2 and 0.1"),
         ({"method": "concat", "rank": 2}, "concat keeps every rank"),
+        (
+            {"method": "ties", "parameters": {"density": 1.0}, "weights": {"a": 2.0, "b": -1.0}},
+            "ties takes none below 0; the sums do: delta_mean",
+        ),
     ],
 )
 def test_wrong_settings_are_one_line(factors, settings, changes, problem):
     with pytest.raises(ConfigError, match=problem):
-        merge({"a": {"unet.x": factors(0)}}, settings({"a": 1.0}, **changes))
+        merge({"a": {"unet.x": factors(0)}}, settings(**{"weights": {"a": 1.0}, **changes}))
+
+
+def test_a_negative_weight_takes_an_expert_away(factors, settings):
+    experts = {name: {"unet.x": factors(seed)} for seed, name in enumerate("ab")}
+    merged = merge(experts, settings({"a": 2.0, "b": -1.0}, method="svd", rank=4))
+    close(merged.adapter["unet.x"].delta(), 2 * factors(0).delta() - factors(1).delta())
+    assert merged.layers["unet.x"].relative_error < 1e-6
 
 
 def test_experts_of_other_shapes_are_refused_by_name(factors, settings):

@@ -7,11 +7,10 @@ import torch
 
 from selma.core.errors import AdapterMismatchError, ConfigError, InconclusiveError
 from selma.core.fingerprints import content_sha256
-from selma.merging.factors import LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
-from selma.merging.fits import fit_regmean, fit_weights, write_fit
+from selma.merging.fits import fit_regmean, learned_merge, write_fit
 from selma.merging.merge import Settings, merge
-from selma.merging.merge_files import verify
+from selma.merging.merge_files import merge_files, verify
 from selma.merging.methods.regmean import input_maps, output_error, regmean
 
 WEIGHTS = {"count": 1.0, "common": 2.5}
@@ -174,32 +173,18 @@ def test_what_is_written_is_certified_against_the_exact_target(adapters, seen, f
     assert short["relative_error"] == pytest.approx(float((lost / whole) ** 0.5), rel=0.05)
 
 
-def test_weights_of_each_layer_are_used_as_given_and_replayed_from_the_provenance(
+def test_learned_weights_of_each_layer_are_an_ordinary_merge_that_can_be_verified(
     adapters, files, tmp_path
 ):
     weights = {TEXT: {"count": 2.0, "common": -1.0}, OTHER: {"count": 0.0, "common": 0.3}}
     out = tmp_path / "out.safetensors"
-    facts = write_fit(out, fit_weights(adapters, weights), files, rank=None, provenance={})
-    assert "weights_by_layer" not in facts
+    merge_files(files, out, learned_merge(weights), made={"name": "mine"})
     written = read_adapter(out)
     expected = 2.0 * adapters["count"][TEXT].delta() - adapters["common"][TEXT].delta()
     assert close(written[TEXT].delta(), expected)
     assert close(written[OTHER].delta(), 0.3 * adapters["common"][OTHER].delta())
-    replayed = fit_weights(adapters, read_provenance(out)["weights_by_layer"])
-    write_fit(tmp_path / "again.safetensors", replayed, files, rank=None, provenance={})
-    assert (tmp_path / "again.safetensors").read_bytes() == out.read_bytes()
-
-
-def test_a_weight_that_is_not_finite_is_refused_by_name(adapters):
-    with pytest.raises(ConfigError, match=f"{OTHER}: the weight of count is nan"):
-        fit_weights(adapters, {OTHER: {"count": float("nan"), "common": 1.0}})
-
-
-def test_an_expert_without_a_layer_counts_as_zero_there(adapters):
-    del adapters["common"][TEXT]
-    fitted = fit_weights(adapters, {TEXT: {"count": 0.5, "common": 0.5}})
-    assert close(fitted.target[TEXT].delta(), 0.5 * adapters["count"][TEXT].delta())
-    assert isinstance(fitted.target[TEXT], LoraFactors)
+    assert read_provenance(out)["name"] == "mine"
+    assert "verified" in verify(out, list(files.values()))
 
 
 def test_regmean_counts_an_expert_without_the_layer_as_zero(adapters, seen):
@@ -217,6 +202,6 @@ def test_a_fit_is_no_merge_that_can_be_replayed_from_the_experts_alone(
     adapters, seen, files, tmp_path
 ):
     out = tmp_path / "out.safetensors"
-    write_fit(out, fit(adapters, seen), files, rank=None, provenance={"merge": {"kind": "regmean"}})
+    write_fit(out, fit(adapters, seen), files, rank=None, provenance={"fit": {"kind": "regmean"}})
     with pytest.raises(InconclusiveError, match="fitted to data"):
         verify(out, list(files.values()))

@@ -129,7 +129,7 @@ LIMITS = {  # key → largest and smallest value that are allowed, and one too m
     "lora.max_gradient_norm": (1e-9, 1e9, 0.0, 1.1e9),
     "lora.checkpoint_every_steps": (1, 10_000_000, 0, 10_000_001),
     "merges.merged.scale": (-1000.0, 1000.0, -1001.0, 1001.0),
-    "merges.merged.weights.count": (0.0, 1e9, -0.1, 1.1e9),
+    "merges.merged.weights.count": (-1e9, 1e9, -1.1e9, 1.1e9),
     "merges.merged.rank": (1, 100_000, 0, 100_001),
     "merges.merged.error_max": (0.01, 0.99, 0.0, 1.0),
     "judges.pocket.max_new_tokens": (1, 10_000, 0, 10_001),

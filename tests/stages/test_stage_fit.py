@@ -11,6 +11,7 @@ from selma.diffusion.grams import text_gram
 from selma.diffusion.loading import load_backbone
 from selma.merging.factors import LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
+from selma.merging.merge_files import verify
 
 BLOCK = "unet.mid_block.attentions.0.transformer_blocks.0"
 TEXT, OTHER = f"{BLOCK}.attn2.to_v", f"{BLOCK}.attn1.to_q"
@@ -99,7 +100,7 @@ def test_regmeans_curve_goes_from_the_means_error_to_the_fits(folder):
     assert facts["relative_error"] < 1e-5
     assert facts["text_layers"] == 1
     made = read_provenance(folder / "out/m.safetensors")
-    assert made["merge"] == REGMEAN
+    assert made["fit"] == REGMEAN
     assert set(made["experts"]) == set(SKILLS)
 
 
@@ -115,11 +116,17 @@ def test_scale_rank_and_an_expert_of_weight_0(folder):
     assert all(close(alone[layer], expert[layer].delta()) for layer in SHAPES)
 
 
+def learned(made):
+    """The weights of a merge's record, per layer and skill."""
+    blocks = made["merge"]["weights"]
+    assert all(own["all"] == 0.5 and set(own) == {"all", *SHAPES} for own in blocks.values())
+    return {layer: {skill: blocks[skill][layer] for skill in SKILLS} for layer in SHAPES}
+
+
 def test_cat_is_the_sum_with_the_weights_of_its_provenance_which_moved_from_the_mean(folder):
     fitted = fit(folder, CAT)
     made = read_provenance(folder / "out/m.safetensors")
-    weights = made["weights_by_layer"]
-    assert set(weights) == set(SHAPES)
+    weights = learned(made)
     for layer, own in weights.items():
         assert all(0 < abs(weight - 0.5) < 0.1 for weight in own.values())
         deltas = experts(folder, layer)
@@ -127,8 +134,9 @@ def test_cat_is_the_sum_with_the_weights_of_its_provenance_which_moved_from_the_
     header, points = curve(folder)
     assert header == "step,loss,gradient_norm"
     assert [step for step, *_ in points] == [3]
-    assert "weights_by_layer" not in read_json("out/m.json")
     assert read_json("out/m.json")["step"] == 3
+    paths = [folder / f"models/experts/{skill}.safetensors" for skill in SKILLS]
+    assert "verified: the same bytes" in verify(folder / "out/m.safetensors", paths)
 
 
 def test_cat_trains_as_lora_says_but_for_the_rows_own_numbers(folder, caplog):
@@ -137,12 +145,12 @@ def test_cat_trains_as_lora_says_but_for_the_rows_own_numbers(folder, caplog):
     fit(folder, row)
     assert "training mine on 6 pictures: 1 steps of 3, 4 weights" in caplog.text
     lora = tiny_params()["lora"]
-    made = read_provenance(folder / "out/m.safetensors")["merge"]["lora"]
+    made = read_provenance(folder / "out/m.safetensors")["fit"]["lora"]
     assert made == {
         **{key: value for key, value in lora.items() if key not in ("rank", "targets")},
         **row["lora"],
     }
-    weights = read_provenance(folder / "out/m.safetensors")["weights_by_layer"]
+    weights = learned(read_provenance(folder / "out/m.safetensors"))
     moved = [abs(weight - 0.5) for own in weights.values() for weight in own.values()]
     assert max(moved) == pytest.approx(lora["learning_rate"], rel=1e-3)  # Adam's first step
 

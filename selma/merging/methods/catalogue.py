@@ -39,6 +39,7 @@ METHODS: dict[str, Callable[..., "LoraFactors | torch.Tensor"]] = {
     "released": released,
     "peft_linear": peft_linear,
 }
+SUMS = ("delta_mean", "concat", "svd", "dare", "magnitude_prune", "iso_core")  # not means of a few
 GIVEN = ("seed", "merge_in_core")  # not a person's to set
 
 
