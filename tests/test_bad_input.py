@@ -24,7 +24,7 @@ PROMPTS = (
     f"--plot out/x.csv {OUT}"
 )
 MERGE = (
-    "merge --merge merged --experts models/experts --metrics out/x.json "
+    "merge --merge merged --experts models/experts --metrics out/x.json --certificate out/c.json "
     "--out out/file.safetensors --params params.yaml"
 )
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import torch
 
 
+LOW, HIGH = 2.0**-7, 2.0**12  # numbers 100 times smaller than LOW are float16's subnormal ones
+
+
 @dataclass(frozen=True)
 class LoraFactors:
     """One layer's update ΔW = scale · B A, with lora_b = B (out, r) and lora_a = A (r, in).
@@ -53,6 +56,21 @@ class LoraFactors:
     def to(self, *where: Any) -> "LoraFactors":
         """Move or cast both factors, as `torch.Tensor.to` does."""
         return replace(self, lora_a=self.lora_a.to(*where), lora_b=self.lora_b.to(*where))
+
+    def cast(self, dtype: "torch.dtype") -> "LoraFactors":
+        """Fold the scale into B and round to a type; the scale is then 1.
+
+        float16 has few exponents: where a factor's largest number is so small or large that digits
+        would be lost, a power of two goes from one factor to the other, which is exact.
+        """
+        import torch
+
+        a, b = self.lora_a.double(), self.scale * self.lora_b.double()
+        tops = float(a.abs().max()), float(b.abs().max())
+        if dtype is torch.float16 and all(tops) and not all(LOW < top < HIGH for top in tops):
+            shift = 2.0 ** round(math.log2(tops[1] / tops[0]) / 2)
+            a, b = a * shift, b / shift
+        return LoraFactors(a.to(dtype), b.to(dtype), kernel=self.kernel)
 
     def delta(self) -> "torch.Tensor":
         """Multiply out the dense update ΔW (out, in), in float64."""
