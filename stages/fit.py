@@ -111,7 +111,10 @@ def cat(
     named = {f"{backbone.component}.{layer}": own for layer, own in weights.items()}
     curve = {"loss": list(trained.losses), "gradient_norm": list(trained.norms)}
     training = {"step": trained.step, "dev_losses": dict(trained.dev_losses)}
-    certificate = merge_files(files, out, learned_merge(named), made={**made, **training})
+    certificate = merge_files(
+        files, out, learned_merge(named),
+        certificate=out.with_suffix(".certificate.json"), made={**made, **training},
+    )  # fmt: skip
     return {**headline(certificate), **training}, curve
 
 

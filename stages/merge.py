@@ -26,8 +26,9 @@ def main(argv: list[str] | None = None) -> None:
     prepare_machine(args.params)
     files = {skill: args.experts / f"{skill}.safetensors" for skill in params.weights}
     settings = Settings(**params.model_dump(), seed=seed)
-    certificate = merge_files(files, args.out, settings, prepare_device())
-    write_json(args.certificate, certificate)
+    certificate = merge_files(
+        files, args.out, settings, certificate=args.certificate, device=prepare_device()
+    )
     write_json(args.metrics, headline(certificate))
     logger.info(
         "%s of %d experts by %s: rank %d, relative error %.1e",

@@ -72,11 +72,13 @@ def main(argv: list[str] | None = None) -> None:
             sampler=row.sampler, evaluations=row.evaluations, seed=seed, first=row.plain(),
             log=work / "trials.jsonl", on_trial=note,
         )  # fmt: skip
-        found = merge_files(files, args.out, settings_of(best(trials).settings), device)
+        found = merge_files(
+            files, args.out, settings_of(best(trials).settings),
+            certificate=args.certificate, device=device,
+        )  # fmt: skip
         split_facts = {"name": args.dev.stem, "sha256": content_hash(rows, "benchmark")}
         facts = {"dev_split": {**split_facts, "prompts": len(rows)}}
         facts["merge"] = headline(found)
-        write_json(args.certificate, found)
         write_json(args.metrics, {**as_facts(trials), **facts, "sampler": row.sampler})
     logger.info(
         "%s: %.2f on the dev split with equal weights, %.2f with %s",

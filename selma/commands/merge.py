@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
             own = " ".join(f"{key}=…" for key in sorted(parameters_of(name)))
             print(f"{name:16}{formula(name)}{f'  --set {own}' if own else ''}")
     elif args.verify:
-        from selma.merging.merge_files import verify
+        from selma.merging.verification import verify
 
         print(verify(args.verify, args.experts))
     else:
@@ -49,7 +49,6 @@ def run(args: argparse.Namespace) -> None:
 
 def _merge(args: argparse.Namespace) -> None:
     from selma.core.devices import prepare_device
-    from selma.core.files import write_json
     from selma.merging.merge import Settings
     from selma.merging.merge_files import merge_files
 
@@ -61,8 +60,8 @@ def _merge(args: argparse.Namespace) -> None:
         rank=args.rank, error_max=args.error_max, match_norm=args.match_norm,
         parameters=_parameters(args.set), dtype=args.dtype, seed=args.seed,
     )  # fmt: skip
-    facts = merge_files(files, args.out, settings, prepare_device())
-    write_json(args.out.with_suffix(".certificate.json"), facts)
+    certificate = args.out.with_suffix(".certificate.json")
+    facts = merge_files(files, args.out, settings, certificate=certificate, device=prepare_device())
     print(
         f"{args.out}: rank {facts['rank']}, relative error {facts['relative_error']:.1e} against "
         f"{args.method}'s exact result"
@@ -94,6 +93,11 @@ def _weights(given: Sequence[str] | None, names: Sequence[str]) -> Mapping[str, 
         path = Path(given[0])
         kind: Any = dict[str, MergeWeight]
         found: Mapping[str, Any] = validate(kind, read_yaml(path), str(path))
+        if set(found) != set(names):
+            raise ConfigError(
+                f"{path}: expected a weight for each file, {', '.join(names)}; got "
+                f"{', '.join(found)}; 0 leaves one out"
+            )
         return found
     if len(given) != len(names):
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from selma.merging.factors import LoraFactors
@@ -36,11 +36,6 @@ class LayerFacts:
     products: list[list[float]]
     absent: list[str]
 
-    def times(self, ratio: float) -> "LayerFacts":
-        """Tell the same of the layer scaled as a whole, by a ratio above 0."""
-        scaled = {n: getattr(self, n) * ratio for n in ("error", "target", "norm", "overlap")}
-        return replace(self, **scaled)
-
     @property
     def relative_error(self) -> float:
         """Error / target, or the error itself where the target is zero."""
@@ -63,7 +58,7 @@ def measure(
     return LayerFacts(
         rank=factors.rank,
         error=distance(target, factors),
-        target=size if size > ZERO * float(w @ own.diagonal().clamp(min=0).sqrt()) else 0.0,
+        target=size if size > ZERO * float(w.abs() @ own.diagonal().clamp(min=0).sqrt()) else 0.0,
         norm=_root(float(products[-1, -1])),
         mean=_root(float(w @ own @ w)),
         overlap=float(w @ products[:-1, -1]),

@@ -133,8 +133,12 @@ def write_fit(
         What `summarise` says, the relative error being to the exact target and the cosine to the
         plain mean of the experts; and the fit's own facts.
     """
+    import torch
+
     adapter = {
-        layer: compact(one) if rank is None else factor_svd(one, rank).truncate(rank)
+        layer: (compact(one) if rank is None else factor_svd(one, rank).truncate(rank)).cast(
+            torch.float32
+        )
         for layer, one in fit.target.items()
     }
     for layer, one in adapter.items():

@@ -25,12 +25,12 @@ class LowRankSvd:
     def truncate(self, rank: int) -> LoraFactors:
         """Find the best update of at most a rank (Eckart–Young); it is off by `tail`.
 
-        The singular values are shared evenly between the factors, which are float32, scale 1.
+        The singular values are shared evenly between the factors; their scale is 1.
         """
         root = self.s[:rank].double().sqrt()
         return LoraFactors(
-            lora_a=(root[:, None] * self.vt[:rank]).float(),  # (rank, in)
-            lora_b=(self.u[:, :rank] * root).float(),  # (out, rank)
+            lora_a=root[:, None] * self.vt[:rank],  # (rank, in)
+            lora_b=self.u[:, :rank] * root,  # (out, rank)
         )
 
 
@@ -46,17 +46,17 @@ def least_rank(s: "torch.Tensor", error_max: float) -> int:
 
 
 def weighted_sum(layers: Sequence[LoraFactors], weights: Sequence[float]) -> LoraFactors:
-    """Sum Σ wᵢ · ΔWᵢ of equal shape exactly, by concatenation; wᵢ · scaleᵢ goes into B.
+    """Sum Σ wᵢ · ΔWᵢ of equal shape by concatenation, in float64; wᵢ · scaleᵢ goes into B.
 
-    The rank is Σ rᵢ of those that are not zero, and the scale is 1. Rounded once, to float32.
+    The rank is Σ rᵢ of those that are not zero, and the scale is 1.
     """
     import torch
 
     pairs = list(zip(layers, weights, strict=True))
     summands = [(one, w) for one, w in pairs if w and bool(one.lora_b.any())] or pairs[:1]
-    scaled = [(weight * one.scale * one.lora_b.double()).float() for one, weight in summands]
+    scaled = [weight * one.scale * one.lora_b.double() for one, weight in summands]
     return LoraFactors(
-        lora_a=torch.cat([one.lora_a.float() for one, _ in summands]),  # (Σ r, in)
+        lora_a=torch.cat([one.lora_a.double() for one, _ in summands]),  # (Σ r, in)
         lora_b=torch.cat(scaled, dim=1),  # (out, Σ r)
         kernel=layers[0].kernel,
     )

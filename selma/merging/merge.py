@@ -1,4 +1,4 @@
-"""The one act that merges whole adapters, in memory or from file to file."""
+"""The one act that merges whole adapters, in memory."""
 
 import math
 import os
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from selma.core.choices import choose_name
 from selma.core.errors import AdapterMismatchError, ConfigError
 from selma.core.seeds import derive_seed
 from selma.core.threads import in_threads
@@ -19,7 +20,11 @@ from selma.merging.weights import Weights, absolute_weights, any_negative, check
 if TYPE_CHECKING:
     import torch
 
-ROUNDING = 1e-6  # of a layer's norm: what float32 factors may lose beside what a rank does
+ROUNDING = 1e-6  # of a layer's norm: what float32 may be off by
+PRECISION = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 1e-2}  # what written factors may lose
+LIMITS = {  # as in a row of `merges`
+    "scale": (-1000, 1000), "rank": (1, 100_000), "seed": (0, 2**63 - 1),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Settings:
 
     `rank` and `error_max` (a share of each layer's norm) bound what is kept, at most one of them;
     None keeps the method's exact result. `match_norm` rescales the whole adapter to the norm of
-    Σ wₜ ΔWₜ, so that methods are compared at the same strength. `dtype` is of the factors.
+    Σ wₜ ΔWₜ, so that methods are compared at the same strength. `dtype` is of the factors. A scale
+    below 0 gives the negative of the merge at its size.
     """
 
     method: str
@@ -55,6 +61,16 @@ def check_settings(settings: Settings) -> None:
     """See that settings make sense before any file is read; ConfigError if not."""
     check_method(settings.method, settings.parameters)
     absolute_weights(settings.weights, settings.scale)
+    for name, (low, high) in LIMITS.items():
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            raise ConfigError(f"merge.{name}: must be from {low} to {high}, got {value}")
+    least = 2 * PRECISION[choose_name("dtype", settings.dtype, PRECISION)]
+    if settings.error_max is not None and not least <= settings.error_max < 1:
+        raise ConfigError(
+            f"merge.error_max: must be below 1 and, for {settings.dtype}, at least {least:g}; got "
+            f"{settings.error_max}"
+        )
     if any_negative(settings.weights) and settings.method not in SUMS:
         raise ConfigError(
             f"merge.weights: {settings.method} takes none below 0; the sums do: {', '.join(SUMS)}"
@@ -81,37 +97,64 @@ def merge(experts: Mapping[str, Adapter], settings: Settings, device: str = "cpu
         AdapterMismatchError: experts differ in a layer's shape, or their update is not finite.
     """
     check_settings(settings)
-    used = absolute_weights(settings.weights, settings.scale)
+    used = absolute_weights(settings.weights, 1.0)
     without_expert = sorted(set(used) - set(experts))
     if without_expert:
         raise ConfigError(
             f"merge.weights: no expert was given for {', '.join(without_expert)}; give its file, "
             "or leave it out of the weights"
         )
-    names = sorted(used)
-    layers = sorted({layer for name in names for layer in experts[name]})
+    chosen = {name: experts[name] for name in sorted(used)}
+    layers = sorted({layer for expert in chosen.values() for layer in expert})
     check_blocks(used, layers)
-    merge_layer = layer_merger(settings.method, settings.parameters)
 
-    def one(layer: str) -> tuple[LoraFactors, LayerFacts]:
-        own = _experts_of(layer, {name: experts[name] for name in names}, device)
-        weights = {name: weight_at(used[name], layer) for name in names}
+    def all_layers(ratio: float) -> Merged:
+        with one_thread_a_call():
+            number = 1 if device != "cpu" else len(os.sched_getaffinity(0))
+            results = in_threads(
+                lambda layer: _merge_layer(layer, chosen, used, settings, ratio, device),
+                layers,
+                number,
+            )
+        both = dict(zip(layers, results, strict=True))
+        adapter = {layer: factors for layer, (factors, _) in both.items()}
+        return Merged(adapter, {layer: own for layer, (_, own) in both.items()}, sorted(used))
+
+    merged = all_layers(1.0)
+    return all_layers(norm_ratio(merged.layers.values())) if settings.match_norm else merged
+
+
+def _merge_layer(
+    layer: str, experts: Mapping[str, Adapter], used: Mapping[str, Mapping[str, float]],
+    settings: Settings, ratio: float, device: str,
+) -> tuple[LoraFactors, LayerFacts]:  # fmt: skip
+    """Merge a layer, times a ratio, and measure what will be written."""
+    own = _experts_of(layer, experts, device)
+    weights = {name: abs(settings.scale) * weight_at(used[name], layer) for name in own}
+    target: LoraFactors | torch.Tensor = _zero(own)
+    if any(weights.values()):
+        merge_layer = layer_merger(settings.method, settings.parameters)
         target = merge_layer(own, weights, derive_seed(settings.seed, layer))
-        factors = _reduced(layer, target, settings)
-        absent = [name for name in names if layer not in experts[name]]
-        facts = measure(factors, target, list(own.values()), list(weights.values()), absent)
-        return replace(factors.to("cpu"), kernel=next(iter(own.values())).kernel), facts
+    sign = math.copysign(1.0, settings.scale)
+    target = _times(target, sign * ratio)
+    factors = _reduced(layer, target, settings)
+    absent = [name for name, expert in experts.items() if layer not in expert]
+    absolute = [sign * weight for weight in weights.values()]
+    facts = measure(factors, target, list(own.values()), absolute, absent)
+    return replace(factors.to("cpu"), kernel=next(iter(own.values())).kernel), facts
 
-    with one_thread_a_call():
-        number = 1 if device != "cpu" else os.cpu_count() or 1
-        results = dict(zip(layers, in_threads(one, layers, number), strict=True))
-    adapter = {layer: factors for layer, (factors, _) in results.items()}
-    facts = {layer: own for layer, (_, own) in results.items()}
-    if settings.match_norm:
-        ratio = norm_ratio(facts.values())
-        adapter = {n: replace(own, scale=own.scale * ratio) for n, own in adapter.items()}
-        facts = {n: own.times(ratio) for n, own in facts.items()}
-    return Merged(adapter, facts, names)
+
+def _zero(experts: Mapping[str, LoraFactors]) -> LoraFactors:
+    import torch
+
+    out, inside = next(iter(experts.values())).shape
+    return LoraFactors(torch.zeros(1, inside), torch.zeros(out, 1))
+
+
+def _times(target: "LoraFactors | torch.Tensor", ratio: float) -> "LoraFactors | torch.Tensor":
+    if isinstance(target, LoraFactors):
+        return replace(target, scale=ratio * target.scale)
+    return ratio * target
 
 
 def _experts_of(layer: str, experts: Mapping[str, Adapter], device: str) -> dict[str, LoraFactors]:
@@ -138,31 +181,36 @@ def _reduced(layer: str, target: "LoraFactors | torch.Tensor", settings: Setting
     """Bring a method's result to factors of the rank and type that are wanted, scale 1."""
     import torch
 
-    factors = _truncated(target, settings)
-    kind = getattr(torch, settings.dtype)
-    a, b = factors.lora_a.to(kind), (factors.scale * factors.lora_b.double()).to(kind)
-    if not (a.isfinite().all() and b.isfinite().all()):
+    kept = [target.lora_a, target.lora_b] if isinstance(target, LoraFactors) else [target]
+    finite = all(bool(part.isfinite().all()) for part in kept)
+    factors = _truncated(target, settings).cast(getattr(torch, settings.dtype)) if finite else None
+    if factors is None or not (factors.lora_a.isfinite().all() and factors.lora_b.isfinite().all()):
         raise AdapterMismatchError(
             f"{layer}: the merged update is not finite in {settings.dtype}; the experts' numbers, "
             "the weights or the scale are too large"
         )
-    return LoraFactors(a, b)
+    return factors
 
 
 def _truncated(target: "LoraFactors | torch.Tensor", settings: Settings) -> LoraFactors:
     """Keep the rank that is wanted, in float32 unless that loses more than rounding.
 
     Of true singular vectors ΔW V = U S; where experts nearly cancel out, float32 finds others.
+    Exact results take the least rank that always can, but for `concat`.
     """
     rank, share = settings.rank, settings.error_max
-    if isinstance(target, LoraFactors) and share is None and (rank or math.inf) >= target.rank:
-        return target
+    if isinstance(target, LoraFactors) and share is None:
+        stacked = settings.method == "concat"
+        enough = rank if rank is not None else target.rank if stacked else min(target.shape)
+        if target.rank <= enough:
+            return target
+    exact = rank is None and share is None
     allowed = ROUNDING * norm(target)
-    for dtype in ("float32", "float64") if rank or share else ("float64",):
+    for dtype in ("float64",) if exact else ("float32", "float64"):
         found = factor_svd(target, rank, dtype)
         off = times(target, found.vt.T) - found.u.double() * found.s[: len(found.vt)].double()
         if float(off.norm()) <= allowed:
             break
     if share is not None:
-        rank = least_rank(found.s, share)
-    return found.truncate(rank or numerical_rank(found.s))
+        return found.truncate(least_rank(found.s, share - PRECISION[settings.dtype]))
+    return found.truncate(numerical_rank(found.s) if rank is None else rank)

@@ -9,17 +9,18 @@ from selma.core.errors import ConfigError
 # names up to a dot, the longest that fits counts: unet.mid_block, unet.down_blocks.1.attentions.0
 Weights = Mapping[str, "float | Mapping[str, float]"]
 REST = "all"
+LARGEST = 1e9
 
 
 def absolute_weights(weights: Weights, scale: float) -> dict[str, dict[str, float]]:
-    """Turn weights into the factors scale · wₜ / Σ w of experts that are not 0, by block.
+    """Turn weights into the factors scale · wₜ / Σ |w| of experts that are not 0, by block.
 
     Σ is over the experts' weights for all blocks: a block's own weight is in the same unit, so
     that 0.5 of 1 halves the expert there and leaves the others alone. A negative weight takes an
-    expert away.
+    expert away; the sum is of sizes, so that 1 and −0.9 amplify neither.
 
     Raises:
-        ConfigError: a weight is not finite, or nothing is left.
+        ConfigError: a weight is too large or no number, or nothing is left.
     """
     blocks = {
         name: dict(given) if isinstance(given, Mapping) else {REST: given}
@@ -30,16 +31,16 @@ def absolute_weights(weights: Weights, scale: float) -> dict[str, dict[str, floa
             raise ConfigError(f"merge.weights.{name}: lacks {REST!r}, the weight of other blocks")
         for block, weight in sorted(own.items()):
             key = f"merge.weights.{name}" + (f".{block}" if block != REST else "")
-            if not math.isfinite(weight):
-                raise ConfigError(f"{key}: must be finite, got {weight}")
+            if not abs(weight) <= LARGEST:
+                raise ConfigError(f"{key}: must be from {-LARGEST:g} to {LARGEST:g}, got {weight}")
     if not math.isfinite(scale):
         raise ConfigError(f"merge.scale: must be finite, got {scale}")
     if scale == 0:
         raise ConfigError("merge.scale: is 0, so nothing is left to merge; 1 gives the mean")
-    total = math.fsum(own[REST] for own in blocks.values())
-    if total <= 0:
+    total = math.fsum(abs(own[REST]) for own in blocks.values())
+    if total == 0:
         raise ConfigError(
-            f"merge.weights: add up to {total:g}, so nothing is left to merge; raise one of them"
+            "merge.weights: all are 0, so nothing is left to merge; raise one of them"
         )
     return {
         name: {block: scale * weight / total for block, weight in own.items()}

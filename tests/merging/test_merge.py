@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from method_parameters import PARAMETERS
 
 from selma.core.errors import AdapterMismatchError, ConfigError
 from selma.merging.certificate import by_layer, summarise
 from selma.merging.factors import LoraFactors
 from selma.merging.lowrank import factor_svd
 from selma.merging.merge import merge
+from selma.merging.methods.catalogue import METHODS
 
 A = {"a": 1.0, "b": 1.0}
 NAN = float("nan")
@@ -120,9 +122,8 @@ def test_blocks_have_weights_of_their_own_the_longest_that_fits(factors, setting
     [
         ({"a": {"all": 1.0, "unet.z": 1.0}}, r"merge\.weights\.a\.unet\.z: no layer lies in"),
         ({"a": {"unet.x": 1.0}}, r"merge\.weights\.a: lacks 'all'"),
-        ({"a": {"all": 1.0, "unet.x": NAN}}, r"merge\.weights\.a\.unet\.x: must be finite"),
-        ({"a": -1.0}, "add up to -1, so nothing is left"),
-        ({"a": NAN}, r"merge\.weights\.a: must be finite"),
+        ({"a": {"all": 1.0, "unet.x": NAN}}, r"merge\.weights\.a\.unet\.x: must be from"),
+        ({"a": NAN}, r"merge\.weights\.a: must be from"),
         ({"a": 0.0}, "nothing is left to merge"),
         ({}, "nothing is left to merge"),
         ({"a": 1.0, "c": 1.0}, "no expert was given for c"),
@@ -152,11 +153,61 @@ def test_wrong_settings_are_one_line(factors, settings, changes, problem):
         merge({"a": {"unet.x": factors(0)}}, settings(**{"weights": {"a": 1.0}, **changes}))
 
 
-def test_a_negative_weight_takes_an_expert_away(factors, settings):
+def test_a_negative_weight_takes_an_expert_away_and_amplifies_neither(factors, settings):
     experts = {name: {"unet.x": factors(seed)} for seed, name in enumerate("ab")}
-    merged = merge(experts, settings({"a": 2.0, "b": -1.0}, method="svd", rank=4))
-    close(merged.adapter["unet.x"].delta(), 2 * factors(0).delta() - factors(1).delta())
+    merged = merge(experts, settings({"a": 3.0, "b": -1.0}, method="svd", rank=4))
+    close(merged.adapter["unet.x"].delta(), 0.75 * factors(0).delta() - 0.25 * factors(1).delta())
     assert merged.layers["unet.x"].relative_error < 1e-6
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_scale_below_0_gives_the_negative_of_the_merge(factors, settings, method):
+    experts = {name: {"unet.x": factors(seed)} for seed, name in enumerate("ab")}
+    given = {"method": method, "parameters": PARAMETERS.get(method, {})}
+    given["rank"] = 3 if method == "svd" else None
+    plus, minus = (merge(experts, settings(A, scale=scale, **given)) for scale in (0.7, -0.7))
+    close(minus.adapter["unet.x"].delta(), -plus.adapter["unet.x"].delta())
+    found = summarise(minus.layers, minus.names)
+    assert found["cosine_to_mean"] == summarise(plus.layers, plus.names)["cosine_to_mean"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_block_that_no_expert_takes_part_in_becomes_zero(factors, settings, method):
+    experts = {
+        name: {"unet.x": factors(seed), "unet.y": factors(seed + 5)}
+        for seed, name in enumerate("ab")
+    }
+    given = {"method": method, "parameters": PARAMETERS.get(method, {})}
+    given["rank"] = 3 if method == "svd" else None
+    merged = merge(experts, settings(dict.fromkeys("ab", {"all": 1.0, "unet.y": 0.0}), **given))
+    assert not merged.adapter["unet.y"].lora_b.any()
+    assert merged.layers["unet.y"].relative_error == 0
+    assert merged.layers["unet.x"].norm > 0.1
+
+
+def test_the_certificate_of_a_mean_counts_what_float32_rounds(factors, settings):
+    experts = {name: {"unet.x": factors(seed)} for seed, name in enumerate("ab")}
+    weights = {"a": 1.0, "b": 2.0}
+    merged = merge(experts, settings(weights))
+    true = (factors(0).delta() + 2 * factors(1).delta()) / 3
+    off = float((merged.adapter["unet.x"].delta() - true).norm() / true.norm())
+    assert merged.layers["unet.x"].relative_error == pytest.approx(off, rel=1e-3)
+    assert 1e-9 < off < 1e-6
+
+
+def test_matched_norm_in_half_precision_is_certified_as_it_is_written(factors, settings):
+    experts = {name: {"unet.x": factors(seed, out=40, inside=40)} for seed, name in enumerate("ab")}
+    merged = merge(experts, settings(A, method="iso_core", match_norm=True, dtype="bfloat16"))
+    whole = merge(experts, settings(A, method="iso_core", match_norm=True))
+    true = whole.adapter["unet.x"].delta()
+    off = float((merged.adapter["unet.x"].delta() - true).norm() / true.norm())
+    assert merged.layers["unet.x"].relative_error == pytest.approx(off, rel=1e-2)
+
+
+def test_numbers_that_overflow_are_told_before_they_are_decomposed(settings):
+    large = LoraFactors(torch.full((1, 3), 3e38), torch.full((2, 1), 3e38), scale=1e300)
+    with pytest.raises(AdapterMismatchError, match=r"unet\.x: the merged update is not finite"):
+        merge({"a": {"unet.x": large}}, settings({"a": 1.0}, method="svd", rank=1))
 
 
 def test_experts_of_other_shapes_are_refused_by_name(factors, settings):
@@ -181,7 +232,7 @@ def test_half_precision_rounds_once_and_the_certificate_counts_it(factors, setti
     merged = merge(experts, settings(A, dtype="float16"))
     assert merged.adapter["unet.x"].lora_a.dtype == torch.float16
     assert 1e-5 < merged.layers["unet.x"].relative_error < 1e-3
-    large = {"a": {"unet.x": LoraFactors(torch.ones(1, 2), torch.full((2, 1), 7e4))}}
+    large = {"a": {"unet.x": LoraFactors(torch.full((1, 2), 7e4), torch.full((2, 1), 7e4))}}
     with pytest.raises(AdapterMismatchError, match=r"unet\.x: .* not finite in float16"):
         merge(large, settings({"a": 1.0}, dtype="float16"))
 

@@ -11,7 +11,8 @@ from selma.core.errors import DifferenceError, InconclusiveError
 from selma.core.fingerprints import content_sha256
 from selma.merging.factors import LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
-from selma.merging.merge_files import merge_files, verify
+from selma.merging.merge_files import merge_files
+from selma.merging.verification import verify
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +130,8 @@ def test_files_without_weight_are_not_read_and_files_of_one_name_get_their_folde
 
 
 def test_weights_of_blocks_come_from_a_yaml_file(folder, factors):
+    (folder / "w.yaml").write_text("a: 1.0\n")
+    assert command(*FILES[:2], "-o", OUT, "--weights", "w.yaml") == 2  # b was given too
     (folder / "w.yaml").write_text("a: {all: 1.0, unet.y: 0.0}\nb: 1.0\n")
     assert command(*FILES[:2], "-o", OUT, "--weights", "w.yaml") == 0
     torch.testing.assert_close(
@@ -145,6 +148,14 @@ def test_weights_of_blocks_come_from_a_yaml_file(folder, factors):
         (("--set", "density"), "--set: expected KEY=VALUE"),
         (("--set", "density={"), "--set density: not valid YAML"),
         (("--method", "svd"), "merge.rank and merge.error_max: expected one of them"),
+        (("--rank", "0"), "merge.rank: must be from 1 to 100000, got 0"),
+        (("--rank", "-1"), "merge.rank: must be from 1"),
+        (("--error-max", "nan"), "merge.error_max: must be below 1 and, for float32, at least"),
+        (("--error-max", "2"), "merge.error_max: must be below 1"),
+        (("--error-max", "1e-4", "--dtype", "float16"), "for float16, at least 0.002"),
+        (("--seed", "-1"), "merge.seed: must be from 0"),
+        (("--scale", "1001"), "merge.scale: must be from -1000 to 1000"),
+        (("--weights", "1e308", "1e308", "1"), "merge.weights.a: must be from -1e+09 to 1e+09"),
     ],
 )
 def test_wrong_options_are_one_line_and_nothing_is_written(folder, options, problem, capsys):
@@ -163,7 +174,9 @@ def test_methods_are_listed_with_formulas_and_parameters(capsys):
 
 def test_the_file_holds_what_was_certified(folder, settings):
     files = {name: folder / f"{name}.safetensors" for name in "abc"}
-    facts = merge_files(files, folder / OUT, settings(dict.fromkeys("abc", 1.0)))
+    given = settings(dict.fromkeys("abc", 1.0))
+    facts = merge_files(files, folder / OUT, given, certificate=folder / "c.json")
+    assert json.loads((folder / "c.json").read_text()) == facts
     tensors = load_file(folder / OUT)
     written = sum(
         float((tensors[f"{n}.lora_B.weight"] @ tensors[f"{n}.lora_A.weight"]).square().sum())
@@ -190,3 +203,42 @@ def test_adapters_of_two_base_models_are_refused_though_their_layers_share_names
     said = capsys.readouterr().err
     assert "of different base models: one of sd1 or sd2, xl of sdxl" in said
     assert not (folder / OUT).exists()
+
+
+@pytest.mark.parametrize("text", ["mine", "{}", "[]", '{"settings": 1}'])
+def test_what_is_no_certificate_is_not_written_over(folder, text, capsys):
+    path = folder / "m.certificate.json"
+    path.write_text(text)
+    assert command(*FILES, "-o", OUT) == 2
+    assert "is there and is no certificate of a merge" in capsys.readouterr().err
+    assert path.read_text() == text and not (folder / OUT).exists()
+
+
+def test_an_older_certificate_goes_before_its_merge_does(folder):
+    assert command(*FILES, "-o", OUT) == 0
+    first = json.loads((folder / "m.certificate.json").read_text())
+    assert command(*FILES, "-o", OUT, "--scale", 2) == 0
+    second = json.loads((folder / "m.certificate.json").read_text())
+    assert second["sha256"] == content_sha256(folder / OUT) != first["sha256"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"weights": "abc"}, {"dtype": 3}, {"rank": "eight"}, {"seed": None}, {"parameters": [1]}],
+    ids=str,
+)
+def test_a_record_that_cannot_be_read_is_inconclusive(folder, changes):
+    command(*FILES, "-o", OUT)
+    record = {k: v for k, v in read_provenance(folder / OUT).items() if k != "format"}
+    record["merge"] |= changes
+    write_adapter(folder / OUT, read_adapter(folder / OUT), record)
+    with pytest.raises(InconclusiveError, match="lacks what a replay needs"):
+        verify(folder / OUT, [folder / name for name in FILES])
+
+
+def test_an_export_of_a_merge_is_not_taken_for_another_merge(folder):
+    command(*FILES, "-o", OUT)
+    record = {k: v for k, v in read_provenance(folder / OUT).items() if k != "format"}
+    write_adapter(folder / OUT, read_adapter(folder / OUT), {**record, "exported": {}})
+    with pytest.raises(InconclusiveError, match="exported from a merge"):
+        verify(folder / OUT, [folder / name for name in FILES])

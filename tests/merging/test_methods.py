@@ -4,18 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from method_parameters import PARAMETERS
 
 from selma.core.errors import AdapterMismatchError, ConfigError
 from selma.merging.factors import LoraFactors
 from selma.merging.methods.catalogue import METHODS, check_method, formula, layer_merger
 from selma.merging.methods.elementwise import elected_mean, prune
 
-PARAMETERS = {
-    "ties": {"density": 0.4}, "dare": {"density": 0.5}, "dare_ties": {"density": 0.5},
-    "magnitude_prune": {"density": 0.3}, "knots": {"density": 0.6},
-    "core_space": {"inner": {"method": "ties", "density": 0.4}},
-    "released": {"model_id": "a-model-of-20-letter"},
-}  # fmt: skip
 EVERYTHING = {  # nothing is pruned or dropped
     "ties": {"density": 1.0}, "dare": {"density": 1.0}, "dare_ties": {"density": 1.0},
     "magnitude_prune": {"density": 1.0}, "knots": {"density": 1.0},

@@ -220,7 +220,7 @@ def test_a_file_that_is_no_adapter_is_not_written_over_and_an_adapter_is(capsys,
         assert main(["merge", "good.safetensors", "-o", "m.safetensors"]) == 0
 
 
-@pytest.mark.parametrize("numbers", [("nan",), ("inf",), ("-1",), ("0",)])
+@pytest.mark.parametrize("numbers", [("nan",), ("inf",), ("1e10",), ("0",)])
 def test_weights_that_are_no_weights_are_refused(capsys, numbers):
     said = refused(capsys, "good.safetensors", "-o", "m.safetensors", "--weights", *numbers)
     assert "merge.weights" in said

@@ -10,8 +10,9 @@ from selma.core.fingerprints import content_sha256
 from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.fits import fit_regmean, learned_merge, write_fit
 from selma.merging.merge import Settings, merge
-from selma.merging.merge_files import merge_files, verify
+from selma.merging.merge_files import merge_files
 from selma.merging.methods.regmean import input_maps, output_error, regmean
+from selma.merging.verification import verify
 
 WEIGHTS = {"count": 1.0, "common": 2.5}
 MEAN = Settings(
@@ -178,7 +179,9 @@ def test_learned_weights_of_each_layer_are_an_ordinary_merge_that_can_be_verifie
 ):
     weights = {TEXT: {"count": 2.0, "common": -1.0}, OTHER: {"count": 0.0, "common": 0.3}}
     out = tmp_path / "out.safetensors"
-    merge_files(files, out, learned_merge(weights), made={"name": "mine"})
+    merge_files(
+        files, out, learned_merge(weights), certificate=tmp_path / "c.json", made={"name": "mine"}
+    )
     written = read_adapter(out)
     expected = 2.0 * adapters["count"][TEXT].delta() - adapters["common"][TEXT].delta()
     assert close(written[TEXT].delta(), expected)

@@ -11,7 +11,7 @@ from selma.diffusion.grams import text_gram
 from selma.diffusion.loading import load_backbone
 from selma.merging.factors import LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
-from selma.merging.merge_files import verify
+from selma.merging.verification import verify
 
 BLOCK = "unet.mid_block.attentions.0.transformer_blocks.0"
 TEXT, OTHER = f"{BLOCK}.attn2.to_v", f"{BLOCK}.attn1.to_q"

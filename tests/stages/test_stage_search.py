@@ -14,7 +14,7 @@ from selma.core.tables import write_table
 from selma.judges.loading import JUDGES
 from selma.merging.factors import LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
-from selma.merging.merge_files import verify
+from selma.merging.verification import verify
 
 LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
 SKILLS = ("common", "count")

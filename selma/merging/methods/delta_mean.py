@@ -1,7 +1,7 @@
 """The weighted sum of the updates, exactly; with weights that add up to 1, their mean."""
 
 from selma.merging.factors import LoraFactors
-from selma.merging.lowrank import compact, weighted_sum
+from selma.merging.lowrank import weighted_sum
 from selma.merging.methods.elementwise import Experts, Weights
 
 
@@ -11,16 +11,15 @@ def delta_mean(experts: Experts, weights: Weights) -> LoraFactors:
     Source: SELMA, arXiv 2403.06952, section 3.4. (peft's combination type "linear" is another
     formula, see `peft_linear`.)
     """
-    return compact(concat(experts, weights))
+    return _stacked(experts, weights)
 
 
 def concat(experts: Experts, weights: Weights) -> LoraFactors:
-    """Merge so that ΔW = Σ wₜ ΔWₜ by stacking the factors: no rounding, rank Σ rₜ.
+    """Merge so that ΔW = Σ wₜ ΔWₜ by stacking the factors, rank Σ rₜ: no decomposition rounds.
 
     peft's "cat".
     """
-    names = sorted(experts)
-    return weighted_sum([experts[name] for name in names], [weights[name] for name in names])
+    return _stacked(experts, weights)
 
 
 def svd(experts: Experts, weights: Weights) -> LoraFactors:
@@ -28,4 +27,9 @@ def svd(experts: Experts, weights: Weights) -> LoraFactors:
 
     What is lost are the discarded singular values (Eckart–Young). peft's "svd".
     """
-    return concat(experts, weights)
+    return _stacked(experts, weights)
+
+
+def _stacked(experts: Experts, weights: Weights) -> LoraFactors:
+    names = sorted(experts)
+    return weighted_sum([experts[name] for name in names], [weights[name] for name in names])

@@ -2,7 +2,7 @@
 
 from selma.core.errors import ConfigError
 from selma.merging.factors import LoraFactors
-from selma.merging.lowrank import compact, weighted_sum
+from selma.merging.lowrank import weighted_sum
 from selma.merging.methods.elementwise import Experts, Weights
 
 
@@ -18,4 +18,4 @@ def released(experts: Experts, weights: Weights, *, model_id: str) -> LoraFactor
         raise ConfigError("merge.weights: the released script weighs all experts alike")
     names = sorted(experts)
     share = sum(weights.values()) / len(model_id)
-    return compact(weighted_sum([experts[name] for name in names], [share] * len(names)))
+    return weighted_sum([experts[name] for name in names], [share] * len(names))
