@@ -27,7 +27,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add("--methods", action="store_true", help="list the methods and their formulas")
     add("--verify", type=Path, metavar="MERGED.safetensors",
         help="merge the files again as MERGED says it was made, and compare; exit status 0: the "
-        "same bytes, 5: inconclusive, 6: another merge")  # fmt: skip
+        "same bytes, 5: another merge, 6: inconclusive")  # fmt: skip
     command.set_defaults(run=run)
 
 

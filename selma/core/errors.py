@@ -27,14 +27,14 @@ class MissingDependencyError(SelmaError):
     exit_code = 4
 
 
-class InconclusiveError(SelmaError):
-    """A check can say neither yes nor no, e.g. because what it needs is missing."""
+class DifferenceError(SelmaError):
+    """A check says no: something is not what it is said to be."""
 
     exit_code = 5
 
 
-class DifferenceError(SelmaError):
-    """A check says no: something is not what it is said to be."""
+class InconclusiveError(SelmaError):
+    """A check can say neither yes nor no, e.g. because what it needs is missing."""
 
     exit_code = 6
 
