@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from selma.merging.factors import LoraFactors
-from selma.merging.lowrank import distance, inner_products, norm
+from selma.merging.lowrank import compare, inner_products
 
 if TYPE_CHECKING:
     import torch
@@ -52,12 +52,12 @@ def measure(
     """
     import torch
 
-    size = norm(target)
+    error, size = compare(target, factors)
     products = inner_products([*experts, factors])  # (N + 1, N + 1)
     own, w = products[:-1, :-1], torch.tensor(weights, dtype=torch.float64).to(products.device)
     return LayerFacts(
         rank=factors.rank,
-        error=distance(target, factors),
+        error=error,
         target=size if size > ZERO * float(w.abs() @ own.diagonal().clamp(min=0).sqrt()) else 0.0,
         norm=_root(float(products[-1, -1])),
         mean=_root(float(w @ own @ w)),

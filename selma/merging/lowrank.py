@@ -11,6 +11,7 @@ from selma.merging.linear_algebra import Tall, product, svd
 if TYPE_CHECKING:
     import torch
 
+DENSE = 0.25
 NOISE = 1e-12  # a float64 singular value so much smaller than the first is rounding
 
 
@@ -132,19 +133,29 @@ def compact(layer: LoraFactors) -> LoraFactors:
     return replace(factor_svd(layer).truncate(limit), kernel=layer.kernel)
 
 
-def distance(left: "LoraFactors | torch.Tensor", right: LoraFactors) -> float:
-    """Compute ‖ΔW₁ − ΔW₂‖ (Frobenius), in float64.
+def compare(update: "LoraFactors | torch.Tensor", other: LoraFactors) -> tuple[float, float]:
+    """Compute ‖ΔW₁ − ΔW₂‖ and ‖ΔW₁‖ (Frobenius), in float64.
 
-    Of factors it is ‖R_B R_Aᵀ‖, R_B and R_A of the QRs of [B₁ −B₂] and [A₁; A₂]ᵀ: as exact as the
-    dense difference, and nothing is multiplied out.
+    Of thin factors it is ‖R_B R_Aᵀ‖, R_B and R_A of the QRs of [B₁ −B₂] and [A₁; A₂]ᵀ: as exact as
+    the dense difference, and nothing is multiplied out. From `DENSE` of the smaller side on, dense
+    products are cheaper.
     """
     import torch
 
-    if isinstance(left, torch.Tensor):
-        return float(right.delta().sub_(left).norm())
-    b = torch.cat([left.scale * left.lora_b.double(), -right.scale * right.lora_b.double()], dim=1)
-    a = torch.cat([left.lora_a.double(), right.lora_a.double()])
-    return float(product(Tall(b).core, Tall(a.T).core.T).norm())
+    if isinstance(update, torch.Tensor):
+        return float(other.delta().sub_(update).norm()), float(update.double().norm())
+    if update.rank + other.rank > DENSE * min(update.shape):
+        return compare(update.delta(), other)
+    scaled = (update.scale * update.lora_b.double(), -other.scale * other.lora_b.double())
+    b = Tall(torch.cat(scaled, dim=1)).core  # (c, c), c both ranks together
+    a = Tall(torch.cat([update.lora_a.double(), other.lora_a.double()]).T).core  # (c, c)
+    first = product(b[:, : update.rank], a[:, : update.rank].T)
+    return float(product(b, a.T).norm()), float(first.norm())
+
+
+def distance(left: "LoraFactors | torch.Tensor", right: LoraFactors) -> float:
+    """Compute ‖ΔW₁ − ΔW₂‖ (Frobenius), see `compare`."""
+    return compare(left, right)[0]
 
 
 def times(update: "LoraFactors | torch.Tensor", columns: "torch.Tensor") -> "torch.Tensor":

@@ -13,7 +13,7 @@ from selma.core.threads import in_threads
 from selma.merging.certificate import LayerFacts, measure, norm_ratio
 from selma.merging.factors import Adapter, LoraFactors
 from selma.merging.linear_algebra import one_thread_a_call
-from selma.merging.lowrank import factor_svd, least_rank, norm, numerical_rank, times
+from selma.merging.lowrank import factor_svd, least_rank, numerical_rank, tail, times
 from selma.merging.methods.catalogue import SUMS, check_method, layer_merger
 from selma.merging.weights import Weights, absolute_weights, any_negative, check_blocks, weight_at
 
@@ -205,11 +205,10 @@ def _truncated(target: "LoraFactors | torch.Tensor", settings: Settings) -> Lora
         if target.rank <= enough:
             return target
     exact = rank is None and share is None
-    allowed = ROUNDING * norm(target)
     for dtype in ("float64",) if exact else ("float32", "float64"):
         found = factor_svd(target, rank, dtype)
         off = times(target, found.vt.T) - found.u.double() * found.s[: len(found.vt)].double()
-        if float(off.norm()) <= allowed:
+        if float(off.norm()) <= ROUNDING * tail(found.s, 0):
             break
     if share is not None:
         return found.truncate(least_rank(found.s, share - PRECISION[settings.dtype]))

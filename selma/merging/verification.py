@@ -9,7 +9,7 @@ from selma.core.errors import ConfigError, DifferenceError, InconclusiveError
 from selma.core.fingerprints import content_sha256
 from selma.merging.factors import Adapter
 from selma.merging.files import read_adapter, read_provenance, write_adapter
-from selma.merging.lowrank import distance, norm
+from selma.merging.lowrank import compare
 from selma.merging.merge import Settings
 from selma.merging.merge_files import merge_read
 
@@ -76,7 +76,8 @@ def _compare(path: Path, found: Adapter, wanted: Adapter) -> None:
     for layer, own in found.items():
         if own.shape != wanted[layer].shape:
             raise DifferenceError(f"{path}: differs from the merge: {layer} has another shape")
-        error = distance(wanted[layer], own) / (norm(wanted[layer]) or 1.0)
+        error, size = compare(wanted[layer], own)
+        error /= size or 1.0
         worst, where = max((worst, where), (error, layer))
     if worst > ROUNDING:
         raise DifferenceError(

@@ -4,6 +4,7 @@ import torch
 from selma.merging.factors import LoraFactors
 from selma.merging.lowrank import (
     compact,
+    compare,
     distance,
     factor_svd,
     inner_products,
@@ -128,3 +129,10 @@ def test_distance_norm_and_product_are_the_dense_ones(factors):
         assert norm(one) == pytest.approx(float(left.delta().norm()))
         torch.testing.assert_close(times(one, columns), left.delta() @ columns.double())
     assert distance(left, left) < 1e-12
+
+
+def test_thin_and_dense_comparisons_agree(factors):
+    left, right = (factors(seed, out=40, inside=50, rank=3, scale=0.5) for seed in (14, 15))
+    thin, whole = compare(left, right), compare(left.delta(), right)
+    assert thin == pytest.approx(whole, rel=1e-12)
+    assert thin[1] == pytest.approx(float(left.delta().norm()))
