@@ -147,6 +147,28 @@ def test_the_scale_of_other_peoples_adapters_is_alpha_over_rank(tmp_path, extra,
     assert read_adapter(path)["unet.a"].scale == scale
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+def test_an_alpha_may_be_an_integer(tmp_path, dtype):
+    save_file({**PAIR, "unet.a.alpha": torch.tensor(2, dtype=dtype)}, tmp_path / "x.safetensors")
+    assert read_adapter(tmp_path / "x.safetensors")["unet.a"].scale == 2 / 4
+
+
+def test_what_diffusers_converts_to_kohya_is_read_and_means_alpha_is_the_rank(tmp_path):
+    from diffusers.utils import convert_state_dict_to_kohya
+
+    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    updates = {name: layer(0, 8, 8, 4), name.replace("to_q", "to_out.0"): layer(1, 8, 8, 2)}
+    write_adapter(tmp_path / "x.safetensors", updates, {})
+    converted = convert_state_dict_to_kohya(load_file(tmp_path / "x.safetensors"))
+    assert {one.dtype for key, one in converted.items() if key.endswith(".alpha")} == {torch.int64}
+    save_file(converted, tmp_path / "k.safetensors")
+    found = read_adapter(tmp_path / "k.safetensors")
+    assert set(found) == set(updates)
+    for key, one in updates.items():
+        assert found[key].scale == 1
+        torch.testing.assert_close(found[key].delta(), one.delta(), rtol=0, atol=0)
+
+
 def test_tensors_are_paired_up_by_module():
     pairs = factors_of(
         {"b.lora_A.weight": torch.ones(2, 3), "b.lora_B.weight": torch.ones(5, 2)}, "unet"

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -56,9 +57,8 @@ class LoraConfig:
             if fits:
                 alpha = own
                 break
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float):
-            raise AdapterMismatchError(f"metadata alpha is {alpha!r}; expected a finite number")
-        if not math.isfinite(alpha):
+        number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+        if not number or not abs(alpha) <= sys.float_info.max:  # nor is NaN
             raise AdapterMismatchError(f"metadata alpha is {alpha!r}; expected a finite number")
         return float(alpha)
 

@@ -192,7 +192,10 @@ def _factors(where: str, module: str, found: Found, config: LoraConfig) -> LoraF
             raise AdapterMismatchError(
                 f"{where}: {_NAMES[part]} is missing, {there} is there; export it again"
             )
-    values = {part: _numbers(where, key, tensor) for part, (tensor, key, _) in found.items()}
+    values = {
+        part: _numbers(where, key, tensor, integers=part == "alpha")
+        for part, (tensor, key, _) in found.items()
+    }
     a, b, kernel = values["A"], values["B"], None
     if a.ndim == 4 and b.ndim == 4 and tuple(b.shape[2:]) == (1, 1):
         kernel = int(a.shape[2]), int(a.shape[3])
@@ -205,12 +208,15 @@ def _factors(where: str, module: str, found: Found, config: LoraConfig) -> LoraF
         raise AdapterMismatchError(f"{where}: {error}") from error
 
 
-def _numbers(where: str, key: str, tensor: "torch.Tensor") -> "torch.Tensor":
-    """Check that they are finite floating-point numbers; float32."""
+def _numbers(where: str, key: str, tensor: "torch.Tensor", *, integers: bool) -> "torch.Tensor":
+    """Check that they are finite floating-point numbers, or `integers`; float32."""
+    import torch
+
     part = key.removesuffix(".weight").rpartition(".")[2]
     part = f"{part}.weight" if key.endswith(".weight") else part
     problem = f"of type {tensor.dtype}"
-    if tensor.is_floating_point():
+    real = not tensor.is_complex() and tensor.dtype is not torch.bool
+    if tensor.is_floating_point() or (integers and real):
         numbers = tensor.float()
         # the sum is finite only if all are, and quick; where it overflows, each is looked at
         if numbers.sum().isfinite() or numbers.isfinite().all():
