@@ -42,7 +42,9 @@ TENSORS = {
     "alpha of three": ({**GOOD, "unet.a.alpha": torch.ones(3)}, "alpha has 3 numbers"),
     "alpha of none": ({**GOOD, "unet.a.alpha": torch.ones(0)}, "alpha has 0 numbers"),
     "alpha NaN": ({**GOOD, "unet.a.alpha": torch.tensor(NAN)}, "alpha is not finite"),
-    "alpha of integers": ({**GOOD, "unet.a.alpha": torch.tensor(4)}, "alpha is of type"),
+    "alpha true": ({**GOOD, "unet.a.alpha": torch.tensor(True)}, "alpha is of type torch.bool"),
+    "complex alpha": ({**GOOD, "unet.a.alpha": torch.tensor(4j)}, "alpha is of type"),
+    "int64": ({**GOOD, B: torch.ones(4, 2, dtype=torch.int64)}, "of type torch.int64"),
     "half a pair": ({A: GOOD[A]}, "lora_B.weight is missing"),
     "alpha alone": ({**GOOD, "text_encoder.a.alpha": torch.ones(1)}, "lora_A.weight is missing"),
     "a kernel in B": ({A: torch.ones(2, 3, 3, 3), B: torch.ones(4, 2, 3, 3)}, "do not fit"),
@@ -92,6 +94,8 @@ METADATA = {
     "with a bias": {"text_encoder.lora_bias": True}, "with biases": {"unet.bias": "all"},
     "with whole modules": {"unet.modules_to_save": ["conv_out"]},
     "an unknown option": {"unet.new_maths": 1}, "a record in a list": {"selma": [1]},
+    "NaN in a record": {"selma": {"seed": NAN}}, "a record too large": '{"selma": {"seed": 1e999}}',
+    "an alpha too large": {"unet.lora_alpha": 10**400}, "too deep": "[" * 10**5,
 }  # fmt: skip
 HEADER = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
 

@@ -6,6 +6,7 @@ hash table, which differs from process to process.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,10 +53,13 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def json_object(metadata: Mapping[str, str], key: str, path: Path) -> dict[str, Any]:
-    """Read a JSON object out of the metadata, empty if there is none; RecordError if it is not."""
+    """Read a JSON object out of the metadata, empty if there is none.
+
+    RecordError if it is not, or if a number in it is NaN or infinite, which JSON cannot say again.
+    """
     try:
-        value = json.loads(metadata.get(key, "{}"))
-    except ValueError as error:
+        value = json.loads(metadata.get(key, "{}"), parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: metadata {key} must be a JSON object ({error})") from error
     if not isinstance(value, dict):
         raise RecordError(f"{path}: metadata {key} must be a JSON object")
@@ -103,6 +107,13 @@ def _bytes(tensor: "torch.Tensor") -> Any:
 
     flat = tensor.detach().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy()
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is no finite number")
+    return value
 
 
 def _check_there(path: Path) -> None:

@@ -56,11 +56,15 @@ def modelspec(
 def prediction_type(provenance: Mapping[str, Any]) -> str | None:
     """Find what the base predicts: of an expert its own, of a merge its experts', if they agree."""
     experts = provenance.get("experts")
-    if isinstance(experts, Mapping):
-        found = {one.get("prediction_type") for one in experts.values() if isinstance(one, Mapping)}
-        return next(iter(found)) if len(found) == 1 else None
-    own = provenance.get("prediction_type")
-    return str(own) if own else None
+    if not isinstance(experts, Mapping):
+        return _text(provenance.get("prediction_type"))
+    made = [one for one in experts.values() if isinstance(one, Mapping)]
+    found = {_text(one.get("prediction_type")) for one in made}
+    return found.pop() if len(found) == 1 else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def sd_scripts_keys(
