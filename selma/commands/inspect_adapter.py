@@ -74,11 +74,18 @@ def _head(path: Path, facts: "AdapterFacts") -> list[str]:
     for key in ("name", "base", "seed", "step"):
         if facts.provenance.get(key) is not None:
             lines.append(f"{key}: {facts.provenance[key]}")
-    merge = facts.provenance.get("merge")
-    if merge:
-        weights = ", ".join(f"{name} {_weight(one)}" for name, one in merge["weights"].items())
-        lines.append(f"merged by {merge['method']}, scale {merge['scale']:g}: {weights}")
+    if "merge" in facts.provenance:
+        lines.append(_merged(facts.provenance["merge"]))
     return lines
+
+
+def _merged(record: Any) -> str:
+    """Say how a file was merged by the record in it, which may be anybody's."""
+    try:
+        weights = ", ".join(f"{name} {_weight(one)}" for name, one in record["weights"].items())
+        return f"merged by {record['method']}, scale {record['scale']:g}: {weights}"
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        return "merge record: not understood"
 
 
 def _weight(weight: float | Mapping[str, float]) -> str:

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from selma.commands.cli import main
 from selma.merging.factors import LoraFactors
 from selma.merging.files import write_adapter
+from selma.merging.formats.writing import write_peft
 from selma.merging.routers import Router, by_layer, write_router
 
 
@@ -88,6 +89,47 @@ def test_weights_of_blocks_are_told(path, tmp_path, capsys):
     capsys.readouterr()
     assert main(["inspect", str(out)]) == 0
     assert "scale 1: x (all 1, unet.mid_block 0.5)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {}, "ties", None, 3, {"method": "ties", "scale": 1.0},
+        {"method": "ties", "scale": 1.0, "weights": {"x": "half"}},
+        {"method": "ties", "scale": 1.0, "weights": ["x"]},
+        {"method": "ties", "scale": None, "weights": {"x": 1.0}},
+        {"method": "ties", "scale": 10**400, "weights": {"x": {"all": None}}},
+    ],
+)  # fmt: skip
+def test_a_merge_record_of_other_programs_is_said_not_to_be_understood(tmp_path, capsys, record):
+    factors = {"unet.mid_block.to_k": LoraFactors(torch.ones(2, 3), torch.ones(4, 2))}
+    write_adapter(tmp_path / "x.safetensors", factors, {"merge": record})
+    assert main(["inspect", str(tmp_path / "x.safetensors")]) == 0
+    said = capsys.readouterr()
+    assert "\nmerge record: not understood\n" in said.out and said.err == ""
+
+
+@pytest.mark.parametrize("networks", [("unet",), ("text_encoder", "unet")])
+def test_a_folder_is_described_as_its_networks_and_the_bytes_of_their_weights(
+    tmp_path, capsys, networks
+):
+    layers = {
+        "unet": "mid_block.attentions.0.transformer_blocks.0.attn1.to_q",
+        "text_encoder": "text_model.encoder.layers.0.mlp.fc1",
+    }
+    write_peft(tmp_path / "x", {
+        f"{name}.{layers[name]}": LoraFactors(torch.tensor([[3.0, 4.0]]), torch.ones(1, 1))
+        for name in networks
+    }, {"name": "count"})  # fmt: skip
+    assert main(["inspect", str(tmp_path / "x")]) == 0
+    said = capsys.readouterr().out
+    assert "layout: PEFT folder; float32" in said and "\nname: count\n" in said
+    assert f"changes: {', '.join(f'{name} 1 layers' for name in networks)};" in said
+    assert main(["inspect", "--json", str(tmp_path / "x")]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["norm"] == pytest.approx(5 * len(networks) ** 0.5)
+    sizes = [file.stat().st_size for file in (tmp_path / "x").rglob("*.safetensors")]
+    assert len(sizes) == len(networks) and facts["size"] == sum(sizes)
 
 
 def test_a_file_that_is_no_adapter_is_one_line(tmp_path, capsys):
