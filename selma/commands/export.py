@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+ERROR_TOLD = 1e-6  # a relative error that is worth a word; float32 alone is off by less
+
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("export", help="write a LoRA in another program's layout")
@@ -21,4 +23,9 @@ def run(args: argparse.Namespace) -> None:
     from selma.merging.exporting import export
 
     done = export(args.file, args.out, to=args.to, dtype=args.dtype, names=args.names)
-    print(f"{args.out}: {done.layers} layers, {done.dtype}")
+    off = f", off by {done.relative_error:.1e} of the norm"
+    told = off if done.relative_error > ERROR_TOLD else ""
+    print(f"{args.out}: {done.layers} layers, {done.dtype}{told}")
+    if done.vanished:
+        some = ", ".join(done.vanished[:3]) + ", …" * (len(done.vanished) > 3)
+        print(f"warning: {len(done.vanished)} layers become zero in {done.dtype}: {some}")

@@ -60,16 +60,21 @@ class LoraFactors:
     def cast(self, dtype: "torch.dtype") -> "LoraFactors":
         """Fold the scale into B and round to a type; the scale is then 1.
 
-        float16 has few exponents: where a factor's largest number is so small or large that digits
-        would be lost, a power of two goes from one factor to the other, which is exact.
+        float16 has few exponents: where digits would be lost because a factor's largest number is
+        so small or large, a power of two goes from one factor to the other, which is exact.
         """
         import torch
 
-        a, b = self.lora_a.double(), self.scale * self.lora_b.double()
-        tops = float(a.abs().max()), float(b.abs().max())
-        if dtype is torch.float16 and all(tops) and not all(LOW < top < HIGH for top in tops):
-            shift = 2.0 ** round(math.log2(tops[1] / tops[0]) / 2)
-            a, b = a * shift, b / shift
+        a, b = self.lora_a, self.lora_b
+        if self.scale == 1 and a.dtype == b.dtype == dtype:
+            return LoraFactors(a, b, kernel=self.kernel)
+        a, b = a.double(), self.scale * b.double()
+        if dtype is torch.float16 and not (_holds(dtype, a) and _holds(dtype, b)):
+            tops = float(a.abs().max()), float(b.abs().max())
+            possible = all(0 < top < math.inf for top in tops)
+            if possible and not all(LOW < top < HIGH for top in tops):
+                shift = 2.0 ** round(math.log2(tops[1] / tops[0]) / 2)
+                a, b = a * shift, b / shift
         return LoraFactors(a.to(dtype), b.to(dtype), kernel=self.kernel)
 
     def delta(self) -> "torch.Tensor":
@@ -78,3 +83,7 @@ class LoraFactors:
 
 
 Adapter = Mapping[str, LoraFactors]  # per layer: component and module, ``unet.mid_block…to_q``
+
+
+def _holds(dtype: "torch.dtype", tensor: "torch.Tensor") -> bool:
+    return tensor.to(dtype).double().equal(tensor)

@@ -22,7 +22,7 @@ def write_adapter(
 ) -> None:
     """Write an adapter, whole or not at all; the bytes depend on the arguments only.
 
-    Their scale is folded into B. Provenance are JSON values: skill, seed, base model, params …; no
+    Their scale is folded in. Provenance are JSON values: skill, seed, base model, params …; no
     times, no paths of a machine.
     """
     write_diffusers(path, factors, provenance)

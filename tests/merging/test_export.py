@@ -67,7 +67,8 @@ def test_an_export_is_the_same_adapter(to, capsys):
     assert capsys.readouterr().out == f"{out}: 3 layers, float32\n"
     before, after = read_file(Path("x.safetensors")), read_file(Path(out))
     assert set(after.adapter) == set(before.adapter)
-    assert after.provenance == before.provenance
+    exported = {"layout": to, "dtype": "float32"}
+    assert after.provenance == {**before.provenance, "exported": exported}
     for name, one in before.adapter.items():
         torch.testing.assert_close(after.adapter[name].delta(), one.delta())
 
@@ -183,7 +184,7 @@ def test_an_adapter_that_changes_nothing_is_refused(capsys):
 
 
 def test_numbers_that_the_dtype_does_not_hold_are_refused(capsys):
-    large = LoraFactors(torch.ones(1, 2048), torch.full((640, 1), 1e5))
+    large = LoraFactors(torch.full((1, 2048), 1e5), torch.full((640, 1), 1e5))
     write_adapter(Path("large.safetensors"), {LAYER: large}, {})
     said = refused(
         capsys, "large.safetensors", "--to", "kohya", "--dtype", "float16", "-o", "y.safetensors"
@@ -223,7 +224,7 @@ def test_a_folder_of_other_networks_is_replaced_whole():
 def test_no_folder_is_left_if_a_later_network_cannot_be_written(capsys):
     write_adapter(Path("t.safetensors"), {
         "text_encoder.text_model.encoder.layers.0.mlp.fc1": random_factors(6, 3072, 768, 1),
-        LAYER: LoraFactors(torch.ones(1, 2048), torch.full((640, 1), 1e5)),
+        LAYER: LoraFactors(torch.full((1, 2048), 1e5), torch.full((640, 1), 1e5)),
     }, {})  # fmt: skip
     refused(capsys, "t.safetensors", "--to", "peft", "--dtype", "float16", "-o", "lora")
     assert not Path("lora").exists()

@@ -1,10 +1,9 @@
 """Writes an adapter as diffusers', as kohya's, or as a PEFT folder; the bytes are content's alone.
 
-In all of them a layer's scale is folded into B.
+In all of them a layer's scale is folded into the factors.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -60,11 +59,11 @@ def write_diffusers(
     """
     tensors: Tensors = {}
     header: dict[str, Any] = {OWN_METADATA: {"format": FORMAT_VERSION, **provenance}}
-    for component, layers in components_of(adapter).items():
+    for component, layers in components_of(folded(adapter, dtype)).items():
         header |= {f"{component}.{key}": value for key, value in config_of(layers).items()}
         down, up = _halves(component, layers)
         for module, factors in layers.items():
-            a, b = _weights(module, factors, dtype)
+            a, b = _weights(factors)
             tensors[f"{component}.{module}.{down}"], tensors[f"{component}.{module}.{up}"] = a, b
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
     spec = modelspec(find_base(adapter), provenance, body_hash(tensors))
@@ -79,14 +78,14 @@ def write_peft(
     The config comes last: without it a folder is none. Layers of a text encoder are named as its
     class names them in transformers 5.
     """
-    components = components_of(adapter)
+    components = components_of(folded(adapter, dtype))
     flat = "" if find_base(adapter) == "sd3" else "text_encoder"  # has no `text_model` then
     written: dict[Path, tuple[Tensors, dict[str, Any]]] = {}
     for component, layers in components.items():
         tensors: Tensors = {}
         for module, factors in layers.items():
             name = module.removeprefix(TEXT_MODEL) if component == flat else module
-            a, b = _weights(module, factors, dtype)
+            a, b = _weights(factors)
             tensors[f"{PEFT_PREFIX}{name}.lora_A.weight"] = a
             tensors[f"{PEFT_PREFIX}{name}.lora_B.weight"] = b
         folder = path if len(components) == 1 else path / component
@@ -137,20 +136,16 @@ def kohya_tensors(
 ) -> "tuple[Tensors, float]":
     """Name an adapter's tensors as kohya does, and return them with the alpha of all layers.
 
-    Every layer gets the same alpha, the usual rank: stock diffusers 0.42 loses alphas that differ
-    from layer to layer. What a layer's scale is beside it goes into both factors.
-
-    AdapterMismatchError if a layer is none of a U-Net or a CLIP text encoder.
+    AdapterMismatchError if a layer is none of a U-Net or a CLIP text encoder, and as `folded`.
     """
     import torch
 
-    components = components_of(adapter)
     prefixes = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "lora_te2"}
-    if "text_encoder_2" in components or find_base(adapter) == "sdxl":
+    if "text_encoder_2" in components_of(adapter) or find_base(adapter) == "sdxl":
         prefixes["text_encoder"] = "lora_te1"
     alpha = usual_rank(one.rank for one in adapter.values())
     tensors: Tensors = {}
-    for component, layers in components.items():
+    for component, layers in components_of(beside_one_alpha(adapter, dtype)).items():
         for module, factors in layers.items():
             name = _kohya_name(component, module, sgm)
             if name is None:
@@ -159,20 +154,48 @@ def kohya_tensors(
                     "names can say; export it to diffusers"
                 )
             key = f"{prefixes[component]}_{name.replace('.', '_')}"
-            a, b = _weights(module, _rescaled(factors, factors.rank / alpha), dtype)
+            a, b = _weights(factors)
             tensors[f"{key}.lora_down.weight"], tensors[f"{key}.lora_up.weight"] = a, b
             tensors[f"{key}.alpha"] = torch.tensor(float(alpha))
     return tensors, float(alpha)
 
 
-def _rescaled(factors: LoraFactors, lacking: float) -> LoraFactors:
-    """Multiply an update, half of it in A, by a power of two: half precision keeps both factors."""
-    scale = factors.scale * lacking
-    if math.isclose(scale, 1.0, rel_tol=1e-12):
-        return replace(factors, scale=1.0)
-    share = 2.0 ** round(math.log2(abs(scale)) / 2) if scale else 1.0
-    a = factors.lora_a if share == 1 else factors.lora_a * share
-    return replace(factors, lora_a=a, scale=scale / share)
+def folded(adapter: Adapter, dtype: "torch.dtype | None") -> dict[str, LoraFactors]:
+    """Round factors to a dtype, their scales folded in, as diffusers' files and folders hold them.
+
+    None keeps their own. AdapterMismatchError if numbers do not fit the dtype.
+    """
+    return {layer: _rounded(layer, one, dtype) for layer, one in adapter.items()}
+
+
+def beside_one_alpha(adapter: Adapter, dtype: "torch.dtype | None") -> dict[str, LoraFactors]:
+    """Do the same as `folded` but for a scale alpha / rank, as kohya's files hold them.
+
+    Every layer gets the same alpha, the usual rank: stock diffusers 0.42 loses alphas that differ
+    from layer to layer.
+    """
+    alpha = usual_rank(one.rank for one in adapter.values())
+    found = {}
+    for layer, one in adapter.items():
+        scale = alpha / one.rank
+        rest = replace(one, scale=one.scale / scale)
+        found[layer] = replace(_rounded(layer, rest, dtype), scale=scale)
+    return found
+
+
+def _rounded(layer: str, factors: LoraFactors, dtype: "torch.dtype | None") -> LoraFactors:
+    import torch
+
+    kept = torch.promote_types(factors.lora_a.dtype, factors.lora_b.dtype)
+    found = factors.cast(dtype or kept)
+    a, b = found.lora_a, found.lora_b
+    # a sum is finite only if all are, and quick; where it overflows, each is looked at
+    if (a.sum().isfinite() and b.sum().isfinite()) or (a.isfinite().all() and b.isfinite().all()):
+        return found
+    name = str(a.dtype).removeprefix("torch.")
+    raise AdapterMismatchError(
+        f"{layer}: numbers are too large for {name}; choose bfloat16 or float32"
+    )
 
 
 def _kohya_name(component: str, module: str, sgm: bool) -> str | None:
@@ -194,23 +217,9 @@ def _halves(component: str, layers: Mapping[str, LoraFactors]) -> tuple[str, str
     return "lora_A.weight", "lora_B.weight"
 
 
-def _weights(
-    module: str, factors: LoraFactors, dtype: "torch.dtype | None"
-) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Give A and B with the scale folded in, as weights of a layer's kind; A as it was, if it may.
-
-    AdapterMismatchError if numbers do not fit the dtype.
-    """
+def _weights(factors: LoraFactors) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Shape A and B as weights of a layer's kind."""
     a, b = factors.lora_a, factors.lora_b
-    scaled = b if factors.scale == 1 else b.float() * factors.scale
-    a, b = a.to(dtype or a.dtype), scaled.to(dtype or b.dtype)
-    if not (a.sum().isfinite() and b.sum().isfinite()) and not (
-        a.isfinite().all() and b.isfinite().all()
-    ):
-        raise AdapterMismatchError(
-            f"{module}: numbers are too large for {str(b.dtype).removeprefix('torch.')}; choose "
-            "bfloat16 or float32"
-        )
     if factors.kernel is not None:
         a = a.view(len(a), -1, *factors.kernel)  # (r, channels, height, width)
         b = b[:, :, None, None]  # (out, r, 1, 1)
