@@ -10,6 +10,7 @@ from selma.core.tables import content_hash, read_table
 from selma.diffusion.loading import load_backbone
 from selma.judges.loading import WITHOUT_WEIGHTS, judge_settings, load_judge
 from selma.measuring.dev_scores import DevSplit
+from selma.measuring.search_checks import check_search
 from selma.measuring.searching import Settings, Trial, as_facts, best, in_words, search
 from selma.merging.certificate import headline
 from selma.merging.files import read_adapter
@@ -39,6 +40,12 @@ def main(argv: list[str] | None = None) -> None:
     base = load_section("backbone", BackboneParams, args.params)
     seed = load_section("seed", Seed, args.params)
     machine = prepare_machine(args.params)
+    ranges = {name: one.model_dump() for name, one in row.searched().items()}
+
+    def settings_of(tried: Settings) -> MergeSettings:
+        return MergeSettings(**row.merge(tried), seed=seed)
+
+    check_search(f"searches.{args.search}", ranges, row.plain(), settings_of, row.sampler)
     files = {skill: args.experts / f"{skill}.safetensors" for skill in sorted(row.skills)}
     rows = read_table(args.dev, "benchmark")
     own = [] if judge.kind in WITHOUT_WEIGHTS else [Path(judge.path)]
@@ -54,9 +61,6 @@ def main(argv: list[str] | None = None) -> None:
         experts = {skill: read_adapter(path) for skill, path in files.items()}
         split = dev_split(args.dev.stem, rows, seed, drawing, row, judge, work / "replies.jsonl")
 
-        def settings_of(tried: Settings) -> MergeSettings:
-            return MergeSettings(**row.merge(tried), seed=seed)
-
         def score(number: int, tried: Settings) -> float:
             adapter = merge(experts, settings_of(tried), device).adapter
             return split.score(adapter, backbone, f"trial {number}", work / f"trial-{number:05d}")
@@ -68,9 +72,8 @@ def main(argv: list[str] | None = None) -> None:
             advance(1, f"{trial.score:.2f}")
 
         trials = search(
-            score, {name: one.model_dump() for name, one in row.searched().items()},
-            sampler=row.sampler, evaluations=row.evaluations, seed=seed, first=row.plain(),
-            log=work / "trials.jsonl", on_trial=note,
+            score, ranges, sampler=row.sampler, evaluations=row.evaluations, seed=seed,
+            first=row.plain(), log=work / "trials.jsonl", on_trial=note,
         )  # fmt: skip
         found = merge_files(
             files, args.out, settings_of(best(trials).settings),

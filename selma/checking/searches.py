@@ -1,12 +1,16 @@
 """What can be known to be wrong with the rows of `searches` before a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from selma.core.choices import choose
 from selma.runtime.whole import Params
+
+if TYPE_CHECKING:
+    from selma.merging.merge import Settings
+    from selma.runtime.search_params import SearchParams
 
 
 class Problems(Protocol):
@@ -20,19 +24,17 @@ class Problems(Protocol):
 def check_searches(root: Path, params: Params, problems: Problems) -> None:
     """Every choice is there, and so is a dev split that shares no prompt with a benchmark."""
     from selma.judges.templates import TEMPLATES
-    from selma.measuring.searching import SAMPLERS
-    from selma.merging.merge import Settings, check_settings
+    from selma.measuring.search_checks import check_search
 
     for name, row in params.searches.items():
         key = f"searches.{name}"
-        for what, choice, table in (
-            ("search sampler", row.sampler, SAMPLERS),
-            ("judge template", row.template, TEMPLATES),
-        ):
-            place = f"{key}.{what.rpartition(' ')[2]}"
-            problems.attempt(partial(choose, what, choice, table), place)
-        settings = Settings(**row.merge(row.plain()), seed=params.seed)
-        problems.attempt(partial(check_settings, settings), key)
+        template = partial(choose, "judge template", row.template, TEMPLATES)
+        problems.attempt(template, f"{key}.template")
+        ranges = {name: one.model_dump() for name, one in row.searched().items()}
+        merge_of = partial(_merge_of, row, params.seed)
+        problems.attempt(
+            partial(check_search, key, ranges, row.plain(), merge_of, row.sampler)
+        )
         check_measure(problems, f"{key}.measure", row.measure)
         if not (root / row.measure.path).exists():
             problems.add(f"{key}.measure.path: {row.measure.path}: no such file or folder")
@@ -41,6 +43,12 @@ def check_searches(root: Path, params: Params, problems: Problems) -> None:
             problems.add(f"{key}.benchmark: {dev}: no such file; run `dvc pull`, or put it there")
             continue
         problems.attempt(partial(_disjoint, dev, root / "data/benchmarks"), f"{key}.benchmark")
+
+
+def _merge_of(row: "SearchParams", seed: int, tried: Mapping[str, float]) -> "Settings":
+    from selma.merging.merge import Settings
+
+    return Settings(**row.merge(tried), seed=seed)
 
 
 def _disjoint(dev: Path, benchmarks: Path) -> None:

@@ -14,7 +14,7 @@ from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.lowrank import compact, factor_svd
 from selma.merging.merge import Settings, merge
 from selma.merging.methods.regmean import input_maps, output_error, regmean, shrink
-from selma.merging.weights import REST, Weights
+from selma.merging.weights import REST, Weights, absolute_weights
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +54,7 @@ def fit_regmean(
     Raises:
         ConfigError, AdapterMismatchError: as `merge` and `input_maps`; an expert has no such layer.
     """
+    absolute = {name: own[REST] for name, own in absolute_weights(weights, scale).items()}
     mean = merge(experts, _merge_of(weights, "concat")).adapter
     total = math.fsum(weights.values())
     used = {skill: weight / total for skill, weight in sorted(weights.items()) if weight}
@@ -75,7 +76,6 @@ def fit_regmean(
                 for skill, factors in own.items()
             )
     scaled = {layer: replace(one, scale=one.scale * scale) for layer, one in target.items()}
-    absolute = {skill: scale * weight for skill, weight in used.items()}
     return Fit(scaled, {"weights": absolute, "text_layers": len(layers), "output_error": errors})
 
 

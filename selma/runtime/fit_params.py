@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from selma.runtime.sections import GateOverrides, Name, Section
+from selma.runtime.sections import GateOverrides, Name, Section, Skills
 
 
 class RegmeanParams(Section):
@@ -16,6 +16,13 @@ class RegmeanParams(Section):
     off_diagonals: Annotated[float, Field(ge=0, le=1)]
     rank: Annotated[int, Field(ge=1, le=4096)] | None
 
+    @field_validator("scale")
+    @classmethod
+    def _not_zero(cls, scale: float) -> float:
+        if scale == 0:
+            raise ValueError("nothing is left to merge; 1 gives the mean")
+        return scale
+
     @property
     def experts(self) -> list[str]:
         """The skills that take part."""
@@ -26,13 +33,13 @@ class CatParams(Section):
     """A learned scalar for each layer and expert; trained as `lora` says, but for its own keys."""
 
     kind: Literal["cat"]
-    skills: Annotated[list[Name], Field(min_length=1)]
+    skills: Skills
     lora: GateOverrides  # type: ignore[valid-type]
 
     @property
     def experts(self) -> list[str]:
         """The skills that take part."""
-        return sorted(set(self.skills))
+        return sorted(self.skills)
 
 
 FitParams: Any = Annotated[RegmeanParams | CatParams, Field(discriminator="kind")]

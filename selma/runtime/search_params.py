@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from selma.runtime.sections import Dtype, ImagesOverrides, Name, Place, Section, Share
+from selma.runtime.sections import Dtype, ImagesOverrides, Name, Place, Section, Share, Skills
 
 _STEPS_MAX = 1_000_000
 
@@ -62,7 +62,7 @@ class SearchParams(Section):
     """
 
     method: str
-    skills: Annotated[list[Name], Field(min_length=1)]
+    skills: Skills
     weights: WeightRangeParams
     scale: Annotated[float, Field(ge=-1000, le=1000)] | RangeParams
     rank: Annotated[int, Field(ge=1, le=100_000)] | None

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -23,6 +23,15 @@ MergeWeight = Annotated[
     Annotated[Weight, Tag("number")] | Annotated[BlockWeights, Tag("blocks")],
     Discriminator(lambda value: "blocks" if isinstance(value, dict) else "number"),
 ]
+
+
+def _named_once(names: list[str]) -> list[str]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"names {', '.join(twice)} twice; name each once")
+    return names
+
+
+Skills = Annotated[list[Name], Field(min_length=1), AfterValidator(_named_once)]
 
 
 class Section(BaseModel):

@@ -172,6 +172,8 @@ def test_the_same_bytes_again_and_others_with_another_seed(folder):
 def test_what_is_missing_or_does_not_fit_stops_it_and_nothing_is_written(folder):
     with pytest.raises(ConfigError, match="kind"):
         fit(folder, {**REGMEAN, "kind": "regmeen"})
+    with pytest.raises(ConfigError, match=r"fits\.mine\.scale: .*nothing is left to merge"):
+        fit(folder, {**REGMEAN, "scale": 0.0})
     for skill in SKILLS:
         write_prompts(folder, skill, 1)  # 48 tokens
     with pytest.raises(ConfigError, match="off_diagonals: .* do not span all 96"):

@@ -166,6 +166,11 @@ def test_what_is_missing_or_unknown_stops_it_and_nothing_is_written(folder):
         search(folder, sampler="tpee")
     with pytest.raises(ConfigError, match="unknown merge method 'delta_maen'"):
         search(folder, method="delta_maen")
+    density = {"low": 0.0, "high": 1.0, "step": 0.5}
+    with pytest.raises(ConfigError, match=r"searches\.mine: parameters\.density\.low: .*above 0"):
+        search(folder, method="ties", parameters={"density": density})
+    with pytest.raises(ConfigError, match="names count twice"):
+        search(folder, skills=["count", "count"])
     (folder / "models/experts/count.safetensors").unlink()
     with pytest.raises(MissingDataError, match="count"):
         search(folder)
