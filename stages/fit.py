@@ -29,20 +29,21 @@ from selma.training.scalars import learn_weights
 logger = logging.getLogger(__name__)
 Files = Mapping[str, Path]  # by skill
 Curve = dict[str, list[float]]
+Fitted = tuple[dict[str, Any], Curve]  # what was measured
 STEPS_PER_POINT = 10  # of a training's curve
 
 
 def main(argv: list[str] | None = None) -> None:
     """Write the fitted adapter, its certificate, and the curve of what was made least."""
     args = stage_arguments(
-        argv, __doc__, fit=str, experts=Path, prompts=Path, images=Path, out=Path, metrics=Path,
-        curve=Path,
+        argv, __doc__, fit=str, experts=Path, prompts=Path, images=Path, out=Path,
+        certificate=Path, metrics=Path, curve=Path,
     )  # fmt: skip
     row = load_row("fits", args.fit, FitParams, args.params)
     model = load_section("backbone", BackboneParams, args.params)
     seed = load_section("seed", Seed, args.params)
     machine, given = prepare_machine(args.params), row.model_dump()
-    fit: Callable[..., tuple[dict[str, Any], Curve]] = regmean
+    fit: Callable[..., Fitted] = regmean
     folder, every = args.prompts, 1
     shared: Sequence[str] | None = None  # a closed form has no use for helpers
     if row.kind == "cat":
@@ -56,7 +57,10 @@ def main(argv: list[str] | None = None) -> None:
     with workspace(f"fit-{args.fit}", inputs, settings, shared) as work:
         backbone = load_backbone(model.path, model.dtype, prepare_device(), "float32")
         made = {"name": args.fit, "fit": given, "seed": seed, "base": model.path}
-        facts, curve = fit(files, tables, backbone, work, out=args.out, made=made, **given)
+        facts, curve = fit(
+            files, tables, backbone, work,
+            out=args.out, certificate=args.certificate, made=made, **given,
+        )  # fmt: skip
         write_json(args.metrics, facts)
         write_curve(args.curve, curve, every=every)
     logger.info(
@@ -67,8 +71,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def regmean(
     files: Files, tables: Files, backbone: Backbone, work: Path, *,
-    out: Path, made: Mapping[str, Any], kind: str, rank: int | None, **settings: Any,
-) -> tuple[dict[str, Any], Curve]:  # fmt: skip
+    out: Path, certificate: Path, made: Mapping[str, Any],
+    kind: str, rank: int | None, **settings: Any,
+) -> Fitted:  # fmt: skip
     """Fit to the text states of each skill's prompts; the curve goes from the mean to the fit."""
     grams = {
         skill: text_gram([row["prompt"] for row in read_table(table, "prompts")], backbone)
@@ -77,14 +82,15 @@ def regmean(
     experts = {skill: read_adapter(path) for skill, path in files.items()}
     fitted = fit_regmean(experts, grams, text_layers=backbone.text_projections, **settings)
     error = fitted.facts["output_error"]
-    facts = write_fit(out, fitted, files, rank=rank, provenance=made)
-    return facts, {"loss": [error["mean"], error["fit"]]}
+    facts = write_fit(out, fitted, files, certificate=certificate, rank=rank, provenance=made)
+    return {**headline(facts), **fitted.facts}, {"loss": [error["mean"], error["fit"]]}
 
 
 def cat(
     files: Files, tables: Files, backbone: Backbone, work: Path, *,
-    out: Path, made: Mapping[str, Any], kind: str, skills: list[str], lora: Mapping[str, Any],
-) -> tuple[dict[str, Any], Curve]:  # fmt: skip
+    out: Path, certificate: Path, made: Mapping[str, Any],
+    kind: str, skills: list[str], lora: Mapping[str, Any],
+) -> Fitted:  # fmt: skip
     """Learn a weight for each layer and expert on the pictures of all skills, and merge by them."""
     experts = {skill: read_adapter(path) for skill, path in files.items()}
     updates = {
@@ -111,11 +117,10 @@ def cat(
     named = {f"{backbone.component}.{layer}": own for layer, own in weights.items()}
     curve = {"loss": list(trained.losses), "gradient_norm": list(trained.norms)}
     training = {"step": trained.step, "dev_losses": dict(trained.dev_losses)}
-    certificate = merge_files(
-        files, out, learned_merge(named),
-        certificate=out.with_suffix(".certificate.json"), made={**made, **training},
-    )  # fmt: skip
-    return {**headline(certificate), **training}, curve
+    facts = merge_files(
+        files, out, learned_merge(named), certificate=certificate, made={**made, **training}
+    )
+    return {**headline(facts), **training}, curve
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def main(argv: list[str] | None = None) -> None:
     args = stage_arguments(argv, __doc__, data=Path, metrics=Path, curves=Path, out=Path)
     settings = params.load_section("report", sections.ReportParams, args.params)
     compare = params.load_section("compare", sections.CompareParams, args.params)
-    names = {name: list(params.load_rows(name, object, args.params))
-             for name in ("skills", "mixtures", "routers", "merges", "measures")}  # fmt: skip
+    sought = ("skills", "mixtures", "routers", "merges", "searches", "measures")
+    names = {name: list(params.load_rows(name, object, args.params)) for name in sought}
     models = list(dict.fromkeys((compare.reference, compare.subject)))
     answers = None
     if settings.measure in names["measures"]:
@@ -50,13 +50,16 @@ def main(argv: list[str] | None = None) -> None:
     trained += [f"{kind}/{name}" for kind in ("mixtures", "routers") for name in names[kind]]
     fits = params.load_rows("fits", FitParams, args.params)
     trained += [f"fits/{name}" for name, row in fits.items() if row.kind == "cat"]
+    certified = {name: f"merges/{name}" for name in names["merges"]}
+    certified |= {f"{name} (fit)": f"fits/{name}" for name in fits}
+    certified |= {f"{name} (search)": f"searches/{name}" for name in names["searches"]}
     curves = {Path(name).name: args.curves / f"{name}.csv" for name in trained}
     content = Content(
         comparison=read_json(args.metrics / "comparison.json"),
         measure=settings.measure,
         skills=names["skills"],
         curves={name: parse_curve(read_text(path), str(path)) for name, path in curves.items()},
-        certificates={n: read_json(args.metrics / f"merges/{n}.json") for n in names["merges"]},
+        certificates={n: _merge(args.metrics / f"{p}.json") for n, p in certified.items()},
         examples=choose_examples(examples, settings.examples),
         n_by_outcome=count_outcomes(examples),
     )
@@ -64,6 +67,13 @@ def main(argv: list[str] | None = None) -> None:
     grid = render_grid(typical_examples(examples, GRID_COLUMNS), models)
     write_bytes_atomic(args.out / "grid.png", grid)
     logger.info("wrote a report with %d of %d pairs", len(content.examples), len(examples))
+
+
+def _merge(path: Path) -> dict[str, object]:
+    """What was measured of a merge; a search's file also holds its trials."""
+    facts = read_json(path)
+    merge: dict[str, object] = facts.get("merge", facts)
+    return merge
 
 
 def _tables(folder: Path, kind: str, models: list[str]) -> dict[str, list[dict[str, object]]]:

@@ -95,9 +95,9 @@ def kill_when(folder, module, arguments, pattern):
         (
             "fit",
             "--fit cat --experts models/experts --prompts data/prompts --images data/images "
-            "--out OUT/f.safetensors --metrics OUT/m --curve OUT/c",
+            "--out OUT/f.safetensors --certificate OUT/f.json --metrics OUT/m --curve OUT/c",
             "state.safetensors",
-            ["f.safetensors", "m", "c"],
+            ["f.safetensors", "f.json", "m", "c"],
         ),
         (
             "search",

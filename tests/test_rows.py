@@ -221,7 +221,7 @@ def test_fits_are_rows_and_one_is_compared(world):
 def test_a_search_is_a_row_and_a_dev_split(world):
     add_search(world.folder, world.params)
     new = {"search_row@best", "search@best", *new_model("best", world.params)}
-    assert world.status() == new | reads_models(world.params) - {"report"}
+    assert world.status() == new | reads_models(world.params)
 
 
 def test_an_expert_is_a_model_by_a_row(world):

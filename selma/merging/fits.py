@@ -1,5 +1,6 @@
 """Merges of whole adapters whose weights were computed or learned, not given."""
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.core.errors import AdapterMismatchError, ConfigError
+from selma.core.files import write_json
 from selma.core.fingerprints import content_sha256
-from selma.merging.certificate import LayerFacts, measure, summarise
+from selma.merging.certificate import LayerFacts, by_layer, measure, summarise
 from selma.merging.factors import Adapter, LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.lowrank import compact, factor_svd
@@ -121,45 +123,67 @@ def write_fit(
     fit: Fit,
     files: Mapping[str, Path],
     *,
+    certificate: Path,
     rank: int | None,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write a fit in the least rank that always can, min(Σ r, out, in), or at most `rank`.
 
-    `files` are the experts'. The provenance holds the settings given, the fit's facts and the
-    experts' hashes and own provenance.
+    Its certificate is written and returned too; an older one goes before the fit does.
+
+    `files` are the experts'. What is written holds the provenance, of which `fit` are the settings,
+    the fit's facts and the experts' hashes and own provenance.
 
     Returns:
-        What `summarise` says, the relative error being to the exact target and the cosine to the
-        plain mean of the experts; and the fit's own facts.
+        The certificate, as of `merge_files`, with the fit's facts in it. The relative error is to
+        the exact target, the cosine to the mean of the experts by the fit's weights.
     """
-    import torch
-
-    adapter = {
-        layer: (compact(one) if rank is None else factor_svd(one, rank).truncate(rank)).cast(
-            torch.float32
-        )
-        for layer, one in fit.target.items()
-    }
-    for layer, one in adapter.items():
-        if not (one.lora_a.isfinite().all() and one.lora_b.isfinite().all()):
-            raise AdapterMismatchError(f"{layer}: the fitted update is not finite")
+    adapter = _reduced(fit.target, rank)
     experts = {skill: read_adapter(path) for skill, path in sorted(files.items())}
     origins = {
         skill: {**read_provenance(path), "sha256": content_sha256(path)}
         for skill, path in sorted(files.items())
     }
+    certificate.unlink(missing_ok=True)
     write_adapter(out, adapter, {**provenance, **fit.facts, "experts": origins})
+    weights = [fit.facts["weights"].get(skill, 0.0) for skill in experts]
     measured = {
-        layer: _measure(layer, one, fit.target[layer], experts)
+        layer: _measure(layer, one, fit.target[layer], experts, weights)
         for layer, one in read_adapter(out).items()
     }
-    return {**summarise(measured, list(experts)), **fit.facts}
+    facts = {
+        **summarise(measured, list(experts)),
+        **fit.facts,
+        "settings": provenance["fit"],
+        "formula": (inspect.getdoc(regmean) or "").splitlines()[0],
+        "inputs": {skill: origin["sha256"] for skill, origin in origins.items()},
+        "sha256": content_sha256(out),
+        "layers": by_layer(measured),
+    }
+    write_json(certificate, facts)
+    return facts
+
+
+def _reduced(target: Adapter, rank: int | None) -> dict[str, LoraFactors]:
+    """Bring a fit to the rank and type in which it is written."""
+    import torch
+
+    adapter = {}
+    for layer, one in target.items():
+        exact = compact(one) if rank is None else factor_svd(one, rank).truncate(rank)
+        adapter[layer] = exact.cast(torch.float32)
+        if not (adapter[layer].lora_a.isfinite().all() and adapter[layer].lora_b.isfinite().all()):
+            raise AdapterMismatchError(f"{layer}: the fitted update is not finite")
+    return adapter
 
 
 def _measure(
-    layer: str, written: LoraFactors, target: LoraFactors, experts: Mapping[str, Adapter]
+    layer: str,
+    written: LoraFactors,
+    target: LoraFactors,
+    experts: Mapping[str, Adapter],
+    weights: list[float],
 ) -> LayerFacts:
     own = [expert.get(layer) or _zero(target) for expert in experts.values()]
     absent = [skill for skill, expert in experts.items() if layer not in expert]
-    return measure(written, target, own, [1 / len(own)] * len(own), absent)
+    return measure(written, target, own, weights, absent)

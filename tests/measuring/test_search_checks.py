@@ -20,7 +20,7 @@ def settings_of(tried):
 
 def check(sampler, **ranges):
     ranges = {name.replace("__", "."): one for name, one in ranges.items()}
-    first = {name: one["high"] for name, one in ranges.items()}
+    first = {name: (one["low"] + one["high"]) / 2 for name, one in ranges.items()}
     check_search("searches.mine", ranges, first, settings_of, sampler)
 
 

@@ -1,5 +1,6 @@
 """RegMean's update has the outputs nearest to the experts', by plain least squares."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,12 @@ MEAN = Settings(
     method="delta_mean", weights=WEIGHTS, scale=1.0, rank=None, error_max=None, match_norm=False,
     parameters={}, dtype="float32", seed=0,
 )  # fmt: skip
+MADE = {"name": "mine", "fit": {"kind": "regmean", "scale": 1.0}}
 TEXT, OTHER = "unet.mid.attn2.to_k", "unet.mid.attn1.to_k"
+
+
+def beside(out):
+    return out.with_suffix(".certificate.json")
 
 
 def inputs(seed, rows=40, width=5):
@@ -158,7 +164,9 @@ def files(adapters, tmp_path):
 
 def test_what_is_written_is_certified_against_the_exact_target(adapters, seen, files, tmp_path):
     out = tmp_path / "out.safetensors"
-    facts = write_fit(out, fit(adapters, seen), files, rank=None, provenance={"name": "mine"})
+    facts = write_fit(
+        out, fit(adapters, seen), files, rank=None, provenance=MADE, certificate=beside(out)
+    )
     assert facts["rank"] == 4
     assert facts["relative_error"] < 1e-6
     assert 0 < facts["cosine_to_mean"] < 0.999
@@ -166,7 +174,16 @@ def test_what_is_written_is_certified_against_the_exact_target(adapters, seen, f
     expert = {"name": "count", "format": 1, "sha256": content_sha256(files["count"])}
     assert (made["name"], made["experts"]["count"]) == ("mine", expert)
     target = fit(adapters, seen).target[TEXT]
-    short = write_fit(out, fit(adapters, seen), files, rank=1, provenance={})
+    assert json.loads(beside(out).read_text()) == facts
+    assert facts["sha256"] == content_sha256(out)
+    assert facts["inputs"] == {skill: content_sha256(path) for skill, path in files.items()}
+    assert facts["settings"] == MADE["fit"] and "is least" in facts["formula"]
+    for layer, own in facts["layers"].items():
+        norm = float(read_adapter(out)[layer].delta().norm())
+        assert own["norm"] == pytest.approx(norm, rel=1e-4) and own["absent"] == []
+    short = write_fit(
+        out, fit(adapters, seen), files, rank=1, provenance=MADE, certificate=beside(out)
+    )
     assert short["rank"] == 1
     lost = torch.linalg.svdvals(target.delta())[1:].norm() ** 2
     lost += torch.linalg.svdvals(fit(adapters, seen).target[OTHER].delta())[1:].norm() ** 2
@@ -205,6 +222,6 @@ def test_a_fit_is_no_merge_that_can_be_replayed_from_the_experts_alone(
     adapters, seen, files, tmp_path
 ):
     out = tmp_path / "out.safetensors"
-    write_fit(out, fit(adapters, seen), files, rank=None, provenance={"fit": {"kind": "regmean"}})
+    write_fit(out, fit(adapters, seen), files, rank=None, provenance=MADE, certificate=beside(out))
     with pytest.raises(InconclusiveError, match="fitted to data"):
         verify(out, list(files.values()))

@@ -6,9 +6,11 @@ from stage_world import read_json, run
 from tiny_world import tiny_params, write_expert, write_images, write_params, write_prompts
 
 from selma.core.errors import ConfigError, MissingDataError
+from selma.core.fingerprints import content_sha256
 from selma.core.tables import read_table, write_table
 from selma.diffusion.grams import text_gram
 from selma.diffusion.loading import load_backbone
+from selma.merging.certificate import MEASURED
 from selma.merging.factors import LoraFactors
 from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.verification import verify
@@ -47,7 +49,8 @@ def folder(with_models):
 def fit(folder, row, **changes):
     write_params(folder, {**tiny_params(**changes), "fits": {"mine": row, "other": REGMEAN}})
     arguments = "--fit mine --experts models/experts --prompts data/prompts --images data/images"
-    run("fit", f"{arguments} --out out/m.safetensors --metrics out/m.json --curve out/m.csv")
+    run("fit", f"{arguments} --out out/m.safetensors --certificate out/c.json "
+        "--metrics out/m.json --curve out/m.csv")  # fmt: skip
     adapter = read_adapter(folder / "out/m.safetensors")
     return {layer: one.delta() for layer, one in adapter.items()}
 
@@ -102,6 +105,19 @@ def test_regmeans_curve_goes_from_the_means_error_to_the_fits(folder):
     made = read_provenance(folder / "out/m.safetensors")
     assert made["fit"] == REGMEAN
     assert set(made["experts"]) == set(SKILLS)
+
+
+@pytest.mark.parametrize("row", [REGMEAN, CAT], ids=["regmean", "cat"])
+def test_a_fit_is_certified_as_a_merge_is(folder, row):
+    fit(folder, row)
+    certificate, facts = read_json("out/c.json"), read_json("out/m.json")
+    assert certificate["sha256"] == content_sha256(folder / "out/m.safetensors")
+    paths = {skill: folder / f"models/experts/{skill}.safetensors" for skill in SKILLS}
+    assert certificate["inputs"] == {s: content_sha256(path) for s, path in paths.items()}
+    assert set(certificate["layers"]) == set(SHAPES) and certificate["formula"]
+    assert {facts[name] == certificate[name] for name in MEASURED} == {True}
+    made = read_provenance(folder / "out/m.safetensors")
+    assert certificate["settings"] == (made["fit"] if row is REGMEAN else made["merge"])
 
 
 def test_scale_rank_and_an_expert_of_weight_0(folder):

@@ -59,12 +59,16 @@ def folder(world):
         ]
         write_table(world / f"data/answers/asked/{model}.parquet", "answers", said)
         write_liked(world, model, {"old": 1.0, "new": 2.0, "other": 3.0}[model])
-    for number, name in enumerate(("experts/count", "mixtures/both", "routers/moe")):
+    for number, name in enumerate(CURVES):
         write_curve(world / f"plots/loss/{name}.csv", {"loss": [0.5 + number] * 20})
     write_json(world / "metrics/merges/sum.json", CERTIFICATE)
+    write_json(world / "metrics/fits/scalars.json", {**CERTIFICATE, "rank": 78})
+    found = {"evaluations": 2, "merge": {**CERTIFICATE, "rank": 79}}
+    write_json(world / "metrics/searches/best.json", found)
     return world
 
 
+CURVES = ("experts/count", "mixtures/both", "routers/moe", "fits/scalars")
 PLACES = "--data data --metrics metrics --curves plots/loss --out report"
 
 
@@ -76,6 +80,8 @@ def report(folder, *, places=PLACES, moved=False, compare=None, **changes):
     params |= {
         "skills": {"count": row},
         "merges": {"sum": merge},
+        "fits": {"scalars": {"kind": "cat", "skills": ["count"], "lora": {}}},
+        "searches": {"best": {}},
         "mixtures": {"both": {"skills": ["count"], "lora": {}}},
         "routers": {"moe": {"skills": ["count"], "top_k": 1, "lora": {}}},
         "models": {name: {"weights": "w"} for name in COLOUR},
@@ -152,6 +158,12 @@ def test_all_measures_models_curves_and_certificates_are_named(folder):
     page = report(folder)
     for word in ("DSG", "Liked", "old", "new", "other", "count", "both", "moe", "77"):
         assert re.search(rf"\b{word}\b", page), word
+
+
+def test_what_fits_and_searches_made_is_certified_as_merges_are(folder):
+    page = report(folder)
+    for name, rank in (("sum", 77), ("scalars (fit)", 78), ("best (search)", 79)):
+        assert f"The merge “{name}”, checked" in page and f"Its rank is {rank}," in page
 
 
 def test_a_pictures_score_is_in_the_unit_of_the_measure(folder):
