@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
+from selma.core.errors import ConfigError
+from selma.runtime.yaml_files import parse_yaml
 from selma.studies.git import head, read_file, tracked
 from selma.studies.settings import PARAMS
 from selma.studies.study_file import Study
@@ -91,7 +91,12 @@ def _deciding(files: Mapping[str, str], named: Collection[str]) -> set[str]:
 
 
 def _read(root: Path, commit: str, name: str) -> Any:
-    return YAML(typ="safe").load(read_file(root, commit, name).decode())
+    """Read a YAML file of a commit; ConfigError if it is none."""
+    try:
+        text = read_file(root, commit, name).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name} as committed: not a text file ({error})") from error
+    return parse_yaml(text, f"{name} as committed ({commit[:7]})")
 
 
 def _needed(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from selma.core.errors import BackendError, ConfigError
+from selma.core.errors import BackendError, ConfigError, SelmaError, one_line
 from selma.core.files import write_json
 from selma.core.team import PROCESSES
 from selma.studies.experiments import Experiment, Plan
@@ -89,26 +89,42 @@ class Runner:
         return failed
 
     def _run_one(self, commit: str, experiment: Experiment) -> str:
-        """Run one; returns what went wrong, or ""."""
+        """Run one; returns what went wrong, or "". What goes wrong with it stops no other."""
         if self._stopping.is_set():
             return ""
-        folder = self.home / experiment.name
         with self._locked(experiment) as lock:
             if self._stopping.is_set() or experiments(self.root, {experiment.name}):
                 return ""
-            if not (folder / ".git").exists() or not bring_home(folder, self.root, experiment.name):
-                by_hand = make_workplace(self.root, folder, commit, experiment)
-                also = f", with {shortened(by_hand)} as they lie here" if by_hand else ""
-                self.report(experiment, f"started{also}")
-                code = self._dvc(folder, experiment, lock)
-                if self._stopping.is_set():
-                    return ""
-                if code or not bring_home(folder, self.root, experiment.name):
-                    _, problem = read_log(log_of(self.home, experiment))
-                    self.report(experiment, f"failed: {problem}")
-                    return f"{experiment.label}: {problem}"
-            remove_workplace(folder)
+            try:
+                problem = self._run_in_clone(commit, experiment, lock)
+            except (SelmaError, OSError) as error:
+                problem = one_line(error)
+                spent = seconds_spent(self.home, experiment)
+                facts = {"seconds": spent, "state": FAILED, "problem": problem}
+                write_json(record_of(self.home, experiment), {"started": time.time(), **facts})
+        if problem:
+            self.report(experiment, f"failed: {problem}")
+            return f"{experiment.label}: {problem}"
+        if not self._stopping.is_set():
             self.report(experiment, DONE)
+        return ""
+
+    def _run_in_clone(self, commit: str, experiment: Experiment, lock: IO[str]) -> str:
+        """Take an experiment from the clone of an earlier start, or make a clone and run it there.
+
+        Returns what its log says went wrong, or "". Raises as `make_workplace` and `bring_home`.
+        """
+        folder = self.home / experiment.name
+        if not (folder / ".git").exists() or not bring_home(folder, self.root, experiment.name):
+            by_hand = make_workplace(self.root, folder, commit, experiment)
+            also = f", with {shortened(by_hand)} as they lie here" if by_hand else ""
+            self.report(experiment, f"started{also}")
+            code = self._dvc(folder, experiment, lock)
+            if self._stopping.is_set():
+                return ""
+            if code or not bring_home(folder, self.root, experiment.name):
+                return read_log(log_of(self.home, experiment))[1]
+        remove_workplace(folder)
         return ""
 
     def _dvc(self, folder: Path, experiment: Experiment, lock: IO[str]) -> int:
@@ -207,7 +223,7 @@ def _state(home: Path, experiment: Experiment, revision: str) -> State:
         seconds = record["seconds"] + time.time() - record["started"]
         return State(experiment, RUNNING, "", seconds, stage)
     if record["state"] == FAILED:
-        return State(experiment, FAILED, "", seconds, problem)
+        return State(experiment, FAILED, "", seconds, record.get("problem", problem))
     return State(experiment, INTERRUPTED, "", seconds, f"in {stage}" if stage else "")
 
 

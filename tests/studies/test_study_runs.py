@@ -247,3 +247,36 @@ def test_a_run_that_fails_says_why_and_the_others_go_on(toy):
         ensure_done(states(toy.folder, "toy", what))
     assert study.name == "toy" and Path(toy.folder / "studies/toy.yaml").exists()
     toy.git("checkout", "--quiet", "studies/toy.yaml")
+
+
+def test_a_run_that_cannot_be_set_up_is_named_and_the_others_go_on(toy):
+    """Where its clone should be, a file is in the way."""
+    text = STUDY.replace("  high: [", "  odd: ['+extra.odd=1']\n  high: [")
+    toy.write("studies/toy.yaml", text)
+    _, what = planned(toy)
+    first, *others = [one for one in what.experiments if one.variant == "odd"]
+    obstacle = toy.folder / ".selma/studies/toy" / first.name
+    obstacle.write_text("in the way")
+    said = toy.study()
+    assert "odd, seed 1 failed: [Errno 20] Not a directory" in said
+    assert all(f"{one.label} done" in said for one in others)
+    found = {one.experiment: one for one in states(toy.folder, "toy", what)}
+    assert found[first].state == "failed" and "Not a directory" in found[first].note
+    obstacle.unlink()
+    assert "odd, seed 1 done" in toy.study()
+    toy.git("checkout", "--quiet", "studies/toy.yaml")
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml"])
+def test_a_committed_file_that_is_no_yaml_is_one_line(toy, name):
+    study, _ = planned(toy)
+    toy.write(name, "a: [1,\nb: {\n")
+    toy.commit("broken")
+    try:
+        with pytest.raises(
+            ConfigError, match=rf"^{name} as committed .*: not valid YAML: "
+        ) as told:
+            plan(study, toy.folder)
+        assert "\n" not in str(told.value)
+    finally:
+        toy.git("reset", "--quiet", "--hard", "HEAD~1")
