@@ -32,9 +32,7 @@ def check_searches(root: Path, params: Params, problems: Problems) -> None:
         problems.attempt(template, f"{key}.template")
         ranges = {name: one.model_dump() for name, one in row.searched().items()}
         merge_of = partial(_merge_of, row, params.seed)
-        problems.attempt(
-            partial(check_search, key, ranges, row.plain(), merge_of, row.sampler)
-        )
+        problems.attempt(partial(check_search, key, ranges, row.plain(), merge_of, row.sampler))
         check_measure(problems, f"{key}.measure", row.measure)
         if not (root / row.measure.path).exists():
             problems.add(f"{key}.measure.path: {row.measure.path}: no such file or folder")

@@ -1,12 +1,15 @@
 """`selma card`: a folder to publish: the adapter in two layouts, its certificate, a model card."""
 
 import argparse
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selma.core.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
+    from selma.report.card_merge import Certificate
     from selma.runtime.whole import Params
 
 
@@ -22,30 +25,31 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> None:
     """Write the folder; what is in it under these names is written over."""
-    from selma.core.files import read_json, write_bytes_atomic
-    from selma.core.fingerprints import content_sha256
+    from selma.core.files import write_bytes_atomic
     from selma.merging.bases import find_base
     from selma.merging.exporting import export
-    from selma.merging.files import read_adapter
-    from selma.report.markdown import table_of
+    from selma.merging.files import read_file
+    from selma.merging.targets import check_target
+    from selma.report.card_folder import check_card_folder
+    from selma.report.markdown import table_of_model
     from selma.report.model_card import Card, model_card
     from selma.runtime.params import load_params
 
     params = load_params()
     name = args.model or params.compare.subject
-    source = _weights(params, name)
-    base = find_base(read_adapter(source))
-    place, grid = source.with_suffix(".certificate.json"), Path("report/grid.png")
-    certificate = read_json(place) if place.is_file() else None
-    if certificate is not None and certificate["sha256"] != content_sha256(source):
-        raise RecordError(f"{place}: certifies another file than {source}; run `dvc repro`")
+    source, grid = _weights(params, name), Path("report/grid.png")
+    file, place = read_file(source), source.with_suffix(".certificate.json")
     card = Card(
-        name=name, base=base, base_model=args.base_model or _repository(params),
+        name=name, base=find_base(file.adapter), base_model=_base_model(args.base_model, params),
         base_path=params.backbone.path, license=args.license, weights=f"{name}.safetensors",
         kohya=f"{name}_kohya.safetensors", certificate=f"{name}.certificate.json",
         grid="grid.png" if grid.is_file() and name == params.compare.subject else None,
     )  # fmt: skip
-    text = model_card(card, table_of(), certificate)
+    check_card_folder(args.out)
+    for weights in (card.weights, card.kohya):
+        check_target(args.out / weights, [source], "card")
+    certificate = _certificate(place, source, file.provenance) if place.is_file() else None
+    text = model_card(card, table_of_model(name), certificate, file.provenance)
     export(source, args.out / card.kohya, to="kohya")
     write_bytes_atomic(args.out / card.weights, source.read_bytes())
     if certificate is not None:
@@ -58,6 +62,17 @@ def run(args: argparse.Namespace) -> None:
         print("no base model on the Hub is named; --base-model OWNER/NAME makes it usable there")
 
 
+def _certificate(place: Path, source: Path, made: Mapping[str, Any]) -> "Certificate":
+    from selma.core.fingerprints import content_sha256
+    from selma.report.card_merge import origins, read_certificate
+
+    certificate = read_certificate(place)
+    of_file = {one.name: one.sha256 for one in origins(made)} == certificate.inputs
+    if certificate.sha256 != content_sha256(source) or not of_file:
+        raise RecordError(f"{place}: certifies another file than {source}; run `dvc repro`")
+    return certificate
+
+
 def _weights(params: "Params", name: str) -> Path:
     if name not in params.models:
         raise ConfigError(f"--model: no row {name!r} in models; rows: {', '.join(params.models)}")
@@ -67,8 +82,12 @@ def _weights(params: "Params", name: str) -> Path:
     return path
 
 
-def _repository(params: "Params") -> str | None:
-    """The Hub's name of the backbone, if a row of `hub` brought it."""
+def _base_model(given: str | None, params: "Params") -> str | None:
+    """The Hub's name of the backbone: the one that is given, or that a row of `hub` brought."""
+    from selma.runtime.sections import REPOSITORY
+
+    if given is not None and not re.fullmatch(REPOSITORY, given):
+        raise ConfigError(f"--base-model: expected OWNER/NAME as on the Hub, got {given!r}")
     path = Path(params.backbone.path)
     row = params.hub.get(path.name) if path.parent == Path("models/hub") else None
-    return row.repo if row else None
+    return given or (row.repo if row else None)

@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from selma.report.card_merge import Certificate, how_made, is_taught, origins
+
 LICENSES = {  # of the published base models, which adapters of theirs inherit
     "sd1": "creativeml-openrail-m", "sd2": "openrail++", "sdxl": "openrail++",
 }  # fmt: skip
@@ -28,13 +30,16 @@ class Card:
     grid: str | None
 
 
-def model_card(card: Card, table: str, certificate: Mapping[str, Any] | None) -> str:
+def model_card(
+    card: Card, table: str, certificate: Certificate | None, made: Mapping[str, Any]
+) -> str:
     """Write the card.
 
     Args:
         card: names and places.
-        table: the results in Markdown, see `results_table`.
-        certificate: of the merge; None: the adapter is none.
+        table: the results in Markdown, see `results_table` and `model_table`.
+        certificate: of the merge, if there is one.
+        made: the adapter's provenance; empty if its file does not say it.
     """
     environment = Environment(
         loader=PackageLoader("selma.report"),
@@ -43,15 +48,18 @@ def model_card(card: Card, table: str, certificate: Mapping[str, Any] | None) ->
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    experts = sorted(certificate["inputs"]) if certificate else []
-    how = f"{len(experts)} experts, merged" if experts else "one training"
+    settings, experts = certificate.settings if certificate else {}, origins(made)
     return environment.get_template("model_card.md.j2").render(
         card=card,
         front_matter=_front_matter(card),
-        how=how,
+        how=how_made(made),
+        taught=is_taught(made),
         table=table.rstrip(),
         certificate=certificate,
-        experts=experts,
+        method=settings.get("method") or settings.get("kind"),
+        scale=settings.get("scale"),
+        verifiable="merge" in made and all(one.sha256 for one in experts),
+        origins=experts,
     )
 
 

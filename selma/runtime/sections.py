@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
+REPOSITORY = r"^[\w.-]+/[\w.-]+$"  # on the Hub
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -305,6 +306,6 @@ MeasureParams: Any = Annotated[DsgParams | TifaParams, Field(discriminator="kind
 class HubParams(Section):
     """A revision of a repository of the Hugging Face Hub → models/hub/NAME; null: still open."""
 
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    repo: Annotated[str, Field(pattern=REPOSITORY)]
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
     files: Annotated[list[Place], Field(min_length=1)]
