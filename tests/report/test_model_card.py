@@ -161,8 +161,7 @@ def test_weights_by_block_are_readable(project):
         method="delta_mean", weights={"count": blocks, "common": 2.0}, scale=1.0, rank=None,
         error_max=None, match_norm=False, parameters={}, dtype="float32", seed=0,
     )  # fmt: skip
-    certificate = merge_files(files, path, settings)
-    path.with_suffix(".certificate.json").write_text(json.dumps(certificate))
+    merge_files(files, path, settings, certificate=path.with_suffix(".certificate.json"))
     assert card() == 0
     _, body = front_matter(project)
     block = LAYER.rpartition(".")[0]
