@@ -24,8 +24,8 @@ def adapters(rank: int, layers: dict[str, tuple[int, int]]) -> dict[str, Any]:
     """Draw experts in half precision, as they are passed around."""
     import torch
 
+    from selma.adapters.factors import LoraFactors
     from selma.core.seeds import derive_seed
-    from selma.merging.factors import LoraFactors
 
     found: dict[str, Any] = {}
     for expert in "abcde"[:EXPERTS]:

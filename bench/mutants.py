@@ -27,6 +27,7 @@ TESTS = {
     "stages": ["tests/stages"],
     "selma/core": ["tests/core", "tests/stages"],
     "selma/training": ["tests/training", "tests/stages"],
+    "selma/adapters": ["tests/adapters", "tests/merging"],
     "selma/merging": ["tests/merging", "tests/stages"],
     "selma/diffusion": ["tests/diffusion", "tests/training", "tests/checking", "tests/stages"],
     "selma/measuring": [

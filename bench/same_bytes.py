@@ -86,8 +86,8 @@ def train_briefly(name: str, pictures: Any, backbone: Any) -> dict[str, Any]:
 
 def merge(experts: dict[str, dict[str, Any]]) -> tuple[Any, ...]:
     """Merge the experts exactly, by truncation, and by what looks at single entries."""
+    from selma.adapters.files import factors_of
     from selma.merging.certificate import summarise
-    from selma.merging.files import factors_of
     from selma.merging.merge import Settings
     from selma.merging.merge import merge as merge_adapters
 

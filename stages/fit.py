@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from selma.adapters.files import read_adapter
 from selma.core.devices import prepare_device
 from selma.core.files import write_curve, write_json
 from selma.core.tables import read_table, stream_table
@@ -13,7 +14,6 @@ from selma.diffusion.backbone import Backbone
 from selma.diffusion.grams import text_gram
 from selma.diffusion.loading import LIBRARIES, load_backbone
 from selma.merging.certificate import headline
-from selma.merging.files import read_adapter
 from selma.merging.fits import fit_regmean, learned_merge, write_fit
 from selma.merging.merge_files import merge_files
 from selma.runtime.arguments import prepare_machine, stage_arguments

@@ -3,11 +3,11 @@
 from itertools import chain
 from pathlib import Path
 
+from selma.adapters.files import factors_of, write_adapter
 from selma.core.devices import prepare_device
 from selma.core.files import write_curve
 from selma.core.tables import stream_table
 from selma.diffusion.loading import LIBRARIES, load_backbone
-from selma.merging.files import factors_of, write_adapter
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.journal import journal
 from selma.runtime.params import load_mixture, load_row, load_section, load_skill_section

@@ -3,13 +3,13 @@
 from itertools import chain
 from pathlib import Path
 
+from selma.adapters.files import read_adapter
+from selma.adapters.routers import Router, by_layer, write_router
 from selma.core.devices import prepare_device
 from selma.core.files import write_curve
 from selma.core.fingerprints import content_sha256
 from selma.core.tables import stream_table
 from selma.diffusion.loading import LIBRARIES, load_backbone
-from selma.merging.files import read_adapter
-from selma.merging.routers import Router, by_layer, write_router
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.journal import journal
 from selma.runtime.params import load_router, load_row, load_section

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selma.adapters.files import read_adapter
+from selma.adapters.routers import is_router, read_router
 from selma.core.devices import prepare_device
 from selma.core.tables import read_table, write_table
 from selma.diffusion.backbone import Backbone
@@ -12,8 +14,6 @@ from selma.diffusion.combining import Composite, ExpertWeights, Switch
 from selma.diffusion.drawing import draw
 from selma.diffusion.loading import LIBRARIES, add_updates, load_backbone
 from selma.diffusion.steps import TakeStep
-from selma.merging.files import read_adapter
-from selma.merging.routers import is_router, read_router
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.params import load_row, load_section
 from selma.runtime.progress import in_words

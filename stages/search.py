@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from selma.adapters.files import read_adapter
 from selma.core.devices import prepare_device
 from selma.core.files import write_json
 from selma.core.tables import content_hash, read_table
@@ -13,7 +14,6 @@ from selma.measuring.dev_scores import DevSplit
 from selma.measuring.search_checks import check_search
 from selma.measuring.searching import Settings, Trial, as_facts, best, in_words, search
 from selma.merging.certificate import headline
-from selma.merging.files import read_adapter
 from selma.merging.merge import Settings as MergeSettings
 from selma.merging.merge import merge
 from selma.merging.merge_files import merge_files

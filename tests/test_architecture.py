@@ -9,7 +9,7 @@ from tiny_world import ROOT, read_yaml, shipped_params
 
 LAYERS = (
     {"core"},
-    {"runtime", "llm", "pictures", "metrics", "pocket", "hub"},
+    {"runtime", "llm", "pictures", "metrics", "pocket", "hub", "adapters"},
     {"diffusion", "training", "merging", "prompts", "questions", "benchmarks", "judges", "scorers"}
     | {"comparing", "correction"},
     {"measuring"},

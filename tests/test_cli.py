@@ -10,10 +10,10 @@ import pytest
 from tiny_world import ROOT
 
 import selma
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import read_adapter, write_adapter
 from selma.commands.cli import main
 from selma.commands.preset import PRESETS
-from selma.merging.factors import LoraFactors
-from selma.merging.files import read_adapter, write_adapter
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from dvc_world import DvcWorld, lay_out
 from fork_server import ForkServer
 from tiny_world import MERGE, SEARCH, copy_models, tiny_params, write_benchmarks, write_dev_split
 
+from selma.adapters.routers import read_router
 from selma.core.tables import read_table, write_table
-from selma.merging.routers import read_router
 
 sys.path += [str(Path(__file__).parent / name) for name in ("judges",)]
 SKILLS = ("count", "attributes")

@@ -8,11 +8,11 @@ from fork_server import ForkServer
 from test_presets import REAL
 from tiny_world import ROOT, read_yaml
 
+from selma.adapters.files import read_adapter
 from selma.checking.problems import find_problems
 from selma.commands.cli import main as selma
 from selma.core.errors import ConfigError
 from selma.core.tables import read_table
-from selma.merging.files import read_adapter
 from selma.tiny.benchmarks import DSG, TIFA
 from selma.tiny.presets import AT_MOST, FAMILIES, INSTEAD, LEAKS, LLM, make_tiny
 

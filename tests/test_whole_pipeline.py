@@ -11,8 +11,8 @@ from graphlib import TopologicalSorter
 import pytest
 from tiny_world import ROOT, copy_models, read_yaml, tiny_params, write_benchmarks, write_params
 
+from selma.adapters.files import read_adapter, read_provenance
 from selma.core.tables import read_about, read_table
-from selma.merging.files import read_adapter, read_provenance
 
 PARAMS = tiny_params()
 MODELS = tuple(PARAMS["models"])

@@ -121,8 +121,8 @@ def write_expert(folder, name, *, layer=LAYER, strength=3.0):
     """Write models/experts/{name}.safetensors: one layer of rank 2."""
     import torch
 
-    from selma.merging.factors import LoraFactors
-    from selma.merging.files import write_adapter
+    from selma.adapters.factors import LoraFactors
+    from selma.adapters.files import write_adapter
 
     factors = LoraFactors(torch.eye(2, 96), strength * torch.ones(32, 2))
     write_adapter(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from selma.merging.files import AdapterFile
+    from selma.adapters.files import AdapterFile
 
 STANDS_OUT = 10  # times the median norm of a layer
 
@@ -50,9 +50,9 @@ def describe_adapter(path: Path) -> AdapterFacts:
     Raises:
         AdapterMismatchError, MissingDataError, RecordError: as `read_adapter`.
     """
-    from selma.merging.bases import possible_bases
-    from selma.merging.files import read_file
-    from selma.merging.lowrank import norm
+    from selma.adapters.bases import possible_bases
+    from selma.adapters.files import read_file
+    from selma.adapters.measures import norm
 
     file = read_file(path)
     adapter = file.adapter
@@ -116,7 +116,7 @@ def _some(names: list[str]) -> str:
 
 def _size(path: Path) -> int:
     """Count the bytes of a file, or of a PEFT folder's weights."""
-    from selma.merging.formats.reading import PEFT_WEIGHTS, peft_folders
+    from selma.adapters.formats.reading import PEFT_WEIGHTS, peft_folders
 
     files = [one / PEFT_WEIGHTS for one in peft_folders(path).values()] if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files)

@@ -15,7 +15,7 @@ def describe_router(path: Path) -> dict[str, Any]:
     Raises:
         AdapterMismatchError, MissingDataError, RecordError: as `read_router`.
     """
-    from selma.merging.routers import read_router
+    from selma.adapters.routers import read_router
 
     router = read_router(path)
     pairs = [pair for experts in router.layers.values() for pair in experts.values()]

@@ -25,11 +25,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> None:
     """Write the folder; what is in it under these names is written over."""
+    from selma.adapters.bases import find_base
+    from selma.adapters.exporting import export
+    from selma.adapters.files import read_file
+    from selma.adapters.targets import check_target
     from selma.core.files import write_bytes_atomic
-    from selma.merging.bases import find_base
-    from selma.merging.exporting import export
-    from selma.merging.files import read_file
-    from selma.merging.targets import check_target
     from selma.report.card_folder import check_card_folder
     from selma.report.markdown import table_of_model
     from selma.report.model_card import Card, model_card

@@ -20,7 +20,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> None:
     """Export, and say what was written."""
-    from selma.merging.exporting import export
+    from selma.adapters.exporting import export
 
     done = export(args.file, args.out, to=args.to, dtype=args.dtype, names=args.names)
     off = f", off by {done.relative_error:.1e} of the norm"

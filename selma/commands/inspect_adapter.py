@@ -25,8 +25,8 @@ def run(args: argparse.Namespace) -> None:
     import json
     from dataclasses import asdict
 
+    from selma.adapters.routers import is_router
     from selma.checking.adapters import describe_adapter
-    from selma.merging.routers import is_router
 
     if is_router(args.file):
         _router(args.file, args.json)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selma.adapters.factors import Adapter
 from selma.comparing.breakdown import weighted_mean
 from selma.diffusion.backbone import Backbone
 from selma.diffusion.drawing import draw
@@ -13,7 +14,6 @@ from selma.diffusion.loading import with_updates
 from selma.judges.protocol import Judge, JudgeSettings
 from selma.measuring.asking import ask
 from selma.measuring.scoring import score_answers
-from selma.merging.factors import Adapter
 from selma.pictures.checks import check_table
 
 Row = Mapping[str, Any]

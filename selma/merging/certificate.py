@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from selma.merging.factors import LoraFactors
-from selma.merging.lowrank import compare, inner_products
+from selma.adapters.factors import LoraFactors
+from selma.adapters.measures import compare, inner_products
 
 if TYPE_CHECKING:
     import torch
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MEASURED = (
     "relative_error", "rank", "norm", "merged_norm", "cosine_to_mean", "cosine", "absent",
 )  # fmt: skip
+FINE = 1e-4  # of the experts' norms: below, differences of squares lose digits
 ZERO = 1e-7  # of the experts' own norms: a target so small is what rounding leaves of nothing
 
 
@@ -45,20 +46,28 @@ class LayerFacts:
 def measure(
     factors: LoraFactors, target: "LoraFactors | torch.Tensor",
     experts: Sequence[LoraFactors], weights: Sequence[float], absent: list[str],
+    summed: float | None = None,
 ) -> LayerFacts:  # fmt: skip
     """Measure a merged layer as it is written, in float64.
 
-    `target` is the method's exact result; `weights` are the experts' absolute ones.
+    `target` is the method's exact result; `weights` are the experts' absolute ones. If the target
+    is Σ wₜ ΔWₜ times `summed`, an error above `FINE` follows from inner products, ‖a − b‖² =
+    ‖a‖² − 2 ⟨a, b⟩ + ‖b‖², and nothing is multiplied out.
     """
     import torch
 
-    error, size = compare(target, factors)
     products = inner_products([*experts, factors])  # (N + 1, N + 1)
     own, w = products[:-1, :-1], torch.tensor(weights, dtype=torch.float64).to(products.device)
+    size = abs(summed or 0.0) * _root(float(w @ own @ w))
+    crossed = (summed or 0.0) * float(w @ products[:-1, -1])
+    error = _root(size**2 - 2 * crossed + float(products[-1, -1]))
+    together = float(w.abs() @ own.diagonal().clamp(min=0).sqrt())  # Σ |wₜ| ‖ΔWₜ‖
+    if summed is None or error <= FINE * abs(summed) * together:
+        error, size = compare(target, factors)
     return LayerFacts(
         rank=factors.rank,
         error=error,
-        target=size if size > ZERO * float(w.abs() @ own.diagonal().clamp(min=0).sqrt()) else 0.0,
+        target=size if size > ZERO * together else 0.0,
         norm=_root(float(products[-1, -1])),
         mean=_root(float(w @ own @ w)),
         overlap=float(w @ products[:-1, -1]),

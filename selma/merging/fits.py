@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selma.adapters.factors import Adapter, LoraFactors
+from selma.adapters.files import read_adapter, read_provenance, write_adapter
 from selma.core.errors import AdapterMismatchError, ConfigError
 from selma.core.files import write_json
 from selma.core.fingerprints import content_sha256
 from selma.merging.certificate import LayerFacts, by_layer, measure, summarise
-from selma.merging.factors import Adapter, LoraFactors
-from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.lowrank import compact, factor_svd
 from selma.merging.merge import Settings, merge
 from selma.merging.methods.regmean import input_maps, output_error, regmean, shrink

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from selma.adapters.factors import Adapter, LoraFactors
+from selma.adapters.linear_algebra import one_thread_a_call, product
 from selma.core.choices import choose_name
 from selma.core.errors import AdapterMismatchError, ConfigError
 from selma.core.seeds import derive_seed
 from selma.core.threads import in_threads
 from selma.merging.certificate import LayerFacts, measure, norm_ratio
-from selma.merging.factors import Adapter, LoraFactors
-from selma.merging.linear_algebra import one_thread_a_call
-from selma.merging.lowrank import factor_svd, least_rank, numerical_rank, tail, times
+from selma.merging.lowrank import LowRankSvd, factor_svd, least_rank, numerical_rank, tail, times
 from selma.merging.methods.catalogue import SUMS, check_method, layer_merger
 from selma.merging.weights import Weights, absolute_weights, any_negative, check_blocks, weight_at
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROUNDING = 1e-6  # of a layer's norm: what float32 may be off by
 PRECISION = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 1e-2}  # what written factors may lose
+PLAIN_SUMS = ("delta_mean", "concat", "svd")  # whose target is Σ wₜ ΔWₜ
+PROBES = 8
 LIMITS = {  # as in a row of `merges`
     "scale": (-1000, 1000), "rank": (1, 100_000), "seed": (0, 2**63 - 1),
 }  # fmt: skip
@@ -140,7 +142,8 @@ def _merge_layer(
     factors = _reduced(layer, target, settings)
     absent = [name for name, expert in experts.items() if layer not in expert]
     absolute = [sign * weight for weight in weights.values()]
-    facts = measure(factors, target, list(own.values()), absolute, absent)
+    summed = ratio if settings.method in PLAIN_SUMS and any(weights.values()) else None
+    facts = measure(factors, target, list(own.values()), absolute, absent, summed)
     return replace(factors.to("cpu"), kernel=next(iter(own.values())).kernel), facts
 
 
@@ -207,9 +210,21 @@ def _truncated(target: "LoraFactors | torch.Tensor", settings: Settings) -> Lora
     exact = rank is None and share is None
     for dtype in ("float64",) if exact else ("float32", "float64"):
         found = factor_svd(target, rank, dtype)
-        off = times(target, found.vt.T) - found.u.double() * found.s[: len(found.vt)].double()
-        if float(off.norm()) <= ROUNDING * tail(found.s, 0):
+        if _residual(target, found) <= ROUNDING * tail(found.s, 0):
             break
     if share is not None:
         return found.truncate(least_rank(found.s, share - PRECISION[settings.dtype]))
     return found.truncate(numerical_rank(found.s) if rank is None else rank)
+
+
+def _residual(target: "LoraFactors | torch.Tensor", found: LowRankSvd) -> float:
+    """Estimate ‖ΔW V − U S‖ (Frobenius) from a few random combinations of V's columns."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    mix = torch.randn(len(found.vt), PROBES, generator=generator, dtype=torch.float64)
+    mix = mix.to(found.vt.device)
+    kept = found.s[: len(found.vt), None].double()
+    wanted = product(found.u.double(), kept * mix)
+    off = times(target, product(found.vt.T.double(), mix)) - wanted
+    return float(off.norm()) / math.sqrt(PROBES)

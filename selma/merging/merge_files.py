@@ -5,16 +5,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from selma.adapters.bases import possible_bases
+from selma.adapters.factors import Adapter
+from selma.adapters.files import read_file, write_adapter
+from selma.adapters.targets import check_target
 from selma.core.errors import AdapterMismatchError, ConfigError, SelmaError
 from selma.core.files import read_json, write_json
 from selma.core.fingerprints import content_sha256
-from selma.merging.bases import possible_bases
 from selma.merging.certificate import by_layer, summarise
-from selma.merging.factors import Adapter
-from selma.merging.files import read_file, write_adapter
 from selma.merging.merge import Merged, Settings, check_settings, merge
 from selma.merging.methods.catalogue import formula
-from selma.merging.targets import check_target
 
 
 def merge_files(

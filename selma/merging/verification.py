@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selma.adapters.factors import Adapter
+from selma.adapters.files import read_adapter, read_provenance, write_adapter
+from selma.adapters.measures import compare
 from selma.core.errors import ConfigError, DifferenceError, InconclusiveError
 from selma.core.fingerprints import content_sha256
-from selma.merging.factors import Adapter
-from selma.merging.files import read_adapter, read_provenance, write_adapter
-from selma.merging.lowrank import compare
 from selma.merging.merge import Settings
 from selma.merging.merge_files import merge_read
 

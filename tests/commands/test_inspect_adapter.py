@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import write_adapter
+from selma.adapters.formats.writing import write_peft
+from selma.adapters.routers import Router, by_layer, write_router
 from selma.commands.cli import main
-from selma.merging.factors import LoraFactors
-from selma.merging.files import write_adapter
-from selma.merging.formats.writing import write_peft
-from selma.merging.routers import Router, by_layer, write_router
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import torch
 sys.path += [str(Path(__file__).parent.parent / "stages")]
 from stage_world import item, question, stock_picture, stock_pipeline
 
+from selma.adapters.factors import LoraFactors
 from selma.core.errors import RecordError
 from selma.core.seeds import derive_seed
 from selma.diffusion.loading import load_backbone
 from selma.judges.loading import judge_settings
 from selma.measuring.dev_scores import DevSplit
-from selma.merging.factors import LoraFactors
 
 LAYER = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
 HOW = {"guidance_scale": 2.0, "inference_steps": 2}

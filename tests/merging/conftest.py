@@ -1,17 +1,7 @@
 import pytest
-import torch
+from lora_factors import random_factors
 
-from selma.merging.factors import LoraFactors
 from selma.merging.merge import Settings
-
-
-def random_factors(seed, *, out=6, inside=5, rank=2, scale=1.0):
-    generator = torch.Generator().manual_seed(seed)
-    return LoraFactors(
-        lora_a=torch.randn(rank, inside, generator=generator),
-        lora_b=torch.randn(out, rank, generator=generator),
-        scale=scale,
-    )
 
 
 def settings_of(weights, **changes):

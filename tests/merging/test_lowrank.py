@@ -1,16 +1,13 @@
 import pytest
 import torch
 
-from selma.merging.factors import LoraFactors
+from selma.adapters.factors import LoraFactors
+from selma.adapters.measures import compare, distance, inner_products, norm
 from selma.merging.lowrank import (
     compact,
-    compare,
-    distance,
     factor_svd,
-    inner_products,
     joint_svd,
     least_rank,
-    norm,
     tail,
     times,
     weighted_sum,

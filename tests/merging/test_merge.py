@@ -4,9 +4,9 @@ import pytest
 import torch
 from method_parameters import PARAMETERS
 
+from selma.adapters.factors import LoraFactors
 from selma.core.errors import AdapterMismatchError, ConfigError
 from selma.merging.certificate import by_layer, summarise
-from selma.merging.factors import LoraFactors
 from selma.merging.lowrank import factor_svd
 from selma.merging.merge import merge
 from selma.merging.methods.catalogue import METHODS

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import read_adapter, read_provenance, write_adapter
 from selma.commands.cli import main
 from selma.core.errors import DifferenceError, InconclusiveError
 from selma.core.fingerprints import content_sha256
-from selma.merging.factors import LoraFactors
-from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.merge_files import merge_files
 from selma.merging.verification import verify
 

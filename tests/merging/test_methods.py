@@ -6,8 +6,8 @@ import pytest
 import torch
 from method_parameters import PARAMETERS
 
+from selma.adapters.factors import LoraFactors
 from selma.core.errors import AdapterMismatchError, ConfigError
-from selma.merging.factors import LoraFactors
 from selma.merging.methods.catalogue import METHODS, check_method, formula, layer_merger
 from selma.merging.methods.elementwise import elected_mean, prune
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from selma.adapters.files import read_adapter, read_provenance, write_adapter
 from selma.core.errors import AdapterMismatchError, ConfigError, InconclusiveError
 from selma.core.fingerprints import content_sha256
-from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.fits import fit_regmean, learned_merge, write_fit
 from selma.merging.merge import Settings, merge
 from selma.merging.merge_files import merge_files

@@ -9,10 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_world import shipped_params, write_params
 
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import read_adapter, write_adapter
 from selma.commands.cli import main
 from selma.core.fingerprints import content_sha256
-from selma.merging.factors import LoraFactors
-from selma.merging.files import read_adapter, write_adapter
 from selma.merging.merge import Settings
 from selma.merging.merge_files import merge_files
 from selma.report.card_merge import weight_in_words

@@ -5,14 +5,14 @@ import torch
 from stage_world import read_json, run
 from tiny_world import tiny_params, write_expert, write_images, write_params, write_prompts
 
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import read_adapter, read_provenance, write_adapter
 from selma.core.errors import ConfigError, MissingDataError
 from selma.core.fingerprints import content_sha256
 from selma.core.tables import read_table, write_table
 from selma.diffusion.grams import text_gram
 from selma.diffusion.loading import load_backbone
 from selma.merging.certificate import MEASURED
-from selma.merging.factors import LoraFactors
-from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.verification import verify
 
 BLOCK = "unet.mid_block.attentions.0.transformer_blocks.0"

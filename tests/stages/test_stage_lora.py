@@ -10,9 +10,9 @@ from safetensors import safe_open
 from stage_world import run
 from tiny_world import tiny_params, write_images, write_params
 
+from selma.adapters.files import read_adapter, read_provenance
 from selma.core.errors import MissingDataError
 from selma.core.tables import read_table, write_table
-from selma.merging.files import read_adapter, read_provenance
 
 LORA = {
     "rank": 2,

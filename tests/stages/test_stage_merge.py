@@ -6,10 +6,10 @@ import pytest
 from stage_world import read_json, run
 from tiny_world import MERGE, tiny_params, write_params
 
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import read_adapter, read_provenance, write_adapter
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 from selma.core.fingerprints import content_sha256
-from selma.merging.factors import LoraFactors
-from selma.merging.files import read_adapter, read_provenance, write_adapter
 
 LAYER = "unet.mid.to_q"
 

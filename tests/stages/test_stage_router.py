@@ -8,9 +8,9 @@ from safetensors import safe_open
 from stage_world import run
 from tiny_world import tiny_params, write_expert, write_images, write_params
 
+from selma.adapters.files import read_adapter
+from selma.adapters.routers import read_router
 from selma.core.errors import AdapterMismatchError, ConfigError, MissingDataError
-from selma.merging.files import read_adapter
-from selma.merging.routers import read_router
 
 LORA = {
     "rank": 2, "learning_rate": 0.05, "weight_decay": 0.0, "train_steps": 3, "batch_size": 2,

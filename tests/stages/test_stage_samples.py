@@ -6,9 +6,9 @@ import pytest
 from stage_world import item, pixels, rows_of, run, stock_picture, stock_pipeline, write_benchmark
 from tiny_world import tiny_params, write_expert, write_params
 
+from selma.adapters.files import read_adapter
 from selma.core.errors import AdapterMismatchError, MissingDataError
 from selma.core.seeds import derive_seed
-from selma.merging.files import read_adapter
 
 DRAWING = {"per_prompt": 1, "guidance_scale": 2.0, "inference_steps": 2, "batch_size": 3}
 HOW = {key: DRAWING[key] for key in ("guidance_scale", "inference_steps")}
@@ -124,7 +124,7 @@ def write_router_of(folder, **gates):
     import torch
     from tiny_world import LAYER
 
-    from selma.merging.routers import Router, by_layer, write_router
+    from selma.adapters.routers import Router, by_layer, write_router
 
     write_expert(folder, "common", strength=-1.0)
     experts = {

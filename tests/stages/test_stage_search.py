@@ -8,12 +8,12 @@ import torch
 from stage_world import item, question, read_json, run, write_benchmark
 from tiny_world import tiny_params, write_params
 
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import read_adapter, read_provenance, write_adapter
 from selma.core.errors import ConfigError, MissingDataError, RecordError
 from selma.core.fingerprints import content_sha256
 from selma.core.tables import write_table
 from selma.judges.loading import JUDGES
-from selma.merging.factors import LoraFactors
-from selma.merging.files import read_adapter, read_provenance, write_adapter
 from selma.merging.verification import verify
 
 LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_v"

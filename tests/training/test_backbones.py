@@ -5,12 +5,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from selma.adapters.files import factors_of, read_adapter, write_adapter
 from selma.core.errors import RecordError
 from selma.diffusion.drawing import batch_drawer
 from selma.diffusion.loading import add_updates, load_backbone
 from selma.diffusion.requests import make_requests
 from selma.diffusion.tiny import write_tiny_backbone
-from selma.merging.files import factors_of, read_adapter, write_adapter
 from selma.training.experts import train
 from selma.training.moments import decode_pictures, encode_examples
 from selma.training.steps import denoising_losses, draw_step

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from selma.adapters.factors import LoraFactors
 from selma.core.choices import choose
 from selma.core.errors import ConfigError
-from selma.merging.factors import LoraFactors
 from selma.merging.methods.core_space import core_space
 from selma.merging.methods.dare import dare
 from selma.merging.methods.delta_mean import concat, delta_mean, svd

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from selma.merging.factors import LoraFactors
-from selma.merging.linear_algebra import product
+from selma.adapters.factors import LoraFactors
+from selma.adapters.linear_algebra import product
 from selma.merging.lowrank import joint_svd
 from selma.merging.methods.elementwise import Experts, Weights
 

@@ -1,6 +1,6 @@
 """The weighted sum of the updates, exactly; with weights that add up to 1, their mean."""
 
-from selma.merging.factors import LoraFactors
+from selma.adapters.factors import LoraFactors
 from selma.merging.lowrank import weighted_sum
 from selma.merging.methods.elementwise import Experts, Weights
 

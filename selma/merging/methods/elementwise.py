@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from selma.adapters.factors import LoraFactors
 from selma.core.errors import ConfigError
 from selma.core.seeds import derive_seed
-from selma.merging.factors import LoraFactors
 
 if TYPE_CHECKING:
     import torch

@@ -3,8 +3,8 @@
 Their results depend on how an update is split into factors, not on the update alone.
 """
 
+from selma.adapters.factors import LoraFactors
 from selma.core.errors import AdapterMismatchError
-from selma.merging.factors import LoraFactors
 from selma.merging.methods.elementwise import Experts, Weights
 
 

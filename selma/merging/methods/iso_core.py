@@ -1,6 +1,6 @@
 """Iso-C in rank space: all directions of the sum get the same strength."""
 
-from selma.merging.factors import LoraFactors
+from selma.adapters.factors import LoraFactors
 from selma.merging.lowrank import factor_svd, numerical_rank
 from selma.merging.methods.delta_mean import concat
 from selma.merging.methods.elementwise import Experts, Weights

@@ -1,6 +1,6 @@
 """KnOTS: TIES in the singular basis that the experts share."""
 
-from selma.merging.factors import LoraFactors
+from selma.adapters.factors import LoraFactors
 from selma.merging.lowrank import joint_svd
 from selma.merging.methods.elementwise import (
     Experts,

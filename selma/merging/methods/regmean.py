@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from selma.adapters.factors import LoraFactors
 from selma.core.errors import ConfigError
-from selma.merging.factors import LoraFactors
 from selma.merging.lowrank import weighted_sum
 
 if TYPE_CHECKING:

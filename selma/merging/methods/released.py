@@ -1,7 +1,7 @@
 """What SELMA's released script computes, to reproduce its pictures."""
 
+from selma.adapters.factors import LoraFactors
 from selma.core.errors import ConfigError
-from selma.merging.factors import LoraFactors
 from selma.merging.lowrank import weighted_sum
 from selma.merging.methods.elementwise import Experts, Weights
 

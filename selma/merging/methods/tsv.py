@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from selma.merging.factors import LoraFactors
-from selma.merging.linear_algebra import product, svd
+from selma.adapters.factors import LoraFactors
+from selma.adapters.linear_algebra import product, svd
 from selma.merging.lowrank import factor_svd, numerical_rank
 from selma.merging.methods.elementwise import Experts, Weights
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selma.adapters.factors import Adapter
 from selma.core.errors import AdapterMismatchError, MissingDataError, RecordError
 from selma.core.files import write_bytes_atomic
-from selma.merging.factors import Adapter
 
 if TYPE_CHECKING:
     import torch

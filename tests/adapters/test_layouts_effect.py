@@ -16,9 +16,9 @@ from stock_pipelines import (
     with_sgm_blocks,
 )
 
+from selma.adapters.files import read_adapter, read_file, write_adapter
+from selma.adapters.formats.writing import kohya_tensors, write_kohya, write_peft
 from selma.diffusion.loading import add_updates
-from selma.merging.files import read_adapter, read_file, write_adapter
-from selma.merging.formats.writing import kohya_tensors, write_kohya, write_peft
 
 pytestmark = pytest.mark.filterwarnings(  # peft with transformers 5.23
     "ignore:`is_gradient_checkpointing`:FutureWarning"

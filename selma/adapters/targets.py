@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from selma.adapters.formats.reading import read_file
 from selma.core.errors import ConfigError, SelmaError
-from selma.merging.formats.reading import read_file
 
 
 def check_target(out: Path, inputs: Iterable[Path], what: str) -> None:

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import read_file, write_adapter
+from selma.adapters.measures import distance, norm
 from selma.commands.cli import main
-from selma.merging.factors import LoraFactors
-from selma.merging.files import read_file, write_adapter
-from selma.merging.lowrank import distance, norm
 
 LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 OTHER = LAYER.replace("to_q", "to_k")

@@ -9,9 +9,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import factors_of, read_adapter, read_provenance, write_adapter
 from selma.core.errors import AdapterMismatchError, MissingDataError, RecordError
-from selma.merging.factors import LoraFactors
-from selma.merging.files import factors_of, read_adapter, read_provenance, write_adapter
 
 PROVENANCE = {"name": "count", "seed": 3, "lora": {"rank": 2}}
 
@@ -68,8 +68,8 @@ WRITE = """
 import sys
 from pathlib import Path
 import torch
-from selma.merging.factors import LoraFactors
-from selma.merging.formats.writing import write_diffusers, write_kohya, write_peft
+from selma.adapters.factors import LoraFactors
+from selma.adapters.formats.writing import write_diffusers, write_kohya, write_peft
 name = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 adapter = {name: LoraFactors(torch.arange(6.0).view(2, 3), torch.ones(4, 2), 0.5)}
 out = Path(sys.argv[1])

@@ -8,10 +8,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import read_file, write_adapter
+from selma.adapters.formats.architecture import layers_of
 from selma.commands.cli import main
-from selma.merging.factors import LoraFactors
-from selma.merging.files import read_file, write_adapter
-from selma.merging.formats.architecture import layers_of
 
 LAYER = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
 KOHYA = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"

@@ -9,21 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.core.errors import AdapterMismatchError, ConfigError
-from selma.core.files import write_json
-from selma.merging.bases import find_base, possible_bases
-from selma.merging.factors import Adapter, LoraFactors
-from selma.merging.formats.container import body_hash, write_container
-from selma.merging.formats.keys import COMPONENTS, PEFT_PREFIX
-from selma.merging.formats.lora_config import TEXT_MODEL, config_of, usual_rank
-from selma.merging.formats.modelspec import modelspec, sd_scripts_keys
-from selma.merging.formats.names import TEXT_ENCODER, UNET, to_sgm
-from selma.merging.formats.reading import (
+from selma.adapters.bases import find_base, possible_bases
+from selma.adapters.factors import Adapter, LoraFactors
+from selma.adapters.formats.container import body_hash, write_container
+from selma.adapters.formats.keys import COMPONENTS, PEFT_PREFIX
+from selma.adapters.formats.lora_config import TEXT_MODEL, config_of, usual_rank
+from selma.adapters.formats.modelspec import modelspec, sd_scripts_keys
+from selma.adapters.formats.names import TEXT_ENCODER, UNET, to_sgm
+from selma.adapters.formats.reading import (
     DIFFUSERS_METADATA,
     OWN_METADATA,
     PEFT_CONFIG,
     PEFT_WEIGHTS,
 )
+from selma.core.errors import AdapterMismatchError, ConfigError
+from selma.core.files import write_json
 
 if TYPE_CHECKING:
     import torch

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selma.adapters.factors import LoraFactors
+from selma.adapters.formats.container import json_object, read_container, read_metadata
+from selma.adapters.formats.keys import COMPONENTS, Part, read_key
+from selma.adapters.formats.lora_config import LoraConfig
+from selma.adapters.formats.names import TEXT_ENCODER, UNET
 from selma.core.errors import AdapterMismatchError, MissingDataError, RecordError
 from selma.core.files import read_json
-from selma.merging.factors import LoraFactors
-from selma.merging.formats.container import json_object, read_container, read_metadata
-from selma.merging.formats.keys import COMPONENTS, Part, read_key
-from selma.merging.formats.lora_config import LoraConfig
-from selma.merging.formats.names import TEXT_ENCODER, UNET
 
 if TYPE_CHECKING:
     import torch

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bench.backbones import UNETS
-from selma.merging.formats.architecture import layers_of
-from selma.merging.formats.names import from_sgm, text_module, to_sgm, unet_module
+from selma.adapters.formats.architecture import layers_of
+from selma.adapters.formats.names import from_sgm, text_module, to_sgm, unet_module
 
 PUBLISHED = {"sd1": "sd14", "sd2": "sd2", "sdxl": "sdxl"}
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from selma.merging.bases import find_base, possible_bases
-from selma.merging.factors import LoraFactors
-from selma.merging.formats.architecture import layers_of
+from selma.adapters.bases import find_base, possible_bases
+from selma.adapters.factors import LoraFactors
+from selma.adapters.formats.architecture import layers_of
 
 UP = "unet.up_blocks.1.attentions.0.transformer_blocks.0"
 TEXT = "text_encoder.text_model.encoder.layers.3.self_attn.q_proj"

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from selma.adapters.linear_algebra import product
 from selma.core.errors import AdapterMismatchError
-from selma.merging.linear_algebra import product
 
 if TYPE_CHECKING:
     import torch

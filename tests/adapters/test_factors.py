@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from selma.merging.factors import HIGH, LOW, LoraFactors
-from selma.merging.lowrank import distance, norm
+from selma.adapters.factors import HIGH, LOW, LoraFactors
+from selma.adapters.measures import distance, norm
 
 HALF = torch.float16
 

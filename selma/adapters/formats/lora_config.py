@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from selma.adapters.factors import Adapter
+from selma.adapters.formats.refused import check_options
 from selma.core.errors import AdapterMismatchError
-from selma.merging.factors import Adapter
-from selma.merging.formats.refused import check_options
 
 TEXT_MODEL = "text_model."  # transformers 4 has it in front of a text encoder's layers, 5 does not
 

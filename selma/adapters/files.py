@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selma.merging.factors import LoraFactors
-from selma.merging.formats.reading import AdapterFile, provenance_of, read_file
-from selma.merging.formats.writing import write_diffusers
+from selma.adapters.factors import LoraFactors
+from selma.adapters.formats.reading import AdapterFile, provenance_of, read_file
+from selma.adapters.formats.writing import write_diffusers
 
 if TYPE_CHECKING:
     import torch

@@ -5,10 +5,10 @@ import random
 import pytest
 import torch
 
-from selma.merging.factors import LoraFactors
-from selma.merging.files import read_file
-from selma.merging.formats.architecture import layers_of
-from selma.merging.formats.writing import write_diffusers, write_kohya, write_peft
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import read_file
+from selma.adapters.formats.architecture import layers_of
+from selma.adapters.formats.writing import write_diffusers, write_kohya, write_peft
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 LAYOUTS = {

@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file
 from stock_pipelines import adapter_of, assert_same_effect, tiny
 
+from selma.adapters.files import read_adapter
+from selma.adapters.formats.writing import write_kohya
 from selma.core.errors import AdapterMismatchError
-from selma.merging.files import read_adapter
-from selma.merging.formats.writing import write_kohya
 
 lycoris = pytest.importorskip("lycoris", reason="lycoris-lora is not installed")
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from selma.merging.factors import Adapter
-from selma.merging.formats.lora_config import usual_rank
+from selma.adapters.factors import Adapter
+from selma.adapters.formats.lora_config import usual_rank
 
 SPEC = "1.0.1"
 _SGM = "https://github.com/Stability-AI/generative-models"

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from selma.adapters.formats.lora_config import TEXT_MODEL
+from selma.adapters.formats.names import TEXT_ENCODER, UNET, text_module, unet_module
+from selma.adapters.formats.refused import ELSEWHERE, kind_of
 from selma.core.errors import AdapterMismatchError
-from selma.merging.formats.lora_config import TEXT_MODEL
-from selma.merging.formats.names import TEXT_ENCODER, UNET, text_module, unet_module
-from selma.merging.formats.refused import ELSEWHERE, kind_of
 
 COMPONENTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 PEFT_PREFIX = "base_model.model."

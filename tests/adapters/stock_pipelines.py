@@ -6,9 +6,9 @@ import logging
 import torch
 import transformers
 
+from selma.adapters.factors import LoraFactors
 from selma.diffusion.loading import add_updates
 from selma.diffusion.tiny import KINDS as TINY
-from selma.merging.factors import LoraFactors
 
 KINDS = ("sd1", "sd2", "sdxl")
 COMPONENTS = ("unet", "transformer", "text_encoder", "text_encoder_2")

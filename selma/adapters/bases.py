@@ -2,8 +2,8 @@
 
 import re
 
-from selma.merging.factors import Adapter
-from selma.merging.formats.architecture import BASES, layers_of
+from selma.adapters.factors import Adapter
+from selma.adapters.formats.architecture import BASES, layers_of
 
 _SD3 = re.compile(r"transformer\.(?:transformer_blocks\.\d+\.|context_embedder|norm_out|proj_out)")
 _SD3_WIDTHS = {24 * 64, 38 * 64}  # 3 and 3.5 medium, 3.5 large

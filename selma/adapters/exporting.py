@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selma.core.choices import choose, choose_name
-from selma.core.devices import torch_dtype
-from selma.core.errors import AdapterMismatchError, ConfigError
-from selma.merging.factors import Adapter, LoraFactors
-from selma.merging.formats.reading import read_file
-from selma.merging.formats.writing import (
+from selma.adapters.factors import Adapter, LoraFactors
+from selma.adapters.formats.reading import read_file
+from selma.adapters.formats.writing import (
     beside_one_alpha,
     folded,
     write_diffusers,
     write_kohya,
     write_peft,
 )
-from selma.merging.lowrank import distance, norm
-from selma.merging.targets import check_folder_target, check_target
+from selma.adapters.measures import distance, norm
+from selma.adapters.targets import check_folder_target, check_target
+from selma.core.choices import choose, choose_name
+from selma.core.devices import torch_dtype
+from selma.core.errors import AdapterMismatchError, ConfigError
 
 if TYPE_CHECKING:
     import torch

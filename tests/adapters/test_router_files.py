@@ -5,10 +5,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from selma.core.errors import AdapterMismatchError, MissingDataError, RecordError
-from selma.merging.factors import LoraFactors
-from selma.merging.files import write_adapter
-from selma.merging.routers import (
+from selma.adapters.factors import LoraFactors
+from selma.adapters.files import write_adapter
+from selma.adapters.routers import (
     ROUTER_KEY,
     Router,
     by_layer,
@@ -16,6 +15,7 @@ from selma.merging.routers import (
     read_router,
     write_router,
 )
+from selma.core.errors import AdapterMismatchError, MissingDataError, RecordError
 
 LAYERS = ("unet.a.to_q", "unet.mid_block.to_out.0")
 

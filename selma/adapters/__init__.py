@@ -1,0 +1,1 @@
+"""LoRA adapters: factors of layers, and files in every layout that people pass around."""
