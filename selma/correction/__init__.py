@@ -1,1 +1,1 @@
-"""Self-correction (SLD): find what is wrong in a picture, plan its repair, carry it out, look again."""
+"""Self-correction (SLD): find what is wrong in a picture, plan its repair, edit, look again."""

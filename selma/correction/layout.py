@@ -106,7 +106,9 @@ def check_layout(entries: Any, nouns: Iterable[str], objects_max: int) -> Checke
         raise ValueError(f"expected a list of objects, got {_short(entries)}")
     if len(entries) > objects_max:
         raise ValueError(f"{len(entries)} objects are too many; give at most {objects_max}")
-    nouns, objects, clamped = list(nouns), [], {}
+    nouns = list(nouns)
+    objects: list[Named] = []
+    clamped: dict[str, list[float]] = {}
     for entry in entries:
         one = _named(entry, nouns)
         if any(other.name == one.name for other in objects):

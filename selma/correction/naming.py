@@ -8,9 +8,7 @@ from selma.correction.layout import Box, Layout, Named
 from selma.correction.scene import Label, Scene
 
 
-def name_layout(
-    scene: Scene, found: Sequence[Detection], *, duplicate_iou: float
-) -> Layout:
+def name_layout(scene: Scene, found: Sequence[Detection], *, duplicate_iou: float) -> Layout:
     """Name the objects of a picture.
 
     For each noun of the scene the best detections with an attribute take the slots of that

@@ -97,16 +97,18 @@ def plan(current: Layout, goal: Layout) -> Plan:
     kept = {one.name for one in goal}
     preserve = left.take(lambda old, new: old.name == new.name and same_place(old.box, new.box))
     preserve += left.take(
-        lambda old, new: old.label == new.label
-        and old.name not in kept
-        and same_place(old.box, new.box)
+        lambda old, new: (
+            old.label == new.label and old.name not in kept and same_place(old.box, new.box)
+        )
     )
     move = left.take(lambda old, new: old.name == new.name)
     attribute = left.take(
-        lambda old, new: old.label.noun == new.label.noun
-        and old.label.attribute is None
-        and new.label.attribute is not None
-        and same_place(old.box, new.box)
+        lambda old, new: (
+            old.label.noun == new.label.noun
+            and old.label.attribute is None
+            and new.label.attribute is not None
+            and same_place(old.box, new.box)
+        )
     )
     return Plan(
         tuple(sorted(preserve, key=lambda change: change.goal.sort_key)),

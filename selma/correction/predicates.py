@@ -1,4 +1,4 @@
-"""The pass rules of the LMD benchmark: does a detector see in a picture what its prompt asks for?"""
+"""The pass rules of the LMD benchmark: does a picture show what its prompt asks for?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

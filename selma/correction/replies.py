@@ -1,4 +1,4 @@
-"""The grammars of what an LLM replies: a prompt's scene, and the layout that a picture shall have."""
+"""The grammars of an LLM's replies: the scene of a prompt, the layout a picture shall have."""
 
 import re
 from collections.abc import Iterable

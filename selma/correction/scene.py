@@ -1,4 +1,4 @@
-"""What a prompt asks for: objects with attribute and count, a background, what must not be there."""
+"""What a prompt asks for: objects with attribute and count, background, negation."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
