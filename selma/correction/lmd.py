@@ -114,7 +114,7 @@ def read_prompt(text: str, words: Vocabulary) -> Predicate:
     Raises:
         RecordError: it has none of the four forms with the vocabulary's words.
     """
-    text = " ".join(text.split()).removesuffix(".")
+    text = " ".join(text.split()).removesuffix(".").rstrip()
     numbers = {number_word(number): number for number in COUNTS}
     plurals = {plural(noun): noun for noun in words.nouns}
     noun, color = _any_of(words.nouns), _any_of(words.colors)
