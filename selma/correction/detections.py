@@ -7,9 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.correction.layout import Box, clamp, iou
-from selma.correction.scene import Label
+from selma.correction.scene import Label, Scene
+from selma.correction.words import with_article
 
 DECIMALS = 3  # of a box's fractions
+
+
+def queries(scene: Scene) -> dict[Label, str]:
+    """What a detector is asked for: each label with an attribute, then each noun without."""
+    labels = [*scene.attributed, *(Label(None, noun) for noun in scene.nouns)]
+    return {label: f"image of {with_article(label.text)}" for label in labels}
 
 
 @dataclass(frozen=True)

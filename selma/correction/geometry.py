@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.choices import choose
 from selma.correction.layout import Box
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _ROUNDING = 1e-9  # 0.29 · 100 is a little below 29
 
@@ -48,6 +51,21 @@ def resize_for(old: Box, new: Box, *, width: int, height: int) -> Resized:
         old.width * wide / width, old.height * high / height,
     )  # fmt: skip
     return Resized(scale, wide, high, left, top, box)
+
+
+def resize_picture(picture: "Image", way: Resized) -> "Image":
+    """Resize a picture as `resize_for` says, no more of it than is needed; white where it ends."""
+    from PIL import Image
+    from PIL.Image import Resampling
+
+    if way.scale < 1:
+        canvas = Image.new("RGB", picture.size, "white")
+        canvas.paste(picture.resize((way.width, way.height), Resampling.BOX))
+        return canvas
+    wide, high = picture.width / way.width, picture.height / way.height
+    right, bottom = way.left + picture.width, way.top + picture.height
+    part = (way.left * wide, way.top * high, right * wide, bottom * high)
+    return picture.resize(picture.size, Resampling.BILINEAR, box=part)
 
 
 @dataclass(frozen=True)

@@ -22,16 +22,16 @@ def name_layout(scene: Scene, found: Sequence[Detection], *, duplicate_iou: floa
         found: by labels of the scene with and without attributes, in any order.
         duplicate_iou: boxes of a noun that overlap by more are one object.
     """
-    layout: list[Named] = []
+    places: list[tuple[Label, Box]] = []
     for noun in scene.nouns:
         seen = [one for one in found if one.label.noun == noun]
-        layout += _name_noun(noun, scene.slots(noun), seen, duplicate_iou)
-    return tuple(layout)
+        places += _places(noun, scene.slots(noun), seen, duplicate_iou)
+    return _numbered(places)
 
 
-def _name_noun(
+def _places(
     noun: str, slots: dict[Label, int], seen: Iterable[Detection], duplicate_iou: float
-) -> list[Named]:
+) -> list[tuple[Label, Box]]:
     ranked = sorted(seen, key=lambda one: one.rank_key)
     attributed = [one for one in ranked if one.label.attribute]
     assigned, surplus = _assign(slots, attributed, duplicate_iou)
@@ -41,7 +41,7 @@ def _name_noun(
     bare = Label(None, noun)
     left = without_duplicates(others, taken, duplicate_iou)
     by_label = [(label, one.box) for label in slots for one in assigned if one.label == label]
-    return _numbered([*by_label, *((bare, one.box) for one in left)])
+    return [*by_label, *((bare, one.box) for one in left)]
 
 
 def _assign(
@@ -63,10 +63,10 @@ def _assign(
     return assigned, surplus
 
 
-def _numbered(places: Iterable[tuple[Label, Box]]) -> list[Named]:
-    numbers: Counter[Label] = Counter()
+def _numbered(places: Iterable[tuple[Label, Box]]) -> Layout:
+    numbers: Counter[str] = Counter()  # by text: a hot dog may be one or the other
     named = []
     for label, box in places:
-        numbers[label] += 1
-        named.append(Named(label, numbers[label], box))
-    return named
+        numbers[label.text] += 1
+        named.append(Named(label, numbers[label.text], box))
+    return tuple(named)

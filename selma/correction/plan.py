@@ -55,8 +55,9 @@ class _Open:
     def __init__(self, current: Layout, goal: Layout) -> None:
         self.current = {one.sort_key: one for one in sorted(current, key=_key)}
         self.goal = {one.sort_key: one for one in sorted(goal, key=_key)}
-        if len(self.current) < len(current) or len(self.goal) < len(goal):
-            raise ValueError("a layout holds a name twice")
+        for layout in (current, goal):
+            if len({one.name for one in layout}) < len(layout):
+                raise ValueError("a layout holds a name twice")
 
     def take(self, fits: Callable[[Named, Named], bool]) -> tuple[Change, ...]:
         """Take out the pairs that fit, those that overlap most first; in the order of the goal."""

@@ -108,14 +108,17 @@ def _within(reply: str, limits: ReplyLimits) -> str:
 
 
 def _list_after(title: str, text: str) -> tuple[list[Any], str]:
-    """Read the first list that stands behind a title, and what follows it."""
+    """Read the first list behind a title that is one, and what follows it."""
     mark = r"[*_`]*"
     pattern = rf"\b{title}{mark}\s*:{mark}\s*(?:```\w*\s*)?(?=[\[(])"
-    found = re.search(pattern, text, re.IGNORECASE)
-    if found is None:
-        raise ValueError(f"there is no list behind '{title}:'")
-    value, end = read_list(text, found.end())
-    return value, text[end:]
+    problem = ValueError(f"there is no list behind '{title}:'")
+    for found in re.finditer(pattern, text, re.IGNORECASE):
+        try:
+            value, end = read_list(text, found.end())
+            return value, text[end:]
+        except ValueError as error:  # words of the reasoning
+            problem = error
+    raise problem
 
 
 def _line_after(title: str, text: str) -> str | None:

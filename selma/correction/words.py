@@ -1,7 +1,7 @@
 """English articles, plurals and number words, by the package inflect."""
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inflect import engine
@@ -16,17 +16,12 @@ def _engine() -> "engine":
 
 def with_article(phrase: str) -> str:
     """Put "a" or "an" before a phrase."""
-    return str(_engine().a(_word(phrase)))
+    return str(_engine().a(phrase))
 
 
 def plural(noun: str) -> str:
-    return str(_engine().plural(_word(noun)))
+    return str(_engine().plural(noun))
 
 
 def number_word(number: int) -> str:
-    words: Any = _engine().number_to_words(_word(str(number)))
-    return str(words)
-
-
-def _word(text: str) -> Any:
-    return text  # inflect has a type of its own for texts that are not empty
+    return str(_engine().number_to_words(str(number)))

@@ -60,7 +60,7 @@ WRONG = {
         {**GOOD, "llm_parsed_prompt": {**PARSED, "objects": [["car", [None] * 31]]}},
         "31 objects are too many",
     ),
-    "the same place": ({**GOOD, "prompt": "another"}, "output_dir 'lmdplus_beach' is that of entry 1"),
+    "the same place": ({**GOOD, "prompt": "another"}, "'lmdplus_beach' is that of entry 1"),
 }  # fmt: skip
 
 

@@ -4,15 +4,29 @@ import random
 
 import numpy as np
 import pytest
+from PIL import Image
 from sld_demo import EDITS
 
 from selma.core.errors import ConfigError
 from selma.correction.geometry import (
-    ALIGNMENTS, Cells, cells_of, move_cells, resize_for, scale_to_fit, transfer,
+    ALIGNMENTS,
+    Cells,
+    cells_of,
+    move_cells,
+    resize_for,
+    resize_picture,
+    scale_to_fit,
+    transfer,
 )  # fmt: skip
 from selma.correction.layout import Box
 from selma.correction.masks import (
-    background_mask, choose_candidate, frozen_mask, paste_order, removal_mask, to_grid, union_of,
+    background_mask,
+    choose_candidate,
+    frozen_mask,
+    paste_order,
+    removal_mask,
+    to_grid,
+    union_of,
 )  # fmt: skip
 
 _, CURRENT, RESIZED = EDITS["indoor_scene_resize"]
@@ -34,7 +48,7 @@ def test_objects_that_only_move_keep_their_size(name):
 
 
 def test_a_larger_picture_is_cut_from_the_object_on_as_far_as_it_goes():
-    """Twice as large: 80 × 40 pixels; the object begins at 40, 24, but the window ends at 40, 20."""
+    """Twice as large: 80 × 40 pixels; the object begins at 40, 24, the window at 40, 20 at most."""
     way = resize_for(Box(0.5, 0.6, 0.2, 0.2), Box(0, 0, 0.4, 0.4), width=40, height=20)
     assert (way.width, way.height, way.left, way.top) == (80, 40, 40, 20)
     assert way.box.values() == pytest.approx([0, 0.2, 0.4, 0.4])
@@ -44,6 +58,27 @@ def test_a_smaller_picture_lies_in_the_top_left_corner():
     way = resize_for(Box(0.5, 0.6, 0.4, 0.4), Box(0, 0, 0.3, 0.2), width=40, height=20)
     assert (way.scale, way.width, way.height, way.left, way.top) == (0.5, 20, 10, 0, 0)
     assert way.box.values() == pytest.approx([0.25, 0.3, 0.2, 0.2])
+
+
+@pytest.mark.parametrize("new", [[0.1, 0.1, 0.6, 0.6], [0.6, 0.2, 0.1, 0.1]])
+def test_the_object_lies_in_its_box_of_the_resized_picture(new):
+    """A black object on white; its box holds nearly all that is black."""
+    values = np.full((80, 120, 3), 255, np.uint8)
+    values[32:48, 72:96] = 0
+    old = Box(0.6, 0.4, 0.2, 0.2)
+    way = resize_for(old, Box(*new), width=120, height=80)
+    black = 1 - np.asarray(resize_picture(Image.fromarray(values), way))[..., 0] / 255
+    assert black.shape == (80, 120)
+    assert black.sum() == pytest.approx(16 * 24 * way.scale**2, rel=0.05)
+    cells = cells_of(way.box, black.shape)
+    assert black[cells.slices].sum() == pytest.approx(black.sum(), rel=0.05)
+
+
+def test_a_very_small_object_is_not_enlarged_at_the_cost_of_all_memory():
+    old = Box(0.5, 0.5, 0.0005, 0.0005)
+    way = resize_for(old, Box(0, 0, 1, 1), width=64, height=64)
+    assert way.width == 128000
+    assert resize_picture(Image.new("RGB", (64, 64)), way).size == (64, 64)
 
 
 def random_box(draw):

@@ -9,8 +9,9 @@ from selma.core.errors import ReplyError
 from selma.core.files import write_json
 from selma.correction.asking import Conversation
 from selma.correction.detections import Detection
-from selma.correction.layout import Checked
+from selma.correction.layout import Box, check_layout
 from selma.correction.loop import KEEP, VERDICTS, Options, Steps, correct
+from selma.correction.plan import plan
 from selma.correction.predicates import Count
 from selma.correction.replies import ReplyLimits
 from selma.correction.scoring import Matched, layout_passes, match_layouts, score_edit
@@ -65,10 +66,7 @@ def run(picture, wanted, *, options=OPTIONS, edited=None, rule=RULE, seed=5):
 
 
 def dogs(number):
-    scene_boxes = [(f"dog #{k + 1}", BOXES[k]) for k in range(number)]
-    from selma.correction.layout import check_layout
-
-    return [one.box for one in check_layout(scene_boxes, ["dog"], 30).layout]
+    return [Box(*box) for box in BOXES[:number]]
 
 
 def test_a_picture_that_passes_is_left_alone():
@@ -185,11 +183,8 @@ def test_an_error_that_is_no_bad_reply_is_not_swallowed():
 
 
 def layout(**boxes):
-    from selma.correction.layout import check_layout
-
     entries = [(f"{name.replace('_', ' ')} #1", box) for name, box in boxes.items()]
-    checked: Checked = check_layout(entries, ["dog", "cat"], 30)
-    return checked.layout
+    return check_layout(entries, ["dog", "cat"], 30).layout
 
 
 def test_a_detection_is_scored_by_precision_and_recall():
@@ -203,8 +198,6 @@ def test_a_detection_is_scored_by_precision_and_recall():
 
 
 def test_an_edit_is_scored_by_kind():
-    from selma.correction.plan import plan
-
     current = layout(dog=BOXES[0], cat=BOXES[1])
     todo = plan(current, layout(black_dog=BOXES[0], black_cat=BOXES[2]))
     there = [Detection(one.label, one.box, 0.9) for one in layout(dog=BOXES[0], cat=BOXES[1])]

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from selma.correction.detections import Detection, Thresholds, postprocess
+from selma.correction.detections import Detection, Thresholds, postprocess, queries
 from selma.correction.layout import Box
 from selma.correction.naming import name_layout
 from selma.correction.scene import Label, make_scene
@@ -69,6 +69,19 @@ def test_names_do_not_depend_on_the_order_of_detections():
     draw = random.Random(1)
     for _ in range(10):
         assert named([("car", ["red", None])], *draw.sample(seen, 5)) == wanted
+
+
+def test_two_labels_of_one_text_do_not_share_a_name():
+    seen = [see("hot|dog", 0, 0.7), see("hot dog", 1, 0.9)]
+    wanted = [("dog", ["hot"]), ("hot dog", [None])]
+    assert named(wanted, *seen) == {"hot dog #1": 0, "hot dog #2": 1}
+
+
+def test_a_detector_is_asked_for_labels_with_attributes_and_for_bare_nouns():
+    scene = make_scene([("apple", ["old", None]), ("shadows", [None])], "", "")
+    assert list(queries(scene).values()) == [
+        "image of an old apple", "image of an apple", "image of a shadows",
+    ]  # fmt: skip
 
 
 def test_nothing_seen_is_an_empty_layout():

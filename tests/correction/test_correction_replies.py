@@ -37,6 +37,11 @@ def test_a_bold_title_and_thoughts_do_not_matter():
     assert parse_layout(reply, NOUNS, LIMITS).layout == ()
 
 
+def test_a_list_in_the_reasoning_does_not_hide_the_answer():
+    reply = "Updated Objects: [two dogs] would do.\n" + updated("[('dog #1', [0, 0, 1, 1])]")
+    assert [one.name for one in parse_layout(reply, NOUNS, LIMITS).layout] == ["dog #1"]
+
+
 BAD = {
     "no list": ("They stay as they are.", "no list behind 'Updated Objects:'"),
     "no end": (updated("[('dog #1', [0, 0, 1, 1])"), "found the end"),
@@ -53,7 +58,8 @@ BAD = {
     "depth": (updated("[" * 3000), "too deep"),
     "a text for the list": (updated("('dog #1', [0, 0, 1, 1])"), "expected"),
     "31 objects": (
-        updated(str([(f"dog #{k}", [0, 0, 1, 1]) for k in range(1, 32)])), "31 objects are too many",
+        updated(str([(f"dog #{k}", [0, 0, 1, 1]) for k in range(1, 32)])),
+        "31 objects are too many",
     ),
     "many bytes": (updated("[" + " " * 5000 + "]"), "more than 4000"),
 }  # fmt: skip

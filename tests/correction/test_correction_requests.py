@@ -10,7 +10,11 @@ from selma.correction.layout import check_layout
 from selma.correction.plan import plan
 from selma.correction.replies import ReplyLimits, parse_layout, parse_scene
 from selma.correction.requests import (
-    MODES, REQUEST_VERSIONS, instructions, layout_request, parse_request,
+    MODES,
+    REQUEST_VERSIONS,
+    instructions,
+    layout_request,
+    parse_request,
 )  # fmt: skip
 from selma.correction.scene import make_scene
 
@@ -39,8 +43,6 @@ def test_the_parsers_examples_are_read_by_its_own_grammar():
     assert scenes[1].entries() == [("kayak", ["long and yellow", "red"]), ("paddle", [None])]
     assert scenes[3].background == "A watercolor in a snowy valley"
     assert [scene.negation for scene in scenes] == ["", "", "", "", "teapot", "cage"]
-    assert all(noun in request for (request, _), s in zip(examples("parse"), scenes, strict=True)
-               for noun in (s.nouns if s is scenes[3] else ()))  # fmt: skip
 
 
 OPERATIONS = {  # of the examples, in their order: remove, add, move, attribute
