@@ -117,7 +117,8 @@ def test_where_an_object_stands_in_a_target_that_it_does_not_fill():
         transfer(source, target, (20, 10), "left")
 
 
-def test_a_tiny_object_at_the_edge_keeps_a_cell():
+def test_a_tiny_object_keeps_a_cell():
+    assert cells_of(Box(0.51, 0.52, 0.001, 0.001), (8, 16)) == Cells(8, 4, 1, 1)
     assert cells_of(Box(0.999, 0.999, 0.001, 0.001), (8, 16)) == Cells(15, 7, 1, 1)
     assert cells_of(Box(0.29, 0, 0.3, 1), (1, 100)) == Cells(29, 0, 30, 1)
 

@@ -193,6 +193,10 @@ def test_a_detection_is_scored_by_precision_and_recall():
     scored = match_layouts(found, truth, iou_min=0.5)
     assert scored == Matched(found=3, true=2, matched=1)
     assert (scored.precision, scored.recall) == (pytest.approx(1 / 3), 0.5)
+    doubled = layout(dog=BOXES[0])[0]
+    twice = (doubled, replace(doubled, number=2))
+    assert match_layouts(twice, twice[:1], iou_min=0.5) == Matched(found=2, true=1, matched=1)
+    assert match_layouts(twice[:1], twice, iou_min=0.5) == Matched(found=1, true=2, matched=1)
     empty = match_layouts((), (), iou_min=0.5)
     assert empty.precision is None and empty.recall is None
 
