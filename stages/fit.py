@@ -24,7 +24,6 @@ from selma.runtime.progress import training_progress
 from selma.runtime.sections import BackboneParams, LoraParams, Seed
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
-from selma.training.scalars import learn_weights
 
 logger = logging.getLogger(__name__)
 Files = Mapping[str, Path]  # by skill
@@ -92,6 +91,8 @@ def cat(
     kind: str, skills: list[str], lora: Mapping[str, Any],
 ) -> Fitted:  # fmt: skip
     """Learn a weight for each layer and expert on the pictures of all skills, and merge by them."""
+    from selma.training.scalars import learn_weights  # loads torch
+
     experts = {skill: read_adapter(path) for skill, path in files.items()}
     updates = {
         skill: {

@@ -16,3 +16,22 @@ def tiny_models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     write_models(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_backbones(tmp_path_factory):
+    """A folder with untrained backbones of two families, sd1 and sdxl; tests leave it as it is."""
+    from selma.diffusion.tiny import write_tiny_backbone
+
+    folder = tmp_path_factory.mktemp("backbones")
+    for kind in ("sd1", "sdxl"):
+        write_tiny_backbone(kind, folder / kind)
+    return folder
+
+
+@pytest.fixture(params=["sd1", "sdxl"])
+def make_backbone(request, tiny_backbones):
+    """A function that loads one of them anew."""
+    from selma.diffusion.loading import load_backbone
+
+    return lambda dtype="float32": load_backbone(str(tiny_backbones / request.param), dtype, "cpu")

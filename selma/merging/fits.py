@@ -1,20 +1,17 @@
 """Merges of whole adapters whose weights were computed or learned, not given."""
 
-import inspect
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.adapters.factors import Adapter, LoraFactors
-from selma.adapters.files import read_adapter, read_provenance, write_adapter
 from selma.core.errors import AdapterMismatchError, ConfigError
-from selma.core.files import write_json
-from selma.core.fingerprints import content_sha256
 from selma.merging.certificate import LayerFacts, by_layer, measure, summarise
 from selma.merging.lowrank import compact, factor_svd
 from selma.merging.merge import Settings, merge
+from selma.merging.merge_files import read_experts, write_certified
+from selma.merging.methods.catalogue import first_line
 from selma.merging.methods.regmean import input_maps, output_error, regmean, shrink
 from selma.merging.weights import REST, Weights, absolute_weights
 
@@ -58,8 +55,7 @@ def fit_regmean(
     """
     absolute = {name: own[REST] for name, own in absolute_weights(weights, scale).items()}
     mean = merge(experts, _merge_of(weights, "concat")).adapter
-    total = math.fsum(weights.values())
-    used = {skill: weight / total for skill, weight in sorted(weights.items()) if weight}
+    used = {skill: weight / scale for skill, weight in sorted(absolute.items())}
     layers = sorted(layer for layer in mean if text_layers and layer.endswith(text_layers))
     if not layers:
         named = ", ".join(text_layers) or "none in models of this family"
@@ -139,29 +135,21 @@ def write_fit(
         the exact target, the cosine to the mean of the experts by the fit's weights.
     """
     adapter = _reduced(fit.target, rank)
-    experts = {skill: read_adapter(path) for skill, path in sorted(files.items())}
-    origins = {
-        skill: {**read_provenance(path), "sha256": content_sha256(path)}
-        for skill, path in sorted(files.items())
-    }
-    certificate.unlink(missing_ok=True)
-    write_adapter(out, adapter, {**provenance, **fit.facts, "experts": origins})
+    experts, origins = read_experts(files)
     weights = [fit.facts["weights"].get(skill, 0.0) for skill in experts]
     measured = {
         layer: _measure(layer, one, fit.target[layer], experts, weights)
-        for layer, one in read_adapter(out).items()
+        for layer, one in adapter.items()
     }
     facts = {
         **summarise(measured, list(experts)),
         **fit.facts,
         "settings": provenance["fit"],
-        "formula": (inspect.getdoc(regmean) or "").splitlines()[0],
-        "inputs": {skill: origin["sha256"] for skill, origin in origins.items()},
-        "sha256": content_sha256(out),
+        "formula": first_line(regmean),
         "layers": by_layer(measured),
     }
-    write_json(certificate, facts)
-    return facts
+    whole = {**provenance, **fit.facts, "experts": origins}
+    return write_certified(out, adapter, whole, certificate, facts)
 
 
 def _reduced(target: Adapter, rank: int | None) -> dict[str, LoraFactors]:

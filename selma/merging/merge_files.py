@@ -15,6 +15,7 @@ from selma.core.fingerprints import content_sha256
 from selma.merging.certificate import by_layer, summarise
 from selma.merging.merge import Merged, Settings, check_settings, merge
 from selma.merging.methods.catalogue import formula
+from selma.merging.weights import absolute_weights
 
 
 def merge_files(
@@ -46,20 +47,51 @@ def merge_files(
     check_target(out, files.values(), "merge")
     _check_certificate(certificate)
     check_settings(settings)
-    used = {name: path for name, path in sorted(files.items()) if _has_weight(settings, name)}
+    weighed = absolute_weights(settings.weights, settings.scale)
+    used = {name: path for name, path in sorted(files.items()) if name in weighed}
     merged, provenance = merge_read(used, settings, device)
-    certificate.unlink(missing_ok=True)
-    write_adapter(out, merged.adapter, {**(made or {}), **provenance})
     facts = {
         **summarise(merged.layers, merged.names),
         "settings": provenance["merge"],
         "formula": formula(settings.method),
-        "inputs": {name: made["sha256"] for name, made in provenance["experts"].items()},
-        "sha256": content_sha256(out),
         "layers": by_layer(merged.layers),
     }
-    write_json(certificate, facts)
-    return facts
+    whole = {**(made or {}), **provenance}
+    return write_certified(out, merged.adapter, whole, certificate, facts)
+
+
+def write_certified(
+    out: Path, adapter: Adapter, provenance: Mapping[str, Any], certificate: Path,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Write an adapter made of others and, after it, its certificate; returns this.
+
+    `provenance` has the experts' hashes; to the facts come these, as inputs, and the file's own.
+    """
+    certificate.unlink(missing_ok=True)
+    write_adapter(out, adapter, provenance)
+    inputs = {name: one["sha256"] for name, one in provenance["experts"].items()}
+    whole = {**facts, "inputs": inputs, "sha256": content_sha256(out)}
+    write_json(certificate, whole)
+    return whole
+
+
+def read_experts(
+    paths: Mapping[str, Path],
+) -> tuple[dict[str, Adapter], dict[str, dict[str, Any]]]:
+    """Read adapters by name, and the provenance of each with its file's hash.
+
+    Raises:
+        AdapterMismatchError: they are of two base models; and as `read_file`.
+    """
+    files = {name: read_file(path) for name, path in sorted(paths.items())}
+    experts: dict[str, Adapter] = {name: file.adapter for name, file in files.items()}
+    _check_one_base(experts)
+    origins = {
+        name: {**file.provenance, "sha256": content_sha256(paths[name])}
+        for name, file in files.items()
+    }
+    return experts, origins
 
 
 def merge_read(
@@ -68,16 +100,10 @@ def merge_read(
     """Read experts and merge them; returns it with the record that its provenance holds.
 
     Raises:
-        AdapterMismatchError: they are of two base models; and as `read_file` and `merge`.
+        AdapterMismatchError: as `read_experts` and `merge`.
     """
-    files = {name: read_file(path) for name, path in paths.items()}
-    experts = {name: file.adapter for name, file in files.items()}
-    _check_one_base(experts)
+    experts, origins = read_experts(paths)
     merged = merge(experts, settings, device)
-    origins = {
-        name: {**file.provenance, "sha256": content_sha256(paths[name])}
-        for name, file in files.items()
-    }
     return merged, {"merge": asdict(settings), "experts": origins}
 
 
@@ -88,11 +114,6 @@ def _check_one_base(experts: Mapping[str, Adapter]) -> None:
     if known and not set.intersection(*known.values()):
         told = ", ".join(f"{name} of {' or '.join(bases[name])}" for name in sorted(known))
         raise AdapterMismatchError(f"experts are of different base models: {told}")
-
-
-def _has_weight(settings: Settings, name: str) -> bool:
-    given = settings.weights.get(name, 0.0)
-    return any(given.values()) if isinstance(given, Mapping) else bool(given)
 
 
 def _check_certificate(path: Path) -> None:

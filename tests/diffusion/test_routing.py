@@ -5,27 +5,13 @@ import torch
 from apart import dense, difference, linear_layers, pictures, random_experts
 
 from selma.core.errors import AdapterMismatchError, ConfigError
-from selma.diffusion.loading import add_updates, load_backbone
+from selma.diffusion.loading import add_updates
 from selma.diffusion.routing import RoutedLinear, add_router
-from selma.diffusion.tiny import write_tiny_backbone
 
 # diffusers' Euler scheduler with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 NAMES = ("count", "common", "paragraph")
 TINY = 1e-5
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("backbones")
-    for kind in ("sd1", "sdxl"):
-        write_tiny_backbone(kind, directory / kind)
-    return directory
-
-
-@pytest.fixture(params=["sd1", "sdxl"])
-def make(request, folders):
-    return lambda dtype="float32": load_backbone(str(folders / request.param), dtype, "cpu")
 
 
 def route(backbone, layers, gates=None, names=NAMES, top_k=None):
@@ -47,21 +33,21 @@ def with_updates(backbone, layers, weights):
     return backbone
 
 
-def test_gates_of_zero_are_the_uniform_mean_of_the_experts(make):
-    layers = random_experts(make())
-    mean = with_updates(make(), layers, dict.fromkeys(NAMES, 1 / 3))
-    routed = route(make(), layers)
+def test_gates_of_zero_are_the_uniform_mean_of_the_experts(make_backbone):
+    layers = random_experts(make_backbone())
+    mean = with_updates(make_backbone(), layers, dict.fromkeys(NAMES, 1 / 3))
+    routed = route(make_backbone(), layers)
     assert (predicted(routed) - predicted(mean)).abs().max() <= TINY
-    assert (predicted(routed) - predicted(make())).abs().max() > 0.01
+    assert (predicted(routed) - predicted(make_backbone())).abs().max() > 0.01
     assert difference(pictures(routed), pictures(mean)) <= 1
-    assert difference(pictures(mean), pictures(make())) > 5
+    assert difference(pictures(mean), pictures(make_backbone())) > 5
 
 
-def test_gates_of_zero_are_that_mean_for_every_top_k(make):
-    layers = random_experts(make())
-    whole = predicted(route(make(), layers))
+def test_gates_of_zero_are_that_mean_for_every_top_k(make_backbone):
+    layers = random_experts(make_backbone())
+    whole = predicted(route(make_backbone(), layers))
     for top_k in (1, 2):
-        assert torch.equal(predicted(route(make(), layers, top_k=top_k)), whole)
+        assert torch.equal(predicted(route(make_backbone(), layers, top_k=top_k)), whole)
 
 
 def layer_of(experts, gate, top_k=3, dtype=torch.float32):
@@ -135,13 +121,13 @@ def test_gates_and_their_softmax_are_float32_in_a_half_precision_layer():
     assert [name for name, p in layer.named_parameters() if p.requires_grad] == ["gate"]
 
 
-def test_a_half_precision_backbone_with_a_router_draws(make):
-    backbone = make("bfloat16")
+def test_a_half_precision_backbone_with_a_router_draws(make_backbone):
+    backbone = make_backbone("bfloat16")
     assert pictures(route(backbone, random_experts(backbone))).std() > 5
 
 
-def test_a_picture_does_not_depend_on_its_batch(make):
-    backbone = make()
+def test_a_picture_does_not_depend_on_its_batch(make_backbone):
+    backbone = make_backbone()
     layers = random_experts(backbone)
     generator = torch.Generator().manual_seed(3)
     gates = {
@@ -150,7 +136,7 @@ def test_a_picture_does_not_depend_on_its_batch(make):
     }
     route(backbone, layers, gates)
     assert difference(pictures(backbone), pictures(backbone, batch_size=2)) <= 1
-    plain = route(make(), layers)
+    plain = route(make_backbone(), layers)
     assert difference(pictures(backbone), pictures(plain)) > 1
 
 
@@ -162,14 +148,14 @@ def test_a_picture_does_not_depend_on_its_batch(make):
         ("unet.conv_in", "is a Conv2d; a router's layers are linear"),
     ],
 )
-def test_layers_that_cannot_be_routed_are_named(make, layer, words):
+def test_layers_that_cannot_be_routed_are_named(make_backbone, layer, words):
     factors = {"count": (torch.ones(1, 4), torch.ones(4, 1))}
     with pytest.raises(AdapterMismatchError, match=rf"x\.safetensors: {layer}: {words}"):
-        route(make(), {layer: factors}, names=("count",))
+        route(make_backbone(), {layer: factors}, names=("count",))
 
 
-def test_updates_and_gates_of_another_shape_are_named(make):
-    backbone = make()
+def test_updates_and_gates_of_another_shape_are_named(make_backbone):
+    backbone = make_backbone()
     name, module = next(iter(linear_layers(backbone).items()))
     wide = {name: {"count": (torch.ones(1, 99), torch.ones(module.out_features, 1))}}
     with pytest.raises(AdapterMismatchError, match=r"update is \(\d+, 99\), the base model's"):
@@ -187,6 +173,6 @@ def test_updates_and_gates_of_another_shape_are_named(make):
         (("count", "count"), 1, "skills: count, count: one is named twice"),
     ],
 )
-def test_a_top_k_or_names_that_make_no_sense_are_refused(make, names, top_k, words):
+def test_a_top_k_or_names_that_make_no_sense_are_refused(make_backbone, names, top_k, words):
     with pytest.raises(ConfigError, match=words):
-        route(make(), {}, names=names, top_k=top_k)
+        route(make_backbone(), {}, names=names, top_k=top_k)

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from selma.diffusion.loading import load_backbone
 from selma.diffusion.routing import add_router
-from selma.diffusion.tiny import write_tiny_backbone
 from selma.training.loop import Checkpointing
 from selma.training.moments import Examples
 from selma.training.routers import train_router
@@ -18,19 +16,6 @@ SETTINGS = {
     "micro_batch_size": 2, "max_gradient_norm": 1.0, "min_snr_gamma": None, "average_decay": None,
     "flip": False, "select": None,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("backbones")
-    for kind in ("sd1", "sdxl"):
-        write_tiny_backbone(kind, directory / kind)
-    return directory
-
-
-@pytest.fixture(params=["sd1", "sdxl"])
-def make(request, folders):
-    return lambda: load_backbone(str(folders / request.param), "float32", "cpu")
 
 
 def experts_of(backbone, names=NAMES):
@@ -75,10 +60,10 @@ def loss_of(backbone):
     return denoising_losses(backbone, [(examples, draws)])
 
 
-def test_the_first_losses_are_those_of_the_uniform_mean(make):
+def test_the_first_losses_are_those_of_the_uniform_mean(make_backbone):
     from selma.diffusion.loading import add_updates
 
-    backbone, mean = make(), make()
+    backbone, mean = make_backbone(), make_backbone()
     routed(backbone)
     updates = [
         (name, sum(b.double() @ a.double() for a, b in experts.values()) / 3)
@@ -88,8 +73,8 @@ def test_the_first_losses_are_those_of_the_uniform_mean(make):
     torch.testing.assert_close(loss_of(backbone), loss_of(mean), rtol=1e-5, atol=1e-6)
 
 
-def test_gradients_flow_to_the_gates_and_to_nothing_else(make):
-    backbone = make()
+def test_gradients_flow_to_the_gates_and_to_nothing_else(make_backbone):
+    backbone = make_backbone()
     gates = routed(backbone)
     loss_of(backbone).sum().backward()
     given = {id(p) for p in backbone.denoiser.parameters() if p.grad is not None}
@@ -97,8 +82,8 @@ def test_gradients_flow_to_the_gates_and_to_nothing_else(make):
     assert all(bool(gate.grad.any()) for gate in gates.values())
 
 
-def test_training_moves_every_gate_lowers_the_loss_and_leaves_the_rest_as_it_was(make):
-    backbone = make()
+def test_training_moves_every_gate_lowers_the_loss_and_leaves_the_rest_as_it_was(make_backbone):
+    backbone = make_backbone()
     gates = routed(backbone)
     frozen = {
         name: tensor.clone()
@@ -109,14 +94,14 @@ def test_training_moves_every_gate_lowers_the_loss_and_leaves_the_rest_as_it_was
     trained = run(backbone, gates, train_steps=30, batch_size=7)
     assert float(loss_of(backbone).detach().mean()) < before
     assert all(bool(gate.any()) for gate in trained.tensors.values())
-    assert trained.tensors.keys() == experts_of(make()).keys()
+    assert trained.tensors.keys() == experts_of(make_backbone()).keys()
     for name, tensor in frozen.items():
         assert torch.equal(backbone.denoiser.state_dict()[name], tensor)
 
 
-def test_a_router_of_copies_learns_nothing(make):
+def test_a_router_of_copies_learns_nothing(make_backbone):
     """With equal experts the shares do not matter, so no gate has a gradient."""
-    backbone = make()
+    backbone = make_backbone()
     layers = {
         name: dict.fromkeys(NAMES, experts["count"])
         for name, experts in experts_of(backbone).items()
@@ -129,26 +114,26 @@ class KilledError(Exception):
     pass
 
 
-def test_a_killed_training_resumes_to_the_same_bytes(make, tmp_path):
+def test_a_killed_training_resumes_to_the_same_bytes(make_backbone, tmp_path):
     def die(step, loss):
         if step == 3:
             raise KilledError
 
     keep = Checkpointing(tmp_path / "state.safetensors", 2)
-    backbone = make()
+    backbone = make_backbone()
     whole = run(backbone, routed(backbone))
-    backbone = make()
+    backbone = make_backbone()
     with pytest.raises(KilledError):
         run(backbone, routed(backbone), checkpointing=keep, on_step=die)
-    backbone = make()
+    backbone = make_backbone()
     resumed = run(backbone, routed(backbone), checkpointing=keep)
     assert resumed.losses == whole.losses
     for name, gate in whole.tensors.items():
         assert torch.equal(resumed.tensors[name], gate)
 
 
-def test_another_order_of_the_experts_orders_the_gates(make):
-    backbone, other = make(), make()
+def test_another_order_of_the_experts_orders_the_gates(make_backbone):
+    backbone, other = make_backbone(), make_backbone()
     order = [2, 0, 1]
     one = run(backbone, routed(backbone), learning_rate=0.01)
     two = run(other, routed(other, [NAMES[i] for i in order]), learning_rate=0.01)
@@ -157,8 +142,10 @@ def test_another_order_of_the_experts_orders_the_gates(make):
         torch.testing.assert_close(two.tensors[name], gate[order], rtol=0, atol=2e-3)
 
 
-def test_the_act_encodes_trains_and_keeps_its_progress_in_its_folder(make, make_row, tmp_path):
-    backbone = make()
+def test_the_act_encodes_trains_and_keeps_its_progress_in_its_folder(
+    make_backbone, make_row, tmp_path
+):
+    backbone = make_backbone()
     rows = [make_row("count", number, size=32) for number in range(3)]
     settings = {**SETTINGS, "train_steps": 2, "checkpoint_every_steps": 1}
     trained = train_router(

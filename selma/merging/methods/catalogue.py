@@ -68,8 +68,13 @@ def layer_merger(
 
 
 def formula(method: str) -> str:
-    """The first line of a method's docstring, which says what it computes."""
-    return (inspect.getdoc(choose("merge method", method, METHODS)) or "").splitlines()[0]
+    """What a method computes, see `first_line`."""
+    return first_line(choose("merge method", method, METHODS))
+
+
+def first_line(function: Callable[..., Any]) -> str:
+    """The first line of a function's docstring, which says of a method what it computes."""
+    return (inspect.getdoc(function) or "").splitlines()[0]
 
 
 def parameters_of(method: str) -> set[str]:
