@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from selma.core.errors import ReplyError
 from selma.core.seeds import derive_seed
 from selma.correction.layout import Checked, Layout
 from selma.correction.replies import ReplyLimits, parse_layout, parse_scene
 from selma.correction.requests import layout_request, parse_request
 from selma.correction.scene import Scene
 from selma.llm.generators import TextGenerator
+from selma.llm.repair import ask_until_read
 
 T = TypeVar("T")
 
@@ -55,19 +55,9 @@ class Conversation:
         )
 
     def _ask(self, step: str, build: Callable[[str], str], parse: Callable[[str], T]) -> T:
-        refused = ""
-        for attempt in range(self.retries + 1):
-            seed = derive_seed(self.seed, "correction", step, attempt)
-            request = build(refused)
-            reply = self.generator.generate(request, seed=seed)
-            try:
-                parsed = parse(reply)
-            except ReplyError as error:
-                refused = str(error)
-                self.exchanges.append(Exchange(step, seed, request, reply, refused))
-                if attempt == self.retries:
-                    raise
-            else:
-                self.exchanges.append(Exchange(step, seed, request, reply, ""))
-                return parsed
-        raise AssertionError(f"retries must not be negative, got {self.retries}")
+        return ask_until_read(
+            self.generator, build, parse,
+            retries=self.retries,
+            seed_at=lambda attempt: derive_seed(self.seed, "correction", step, attempt),
+            heard=lambda *said: self.exchanges.append(Exchange(step, *said)),
+        )  # fmt: skip

@@ -89,21 +89,20 @@ def correct(picture: Picture, steps: Steps[Picture], options: Options, trace: Tr
     pictures = [picture]
     try:
         trace.scene = scene = steps.read()
-        trace.before = _look(picture, scene, steps, options)
-        ended = _rounds(pictures, scene, steps, options, trace)
-        trace.chosen_round, trace.verdict = _verdict(trace, ended)
+        trace.before = before = _look(picture, scene, steps, options)
+        ended = _rounds(pictures, before, scene, steps, options, trace)
+        trace.chosen_round, trace.verdict = _verdict(before, trace, ended)
     except ReplyError as error:
         trace.failure, trace.verdict = str(error), "failed"
-        trace.chosen_round = _best(trace)
+        trace.chosen_round, _ = _best(trace)
     return pictures[trace.chosen_round]
 
 
 def _rounds(
-    pictures: list[Picture], scene: Scene, steps: Steps[Picture], options: Options, trace: Trace
-) -> bool:
+    pictures: list[Picture], look: Look, scene: Scene, steps: Steps[Picture], options: Options,
+    trace: Trace,
+) -> bool:  # fmt: skip
     """Go through the rounds and collect the pictures; whether an empty plan ended them."""
-    look = trace.before
-    assert look is not None
     for number in range(1, options.rounds + 1):
         if look.passes and options.stop_on_pass:
             return False
@@ -128,27 +127,25 @@ def _look(picture: Picture, scene: Scene, steps: Steps[Picture], options: Option
     return Look(found, layout, None if steps.passes is None else steps.passes(picture, found))
 
 
-def _best(trace: Trace) -> int:
-    """The last picture that passes, else the last one, as a round's number; 0 as it came."""
+def _best(trace: Trace) -> tuple[int, Look | None]:
+    """The last picture that passes, else the last one, by its round's number; 0 as it came."""
     looks = [trace.before, *(one.after for one in trace.rounds)]
     seen = [(number, look) for number, look in enumerate(looks) if look is not None]
-    passing = [number for number, look in seen if look.passes]
-    return max(passing or [number for number, _ in seen], default=0)
+    passing = [(number, look) for number, look in seen if look.passes]
+    found = passing or seen
+    return found[-1] if found else (0, None)
 
 
-def _verdict(trace: Trace, nothing_left: bool) -> tuple[int, str]:
-    before = trace.before
-    assert before is not None
-    chosen = _best(trace)
+def _verdict(before: Look, trace: Trace, nothing_left: bool) -> tuple[int, str]:
+    chosen, best = _best(trace)
+    passes = None if best is None else best.passes
     edited = any(one.after is not None for one in trace.rounds)
     if chosen == 0 and before.passes:
         return 0, "worse" if edited else "pass_before"
     if not edited:
         return 0, "unchanged"
-    after = trace.rounds[chosen - 1].after
-    assert after is not None
-    if after.passes is None:
+    if passes is None:
         return chosen, "fixed" if nothing_left else "edited"
     if before.passes:
         return chosen, "pass_before"
-    return chosen, "fixed" if after.passes else "edited"
+    return chosen, "fixed" if passes else "edited"

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from selma.core.errors import ReplyError
 from selma.core.seeds import derive_seed
 from selma.llm.generators import TextGenerator
+from selma.llm.repair import ask_until_read
 
 T = TypeVar("T")
 
@@ -45,16 +45,15 @@ class Interview:
         `build_request` makes the text from why the last reply was refused, "" at first. ReplyError,
         the last one's, if no reply could be read; BackendError if the generator failed.
         """
-        refused = ""
-        for attempt in range(self.retries + 1):
-            seed = derive_seed(self.seed, "questions", step, self.prompt, attempt)
-            reply = self.generator.generate(build_request(refused), seed=seed)
+
+        def heard(seed: int, request: str, reply: str, refused: str) -> None:
             self.requests += 1
-            try:
-                return parse(reply)
-            except ReplyError as error:
-                refused = str(error)
+            if refused:
                 self.bad_replies.append(BadReply(step, refused, reply))
-                if attempt == self.retries:
-                    raise
-        raise AssertionError(f"retries must not be negative, got {self.retries}")
+
+        return ask_until_read(
+            self.generator, build_request, parse,
+            retries=self.retries,
+            seed_at=lambda n: derive_seed(self.seed, "questions", step, self.prompt, n),
+            heard=heard,
+        )  # fmt: skip
