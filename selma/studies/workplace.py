@@ -59,7 +59,7 @@ def dvc_environment() -> dict[str, str]:
     for name in ("DVC_ROOT", "DVC_STAGE"):
         own.pop(name, None)
     beside = str(Path(sys.executable).parent)
-    path = f"{own.get('PATH', os.defpath)}{os.pathsep}{beside}"
+    path = f"{beside}{os.pathsep}{own.get('PATH', os.defpath)}"  # stages run under this Python
     return own | {"PATH": path, "DVC_NO_ANALYTICS": "1", "SELMA_TRACK": "0"}
 
 
