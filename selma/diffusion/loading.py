@@ -9,6 +9,7 @@ from selma.core.choices import choose
 from selma.core.devices import torch_dtype
 from selma.core.errors import AdapterMismatchError, MissingDataError
 from selma.diffusion.backbone import Backbone
+from selma.diffusion.gated import GatedStableDiffusion
 from selma.diffusion.parts import Parts
 from selma.diffusion.stable_diffusion import StableDiffusion, StableDiffusionXL
 from selma.diffusion.stable_diffusion_3 import StableDiffusion3
@@ -24,6 +25,7 @@ LIBRARIES = (
 # By the class that a model_index.json names.
 FAMILIES: dict[str, type[StableDiffusion] | type[StableDiffusion3]] = {
     "StableDiffusionPipeline": StableDiffusion,
+    "StableDiffusionGLIGENPipeline": GatedStableDiffusion,
     "StableDiffusionXLPipeline": StableDiffusionXL,
     "StableDiffusion3Pipeline": StableDiffusion3,
 }

@@ -39,15 +39,25 @@ class Parts:
 
     def weights(self, part: str, model_class: Any, dtype: "torch.dtype | None" = None) -> Any:
         """Load a frozen model from its safetensors files; `dtype` None is the denoiser's."""
+        return self.weights_and_rest(part, model_class, dtype)[0]
+
+    def weights_and_rest(
+        self, part: str, model_class: Any, dtype: "torch.dtype | None" = None, **config: Any
+    ) -> tuple[Any, list[str]]:
+        """Load a model as `weights`, and name what its files hold beyond it.
+
+        `config` stands in place of what the model's own config says.
+        """
         options = {
             "torch_dtype": dtype or self.dtype, "use_safetensors": True,
             "output_loading_info": True,
         }  # fmt: skip
-        model, info = self._load(part, model_class.from_pretrained, **options)
+        model, info = self._load(part, model_class.from_pretrained, **options, **config)
         if info["missing_keys"]:
             missing = sorted(info["missing_keys"])[:3]
             raise self._damaged(part, f"weights are missing: {missing}")
-        return model.requires_grad_(False).eval().to(self.device)
+        frozen = model.requires_grad_(False).eval().to(self.device)
+        return frozen, sorted(info["unexpected_keys"])
 
     def vae(self, *, float16_overflows: bool = False) -> Any:
         """Load the VAE, in float32 if its config says that float16 overflows and that matters."""

@@ -18,6 +18,7 @@ NOISE_SCHEDULERS = (
 )  # fmt: skip
 # What `StableDiffusionPipeline` insists on, whatever the scheduler's file says.
 INSISTED = {"steps_offset": 1, "clip_sample": False}
+GATED_LAYERS = ("fuser.", "position_net.")  # parts of the names of GLIGEN's weights
 
 
 class StableDiffusion(Backbone):
@@ -33,7 +34,7 @@ class StableDiffusion(Backbone):
     @classmethod
     def load(cls, parts: Parts) -> "StableDiffusion":
         """Load all parts; errors as `load_backbone`."""
-        unet = load_unet(parts)
+        unet = cls.load_denoiser(parts)
         if unet.config.addition_embed_type or unet.config.time_cond_proj_dim:
             raise BackendError(
                 f"{parts.path}: its U-Net wants other conditions than the text, which its "
@@ -49,6 +50,11 @@ class StableDiffusion(Backbone):
             device=parts.device,
         )
 
+    @classmethod
+    def load_denoiser(cls, parts: Parts) -> Any:
+        """Load the U-Net; errors as `load_unet`."""
+        return load_unet(parts)
+
     def encode_different(self, prompts: Sequence[str]) -> Conditions:
         """Encode to `text` (N, tokens, width), the encoder's last states."""
         (encoder,) = self.encoders
@@ -63,11 +69,15 @@ class StableDiffusion(Backbone):
         """Predict what `noising` asks for."""
         prediction: torch.Tensor = self.denoiser(
             noisy, timesteps, encoder_hidden_states=conditions["text"],
-            added_cond_kwargs=self._added(conditions), return_dict=False,
+            added_cond_kwargs=self._added(conditions),
+            cross_attention_kwargs=self._attention(conditions), return_dict=False,
         )[0]  # fmt: skip
         return prediction
 
     def _added(self, conditions: Conditions) -> Conditions | None:
+        return None
+
+    def _attention(self, conditions: Conditions) -> dict[str, Any] | None:
         return None
 
 
@@ -138,10 +148,32 @@ class StableDiffusionXL(StableDiffusion):
         return {"text_embeds": conditions["pooled"], "time_ids": conditions["sizes"]}
 
 
-def load_unet(parts: Parts) -> Any:
-    """Load a U-Net, laid out for fast convolutions."""
+def load_unet(parts: Parts, *, every_weight: bool = False, **config: Any) -> Any:
+    """Load a U-Net, laid out for fast convolutions.
+
+    Args:
+        parts: of the model.
+        every_weight: refuse a file that holds weights for which the U-Net has no place.
+        config: what its config shall say, whatever the file does.
+
+    Raises:
+        BackendError: weights would be dropped, of a gated model always.
+        RecordError: the U-Net is missing, damaged or incomplete.
+    """
     import torch
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    unet = parts.weights("unet", UNet2DConditionModel)
+    unet, unused = parts.weights_and_rest("unet", UNet2DConditionModel, **config)
+    gated = [name for name in unused if any(part in name for part in GATED_LAYERS)]
+    if gated:
+        raise BackendError(
+            f"{parts.path}/unet: holds {len(gated)} weights of GLIGEN's gated layers, e.g. "
+            f"{gated[0]}, which a plain Stable Diffusion drops; let _class_name in "
+            "model_index.json be StableDiffusionGLIGENPipeline"
+        )
+    if every_weight and unused:
+        raise BackendError(
+            f"{parts.path}/unet: {len(unused)} of its weights have no place in the U-Net that its "
+            f"config describes, e.g. {unused[0]}"
+        )
     return unet.to(memory_format=torch.channels_last)

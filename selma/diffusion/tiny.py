@@ -8,6 +8,7 @@ from selma.core.choices import choose
 
 SIZE = 32  # of the pictures, in pixels
 TOKENS = 16
+GATED_TOKENS = 77  # a prompt of several objects, and the letters are tokens
 
 
 def write_tiny_backbone(kind: str, folder: Path, seed: int = 0) -> None:
@@ -46,6 +47,48 @@ def _stable_diffusion(seed: int, prediction_type: str, **options: Any) -> Any:
         feature_extractor=None,
         requires_safety_checker=False,
     )
+
+
+def write_tiny_gated(
+    folder: Path, *, prediction_type: str, latent_size: tuple[int, int], seed: int = 0
+) -> None:
+    """Write a tiny Stable Diffusion with GLIGEN's gated layers, whose gates are open.
+
+    Args:
+        folder: for diffusers' `StableDiffusionGLIGENPipeline`, or our own class, to load.
+        prediction_type: "epsilon" with Stable Diffusion 1's time steps, or "v_prediction" with
+            trailing ones that begin at plain noise.
+        latent_size: rows and columns; the VAE's reduction is 4.
+        seed: of the weights.
+    """
+    import diffusers
+    import torch
+
+    torch.manual_seed(seed)
+    unet = _unet(
+        sample_size=latent_size, attention_type="gated", cross_attention_dim=16,
+        attention_head_dim=2, layers_per_block=2,
+        down_block_types=("CrossAttnDownBlock2D",) * 2, up_block_types=("CrossAttnUpBlock2D",) * 2,
+    )  # fmt: skip
+    for name, parameter in unet.named_parameters():
+        if name.endswith(("alpha_attn", "alpha_dense")):  # 0 before training: closed
+            parameter.data.fill_(1.0)
+        elif "null_" in name:
+            parameter.data.normal_()
+        elif name.endswith(("fuser.attn.to_v.weight", "fuser.attn.to_out.0.weight")):
+            parameter.data *= 3  # so that what they say can be seen
+    from_noise = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    diffusers.StableDiffusionGLIGENPipeline(
+        vae=_vae(),
+        text_encoder=_text_encoder("CLIPTextModel", GATED_TOKENS),
+        tokenizer=_tokenizer(GATED_TOKENS),
+        unet=unet,
+        scheduler=diffusers.DDIMScheduler(
+            **_SCHEDULE, prediction_type=prediction_type, steps_offset=1, clip_sample=False,
+            set_alpha_to_one=False, **(from_noise if prediction_type == "v_prediction" else {}),
+        ),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    ).save_pretrained(folder)  # fmt: skip
 
 
 def stable_diffusion_xl(seed: int) -> Any:
@@ -103,15 +146,15 @@ _SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_
 def _unet(**options: Any) -> Any:
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(
-        sample_size=SIZE // 4,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        norm_num_groups=4,
-        **options,
-    ).eval()
+    shape = {
+        "sample_size": SIZE // 4,
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "norm_num_groups": 4,
+    }
+    return UNet2DConditionModel(**{**shape, **options}).eval()
 
 
 def _vae(**options: Any) -> Any:
@@ -131,7 +174,7 @@ def _vae(**options: Any) -> Any:
     return vae
 
 
-def _text_encoder(model_class: str) -> Any:
+def _text_encoder(model_class: str, tokens: int = TOKENS) -> Any:
     import transformers
 
     config = transformers.CLIPTextConfig(
@@ -141,7 +184,7 @@ def _text_encoder(model_class: str) -> Any:
         intermediate_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
-        max_position_embeddings=TOKENS,
+        max_position_embeddings=tokens,
         bos_token_id=0,
         eos_token_id=1,
         pad_token_id=1,
@@ -160,8 +203,8 @@ def _words() -> list[str]:
     return ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
 
 
-def _tokenizer() -> Any:
+def _tokenizer(tokens: int = TOKENS) -> Any:
     from transformers import CLIPTokenizer
 
     vocabulary = {word: index for index, word in enumerate(_words())}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=TOKENS)
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=tokens)
