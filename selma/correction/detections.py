@@ -11,12 +11,17 @@ from selma.correction.scene import Label, Scene
 from selma.correction.words import with_article
 
 DECIMALS = 3  # of a box's fractions
+QUERY_PREFIX = "image of "
 
 
 def queries(scene: Scene) -> dict[Label, str]:
     """What a detector is asked for: each label with an attribute, then each noun without."""
     labels = [*scene.attributed, *(Label(None, noun) for noun in scene.nouns)]
-    return {label: f"image of {with_article(label.text)}" for label in labels}
+    return {label: query_of(label) for label in labels}
+
+
+def query_of(label: Label) -> str:
+    return QUERY_PREFIX + with_article(label.text)
 
 
 @dataclass(frozen=True)

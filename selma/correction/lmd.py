@@ -1,22 +1,23 @@
 """The LMD benchmark: 400 prompts of four categories by one rule, and the way back from a prompt."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
 from selma.core.errors import RecordError
 from selma.correction.predicates import SIDES, Absent, Attributes, Count, Predicate, Relation
 from selma.correction.scene import Label
 from selma.correction.words import number_word, plural, with_article
+from selma.runtime.sections import Section
+from selma.runtime.yaml_files import read_yaml, validate
 
 CATEGORIES = ("negation", "numeracy", "attribution", "spatial")
-REPEATS = 10  # of a negation
-COUNTS = range(1, 6)
-COUNT_REPEATS = 2
-ATTRIBUTION_SEEDS = range(100)
-SPATIAL_SEEDS = range(25)
+PER_CATEGORY = 100
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class Vocabulary:
     """The words that the prompts are made of."""
 
     prefix: str
-    nouns: tuple[str, ...]
+    nouns: tuple[str, ...]  # in the singular
     colors: tuple[str, ...]
+    counts: tuple[int, ...]  # how many of a noun a numeracy prompt may ask for
 
 
 LMD = Vocabulary(
@@ -33,7 +35,42 @@ LMD = Vocabulary(
     ("backpack", "book", "bottle", "bowl", "car", "cat", "chair", "cup", "dog", "laptop"),
     ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
     + ("gray",),
+    (1, 2, 3, 4, 5),
 )
+
+
+def _one_line(text: str) -> str:
+    if text != " ".join(text.split()):
+        raise ValueError("must be words with single spaces between them")
+    return text
+
+
+def _distinct(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("must differ from each other")
+    return values
+
+
+_Words = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
+_Several = Annotated[list[_Words], Field(min_length=2), AfterValidator(_distinct)]
+
+
+class VocabularyFile(Section):
+    """A vocabulary as a file holds it."""
+
+    prefix: _Words
+    nouns: _Several
+    colors: _Several
+    counts: Annotated[list[Annotated[int, Field(ge=1, le=PER_CATEGORY)]], Field(min_length=1)]
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Read a vocabulary of one's own from YAML 1.2.
+
+    MissingDataError if there is no such file; ConfigError names all its problems.
+    """
+    words = validate(VocabularyFile, read_yaml(path), str(path))
+    return Vocabulary(words.prefix, tuple(words.nouns), tuple(words.colors), tuple(words.counts))
 
 
 @dataclass(frozen=True)
@@ -48,11 +85,14 @@ class LmdPrompt:
 def lmd_prompts(words: Vocabulary) -> list[LmdPrompt]:
     """Make the prompts; with `LMD` those of the benchmark, to the letter.
 
-    Negation: each noun `REPEATS` times. Numeracy: each count, each noun, twice. Attribution and
-    spatial: colors and nouns drawn by numpy's legacy generator, seeded with the place in the list;
-    four spatial prompts from each seed.
+    Each category has `PER_CATEGORY`. Negation: all nouns, repeated as evenly as the number allows,
+    repeats side by side. Numeracy: likewise each count with each noun. Attribution and spatial:
+    colors and nouns drawn by numpy's legacy generator, seeded with the place in the category; four
+    spatial prompts from each seed.
     """
-    predicates = [*_negation(words), *_numeracy(words), *_attribution(words), *_spatial(words)]
+    absent = [Absent(noun) for noun in words.nouns]
+    counts = [Count(noun, number) for number in words.counts for noun in words.nouns]
+    predicates = [*_evenly(absent), *_evenly(counts), *_attribution(words), *_spatial(words)]
     return [LmdPrompt(n, prompt_of(one, words), one) for n, one in enumerate(predicates)]
 
 
@@ -75,19 +115,13 @@ def _asked(predicate: Predicate) -> str:
     raise AssertionError(f"no prompt for {predicate}")
 
 
-def _negation(words: Vocabulary) -> Iterator[Predicate]:
-    for noun in words.nouns:
-        yield from [Absent(noun)] * REPEATS
-
-
-def _numeracy(words: Vocabulary) -> Iterator[Predicate]:
-    for number in COUNTS:
-        for noun in words.nouns:
-            yield from [Count(noun, number)] * COUNT_REPEATS
+def _evenly(among: Sequence[Predicate]) -> list[Predicate]:
+    """Repeat each of some predicates, in their order, until there are `PER_CATEGORY`."""
+    return [among[n * len(among) // PER_CATEGORY] for n in range(PER_CATEGORY)]
 
 
 def _attribution(words: Vocabulary) -> Iterator[Predicate]:
-    for seed in ATTRIBUTION_SEEDS:
+    for seed in range(PER_CATEGORY):
         random = np.random.RandomState(seed)
         colors = _draw_two(random, words.colors)
         nouns = _draw_two(random, words.nouns)
@@ -95,7 +129,7 @@ def _attribution(words: Vocabulary) -> Iterator[Predicate]:
 
 
 def _spatial(words: Vocabulary) -> Iterator[Predicate]:
-    for seed in SPATIAL_SEEDS:
+    for seed in range(PER_CATEGORY // len(SIDES)):
         random = np.random.RandomState(seed)
         for side in SIDES:
             first, second = _draw_two(random, words.nouns)
@@ -115,7 +149,7 @@ def read_prompt(text: str, words: Vocabulary) -> Predicate:
         RecordError: it has none of the four forms with the vocabulary's words.
     """
     text = " ".join(text.split()).removesuffix(".").rstrip()
-    numbers = {number_word(number): number for number in COUNTS}
+    numbers = {number_word(number): number for number in words.counts}
     plurals = {plural(noun): noun for noun in words.nouns}
     noun, color = _any_of(words.nouns), _any_of(words.colors)
     start, an = re.escape(words.prefix), "an?"

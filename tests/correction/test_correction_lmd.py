@@ -1,16 +1,26 @@
 """The benchmark's prompts are the published ones, and its rules hold to the letter."""
 
 import hashlib
+from collections import Counter
 
 import numpy as np
 import pytest
+from tiny_world import ROOT
 
-from selma.core.errors import RecordError
+from selma.core.errors import ConfigError, MissingDataError, RecordError
 from selma.correction.detections import Detection
 from selma.correction.layout import Box
-from selma.correction.lmd import CATEGORIES, LMD, Vocabulary, lmd_prompts, read_prompt
+from selma.correction.lmd import (
+    CATEGORIES,
+    LMD,
+    Vocabulary,
+    lmd_prompts,
+    read_prompt,
+    read_vocabulary,
+)
 from selma.correction.predicates import Absent, Attributes, Count, Relation
 from selma.correction.scene import Label
+from selma.pocket.scenes import COLOURS, MAX_OBJECTS, SHAPES
 
 HASHES = {
     "negation": "a9da7d0b60542459eb9956ee59518411468cead59d2a2485409ce2a4452dd2dc",
@@ -64,7 +74,9 @@ def test_each_prompt_is_read_back(end):
     ]
 
 
-OWN = Vocabulary("A picture", ("phone", "oven", "palm tree", "circle"), ("red", "dark orange"))
+OWN = Vocabulary(
+    "A picture", ("phone", "oven", "palm tree"), ("red", "dark orange"), counts=(1, 2, 6)
+)
 
 
 def test_other_words_make_prompts_too_and_number_words_in_nouns_do_not_matter():
@@ -139,3 +151,46 @@ def test_the_scene_of_a_predicate_holds_what_a_faultless_parser_reads():
     assert Count("dog", 3).scene("A photo").entries() == [("dog", [None] * 3)]
     same = Attributes(Label("red", "cup"), Label("blue", "cup"))
     assert same.scene("A photo").entries() == [("cup", ["red", "blue"])]
+
+
+def test_any_vocabulary_has_a_hundred_prompts_of_each_category_spread_evenly():
+    prompts = lmd_prompts(OWN)
+    assert Counter(one.predicate.category for one in prompts) == dict.fromkeys(CATEGORIES, 100)
+    absent = [one.predicate.noun for one in prompts[:100]]  # 3 nouns: 34, 33 and 33 times
+    assert absent == ["phone"] * 34 + ["oven"] * 33 + ["palm tree"] * 33
+    counts = [(one.predicate.number, one.predicate.noun) for one in prompts[100:200]]
+    pairs = list(dict.fromkeys(counts))  # 9 pairs: 12 times the first, 11 times the others
+    assert pairs == [(n, noun) for n in (1, 2, 6) for noun in OWN.nouns]
+    assert [counts.count(pair) for pair in pairs] == [12] + [11] * 8
+
+
+def test_the_pocket_worlds_vocabulary_makes_prompts_about_its_shapes():
+    words = read_vocabulary(ROOT / "data/lmd/pocket.yaml")
+    assert words.nouns == SHAPES and words.colors == tuple(COLOURS)
+    assert words.counts == tuple(range(1, MAX_OBJECTS + 1))
+    texts = [one.text for one in lmd_prompts(words)]
+    assert len(texts) == 400 and texts[0] == "a picture without circles"
+    assert {"a picture with four rings", "a picture without crosses"} <= set(texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("nouns: [a, b]", "prefix"),
+        ("{prefix: x, nouns: [a], colors: [c, d], counts: [1]}", "nouns"),
+        ("{prefix: x, nouns: [a, a], colors: [c, d], counts: [1]}", "must differ"),
+        ("{prefix: x, nouns: [a, b], colors: [c, 'd  e'], counts: [1]}", "single spaces"),
+        ("{prefix: x, nouns: [a, b], colors: [c, d], counts: [0]}", "counts"),
+        ("{prefix: x, nouns: [a, b], colors: [c, d], counts: [1], colours: []}", "colours"),
+    ],
+)
+def test_a_vocabulary_that_breaks_a_rule_is_refused(tmp_path, text, problem):
+    path = tmp_path / "words.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        read_vocabulary(path)
+
+
+def test_a_missing_vocabulary_is_named(tmp_path):
+    with pytest.raises(MissingDataError, match=r"words\.yaml"):
+        read_vocabulary(tmp_path / "words.yaml")

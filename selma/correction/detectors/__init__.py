@@ -1,0 +1,1 @@
+"""Detectors: which objects a picture shows, asked in words."""

@@ -1,0 +1,1 @@
+"""Segmenters: which pixels in a box are its object."""
