@@ -6,10 +6,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from selma.foundation.training import load_as_float32, round_to_float16
 from selma.pocket.scenes import CANVAS_PX
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch.nn import Parameter
     from transformers import CLIPTokenizer, Owlv2ForObjectDetection
     from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
@@ -20,6 +23,9 @@ MAX_TOKENS = 16  # of a query, as in the published models
 WIDTH, HEADS, VISION_LAYERS = 96, 4, 4
 TEXT_WIDTH, TEXT_LAYERS = 64, 2
 FIRST_SCALE, FIRST_SHIFT = 10.0, -0.5  # of logits: nearly everything is nothing
+PIXEL_GAIN = 5.0  # of the first weights of the patches' embedding
+POSITION_AMPLITUDE = 0.5
+QUERY_GAIN = 2.5  # of the first weights of attention's queries, which are its keys' too
 UNUSED = ("owlv2.logit_scale", "owlv2.visual_projection.weight")  # of contrastive pre-training
 
 
@@ -39,19 +45,49 @@ def build_detector(tokenizer: "CLIPTokenizer", seed: int) -> "Owlv2ForObjectDete
     torch.manual_seed(seed)
     config = Owlv2Config(vision_config=vision, text_config=text, projection_dim=TEXT_WIDTH)
     model = Owlv2ForObjectDetection(config)
-    heads = (model.class_head, model.box_head, model.objectness_head)
-    for layer in (part for head in heads for part in head.modules()):
-        if isinstance(layer, torch.nn.Linear):
-            layer.reset_parameters()  # the class draws them with a deviation of 1
-    with torch.no_grad():
-        model.class_head.logit_scale.bias.fill_(FIRST_SCALE)
-        model.class_head.logit_shift.bias.fill_(FIRST_SHIFT)
+    _start_near(model)
     return model
+
+
+def _start_near(model: "Owlv2ForObjectDetection") -> None:
+    """Change the first weights so that a patch looks at its neighbours; mutates them.
+
+    Positions are sines and cosines, and attention's keys are its queries (arXiv 2305.09828):
+    without both, a tower this small takes long to find out what is beside what. The heads are drawn
+    anew, as linear layers are: the class draws them with a deviation of 1.
+    """
+    import torch
+
+    vision, head = model.owlv2.vision_model, model.class_head
+    for layer in (
+        part for one in (head, model.box_head, model.objectness_head) for part in one.modules()
+    ):
+        if isinstance(layer, torch.nn.Linear):
+            layer.reset_parameters()
+    with torch.no_grad():
+        head.logit_scale.bias.fill_(FIRST_SCALE)
+        head.logit_shift.bias.fill_(FIRST_SHIFT)
+        vision.embeddings.patch_embedding.weight.mul_(PIXEL_GAIN)
+        vision.embeddings.position_embedding.weight[1:] = torch.from_numpy(_positions())
+        for layer in vision.encoder.layers:
+            layer.self_attn.q_proj.weight.mul_(QUERY_GAIN)
+            layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
+
+
+def _positions() -> "NDArray[np.float32]":
+    """Write where each patch is, (PATCHES², WIDTH): sines and cosines of column and row."""
+    quarter = WIDTH // 4
+    frequencies = 2.0 * 20.0 ** (-np.arange(quarter) / quarter)
+    places = np.arange(PATCHES)
+    rows = np.repeat(places, PATCHES)[:, None] * frequencies
+    columns = np.tile(places, PATCHES)[:, None] * frequencies
+    waves = [wave(angle) for angle in (columns, rows) for wave in (np.sin, np.cos)]
+    return (POSITION_AMPLITUDE * np.concatenate(waves, axis=1)).astype(np.float32)
 
 
 def _tower(width: int, layers: int) -> dict[str, Any]:
     sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers}
-    return {**sizes, "num_attention_heads": HEADS}
+    return {**sizes, "num_attention_heads": HEADS, "hidden_act": "gelu"}
 
 
 def build_image_processor() -> "Owlv2ImageProcessorPil":

@@ -8,12 +8,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from selma.core.files import written_whole
 from selma.core.seeds import derive_seed
 from selma.foundation.defects import BROKEN, DEGRADED
 from selma.pocket.render import INSIDE, coverage
@@ -101,6 +103,15 @@ def build_detector_set(
         )
         advance(min(CHUNK, number - start))
     return DetectorSet(pictures, kinds, boxes)
+
+
+def kept_detector_set(path: Path, build: Callable[[], DetectorSet]) -> DetectorSet:
+    """Take the pictures from an .npz file, or draw them and keep them there for a restart."""
+    if not path.exists():
+        with written_whole(path) as part, part.open("wb") as file:
+            np.savez(file, **vars(build()))
+    with np.load(path) as arrays:
+        return DetectorSet(**arrays)
 
 
 def draw_picture(rng: random.Random) -> tuple[NDArray[np.uint8], list[Drawn]]:

@@ -6,6 +6,9 @@ As OWLv2 (arXiv 2306.09683) learns, with three departures:
 2. All queries of a batch are asked about all its pictures, for the truth is known: what a picture
    lacks is a negative, no pseudo-label.
 3. Binary cross-entropy without focal weights, so that a score is a probability.
+
+And every patch learns to name the shape and the colour of the object whose box it lies in, by
+linear heads that are dropped afterwards (token labelling, arXiv 2104.10858).
 """
 
 from collections.abc import Callable
@@ -19,19 +22,20 @@ from numpy.typing import NDArray
 from selma.core.seeds import derive_seed
 from selma.correction.detections import query_of
 from selma.correction.scene import Label
-from selma.foundation.detector_model import MAX_TOKENS, PATCHES
+from selma.foundation.detector_model import MAX_TOKENS, PATCHES, WIDTH, trained_parameters
 from selma.foundation.detector_pictures import DetectorSet
 from selma.pocket.captions import SIZE_OF_WORD
 from selma.pocket.scenes import COLOURS, RADII_PX, SHAPES
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Parameter
     from transformers import CLIPTokenizer, Owlv2ForObjectDetection
 
 REACH = 0.75  # of a patch's side: how far its centre may be from that of its object
 SIZED_QUERIES = 24  # a batch, beside all nouns and all nouns with a colour
 L1_WEIGHT, OVERLAP_WEIGHT = 5.0, 2.0  # DETR's, arXiv 2005.12872
-OBJECTNESS_WEIGHT = 1.0
+OBJECTNESS_WEIGHT, LABELLING_WEIGHT = 1.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Targets:
     own: "Tensor"  # (B, P) place of each patch's object, −1 for none
     fits: "Tensor"  # (B, P, K) 1 where the patch's object is what the query asks for
     boxes: "Tensor"  # (B, P, 4) of its object: x, y of the centre, width, height
+    names: "Tensor"  # (B, P, 2) shape and colour of the object whose box the patch lies in; 0: none
 
 
 def assign(
@@ -90,14 +95,19 @@ def assign(
     grid = np.stack([np.tile(middles, PATCHES), np.repeat(middles, PATCHES)], axis=1)  # (P, 2)
     away = np.abs(grid[None, :, None] - boxes[:, None, :, :2]).max(axis=-1)  # (B, P, O)
     away = np.where(kinds[:, None, :, 0] < 0, np.inf, away)
-    own = np.where(away.min(axis=2) <= REACH / PATCHES, away.argmin(axis=2), -1)  # (B, P)
+    nearest = away.argmin(axis=2)  # (B, P)
+    own = np.where(away.min(axis=2) <= REACH / PATCHES, nearest, -1)
     pictures = np.arange(len(kinds))[:, None]
+    middle, size = np.split(boxes[pictures, nearest], 2, axis=-1)  # (B, P, 2)
+    inside = (np.abs(grid - middle) <= size / 2).all(axis=-1)
+    names = np.where(inside[..., None], kinds[pictures, nearest, :2] + 1, 0)
     fits = (queries < 0) | (kinds[pictures, own][:, :, None] == queries)  # (B, P, K, 3)
     fitting = fits.all(axis=-1) & (own >= 0)[..., None]
     return Targets(
         torch.from_numpy(own),
         torch.from_numpy(fitting.astype(np.float32)),
         torch.from_numpy(boxes[pictures, own]),
+        torch.from_numpy(names).long(),
     )
 
 
@@ -137,16 +147,21 @@ def generalised_iou(one: "Tensor", other: "Tensor") -> "Tensor":
     return shared / union - (hull - union) / hull
 
 
-def detector_loss_at(
+def detector_lesson(
     model: "Owlv2ForObjectDetection",
     tokenizer: "CLIPTokenizer",
     drawn: DetectorSet,
     batch_size: int,
     seed: int,
-) -> Callable[[int], "Tensor"]:
-    """Make the loss of each step, on a batch of pictures that the step's number draws."""
+) -> tuple[Callable[[int], "Tensor"], dict[str, "Parameter"]]:
+    """Make the loss of each step, on pictures that the step's number draws, and its weights.
+
+    These are the detector's and those of the heads that name what a patch shows.
+    """
     import torch
 
+    torch.manual_seed(derive_seed(seed, "patch-heads"))
+    heads = torch.nn.Linear(WIDTH, len(SHAPES) + 1 + len(COLOURS) + 1)
     tokens = {query: tokenizer(query.text)["input_ids"] for query in (*PLAIN, *SIZED)}
 
     def loss_at(step: int) -> "Tensor":
@@ -158,24 +173,44 @@ def detector_loss_at(
         targets = assign(drawn.kinds[rows], drawn.boxes[rows], kinds)
         pixels = torch.from_numpy(drawn.pictures[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
         ids = _padded([tokens[query] for query in asked], tokenizer.pad_token_id)
-        return detection_loss(*forward(model, pixels, ids), targets)
+        features, *seen = forward(model, pixels, ids)
+        named = labelling_loss(heads(features), targets.names)
+        return detection_loss(*seen, targets) + LABELLING_WEIGHT * named
 
-    return loss_at
+    of_heads = {f"patch_heads.{name}": value for name, value in heads.named_parameters()}
+    return loss_at, trained_parameters(model) | of_heads
+
+
+def labelling_loss(logits: "Tensor", names: "Tensor") -> "Tensor":
+    """Compute the cross-entropy of patches' shapes and colours, a mean over B·P patches.
+
+    Args:
+        logits: of shapes and, behind them, colours, (B, P, 18).
+        names: see `Targets`.
+    """
+    import torch
+
+    shapes, colours = logits.split([len(SHAPES) + 1, len(COLOURS) + 1], dim=-1)
+    parts = [
+        torch.nn.functional.cross_entropy(part.flatten(0, 1), names[..., n].flatten())
+        for n, part in enumerate((shapes, colours))
+    ]
+    return parts[0] + parts[1]
 
 
 def forward(
     model: "Owlv2ForObjectDetection", pixels: "Tensor", ids: "Tensor"
-) -> "tuple[Tensor, Tensor, Tensor]":
+) -> "tuple[Tensor, Tensor, Tensor, Tensor]":
     """Ask K queries (K, T) about each of B pictures (B, 3, H, W), as the model's own `forward`.
 
-    The texts are encoded once, not once for each picture. Returns logits (B, P, K), objectness
-    (B, P) and boxes (B, P, 4).
+    The texts are encoded once, not once for each picture. Returns the patches' features (B, P, D),
+    logits (B, P, K), objectness (B, P) and boxes (B, P, 4).
     """
     queries = model.owlv2.get_text_features(input_ids=ids).pooler_output  # (K, D)
     features, _ = model.image_embedder(pixel_values=pixels)  # (B, H, W, D)
     flat = features.flatten(1, 2)  # (B, P, D)
     logits, _ = model.class_predictor(flat, queries.expand(len(pixels), -1, -1))
-    return logits, model.objectness_predictor(flat), model.box_predictor(flat, features)
+    return flat, logits, model.objectness_predictor(flat), model.box_predictor(flat, features)
 
 
 def _padded(rows: "list[list[int]]", filler: int) -> "Tensor":

@@ -49,6 +49,16 @@ class ScorerParams(TrainingParams):
     pretrain_learning_rate: Rate
 
 
+class DetectorParams(TrainingParams):
+    """How the detector is trained, and from which scores on it is measured."""
+
+    pictures: Positive
+    held_out_pictures: Positive
+    attribute_threshold: Probability
+    primitive_threshold: Probability
+    nms_iou: Probability
+
+
 P = TypeVar("P", bound=TrainingParams)
 
 
