@@ -45,6 +45,7 @@ def read_model(
     model, report = _read(
         folder, "model.safetensors", model_class.from_pretrained, dtype=precision,
         output_loading_info=True, use_safetensors=True,
+        ignore_mismatched_sizes=True,  # the report names them
     )  # fmt: skip
     for kind in ("missing_keys", "mismatched_keys"):
         if report[kind]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PATCH_PX = 4
 PATCHES = CANVAS_PX // PATCH_PX  # a side
 MAX_TOKENS = 16  # of a query, as in the published models
-WIDTH, HEADS, VISION_LAYERS = 96, 4, 4
+WIDTH, HEADS, VISION_LAYERS = 64, 4, 4
 TEXT_WIDTH, TEXT_LAYERS = 64, 2
 FIRST_SCALE, FIRST_SHIFT = 10.0, -0.5  # of logits: nearly everything is nothing
 PIXEL_GAIN = 5.0  # of the first weights of the patches' embedding

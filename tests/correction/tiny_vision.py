@@ -1,4 +1,4 @@
-"""Detectors and segmenters of stock classes at tiny sizes, with random weights, in their folders."""
+"""Detectors and segmenters: stock classes at tiny sizes, with random weights, in folders."""
 
 import json
 
@@ -28,7 +28,8 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from selma.foundation.tokenizer import build_tokenizer
 
-WORDS = ("image of a an red blue circle square star cat dog palm tree apple").split()
+WORDS = ["image", "of", "a", "an", "red", "blue", "circle", "square", "star", "cat", "dog"]
+WORDS += ["palm", "tree", "apple"]
 SQUARE = {
     "resample": 2,
     "image_mean": [0.5, 0.25, 0.5],
@@ -124,8 +125,9 @@ def write_grounding_dino(folder, max_text_len=16):
         backbone_config=swin,
         text_config=bert,
         num_queries=12,
+        num_feature_levels=3,
         encoder_layers=1,
-        decoder_layers=1,
+        decoder_layers=2,
         encoder_ffn_dim=32,
         decoder_ffn_dim=32,
         encoder_attention_heads=2,
@@ -197,9 +199,7 @@ def write_sam(folder):
         },
     )
     lively(SamModel(config)).save_pretrained(folder)
-    pixels = SamImageProcessorPil(
-        size={"longest_edge": 64}, pad_size={"height": 64, "width": 64}
-    )
+    pixels = SamImageProcessorPil(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64})
     SamProcessor(pixels).save_pretrained(folder)
 
 
@@ -211,11 +211,11 @@ def write_sam2(folder):
                 "model_type": "sam2_hiera_det_model",
                 "hidden_size": 8,
                 "image_size": [64, 64],
-                "blocks_per_stage": [1, 1, 1, 1],
+                "blocks_per_stage": [1, 1, 2, 1],
                 "embed_dim_per_stage": [8, 16, 32, 64],
                 "num_attention_heads_per_stage": [1, 2, 2, 2],
-                "window_size_per_stage": [4, 2, 2, 2],
-                "global_attention_blocks": [2],
+                "window_size_per_stage": [4, 4, 4, 4],
+                "global_attention_blocks": [3],
             },
             "backbone_channel_list": [64, 32, 16, 8],
             "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
