@@ -231,7 +231,7 @@ STAGES = [
     for name, stage in read_yaml(pipeline)["stages"].items()
 ]
 # Hours, or gigabytes: no edit may start them.
-LONG = ("train_autoencoder", "train_base", "train_detector", "train_scorer", "-hub")
+LONG = ("train_autoencoder", "train_base", "train_detector", "train_grounding", "train_scorer", "-hub")
 WITH_CODE = [stage for stage in STAGES if not stage.id.endswith(LONG)]
 
 
@@ -352,10 +352,8 @@ POCKET = {
     "selma/scorers/hps.py": "table of choices: versions of HPS",
     "selma/tiny/presets.py": "its grammar, in place of a hosted LLM",
 }
-POCKET_STAGES = {"benchmarks", "train_autoencoder", "train_base", "train_detector"} | {
-    "train_scorer",
-    "train_tokenizer",
-}
+POCKET_STAGES = {"benchmarks", "train_autoencoder", "train_base", "train_detector"}
+POCKET_STAGES |= {"train_grounding", "train_scorer", "train_tokenizer"}
 
 
 def test_only_the_pocket_world_its_factory_and_the_tables_of_choices_speak_of_it():

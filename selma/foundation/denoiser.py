@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selma.core.files import written_whole
 from selma.core.seeds import derive_seed
 from selma.foundation.autoencoder import to_tensor
 from selma.foundation.params import BaseModelParams
 from selma.foundation.pictures import CaptionNoise, captioned_picture
-from selma.foundation.training import fit, load_as_float32
+from selma.foundation.training import fit, kept_arrays, load_as_float32
 from selma.runtime.progress import progress
 from selma.training.loop import TrainingState, one_cycle, with_cooldown
 
@@ -124,12 +123,7 @@ def build_training_set(
 
 def kept_training_set(path: Path, build: Callable[[], TrainingSet]) -> TrainingSet:
     """Take the training set from an .npz file, or build it and keep it there for a restart."""
-    if not path.exists():
-        built = build()
-        with written_whole(path) as part, part.open("wb") as file:
-            np.savez(file, latents=built.latents, token_ids=built.token_ids)
-    with np.load(path) as arrays:
-        return TrainingSet(**arrays)
+    return kept_arrays(path, TrainingSet, build)
 
 
 def tokenise(tokenizer: "CLIPTokenizer", texts: Sequence[str]) -> NDArray[np.int16]:

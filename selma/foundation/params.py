@@ -36,6 +36,22 @@ class BaseModelParams(TrainingParams):
     grid_every_steps: Positive
 
 
+class GroundingParams(TrainingParams):
+    """How gated layers are trained: on what, how often without grounding, how long."""
+
+    pictures: Positive
+    wrong_captions: Probability
+    partial_captions: Probability
+    single_objects: Probability
+    empty_captions: Probability
+    ungrounded: Probability
+    partly_grounded: Probability
+    colourless_phrases: Probability
+    timestep_power: Rate
+    average_decay: Probability
+    held_out_pictures: Positive
+
+
 class ScorerParams(TrainingParams):
     """How much a preference scorer is trained on, and how.
 

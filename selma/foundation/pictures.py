@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from selma.core.seeds import derive_seed
 from selma.pocket.captions import Description, Group, realise
 from selma.pocket.render import render
-from selma.pocket.scenes import BACKGROUNDS, COLOURS, MAX_OBJECTS, RADII_PX, RELATIONS, SHAPES
+from selma.pocket.scenes import (
+    BACKGROUNDS,
+    COLOURS,
+    MAX_OBJECTS,
+    RADII_PX,
+    RELATIONS,
+    SHAPES,
+    Scene,
+)
 from selma.pocket.skills import AVOIDED_PAIRS, DRAW, FAVOURED_PAIRS, is_held_out, write_prompt
 
 FAVOURED_WEIGHT, AVOIDED_WEIGHT = 3.0, 0.06  # against 1.0 for the other pairs
@@ -127,16 +135,22 @@ def _style(kind: str, said: Description, rng: random.Random) -> str:
 def captioned_picture(seed: int, index: int, captions: int, noise: CaptionNoise) -> Captioned:
     """Make the training picture with a number and captions, none held out for the benchmarks."""
     rng = random.Random(derive_seed(seed, "picture", index))
-    scene = None
-    while scene is None:
-        kind, truth = draw_truth(rng)
-        scene = realise(truth, rng)
+    kind, truth, scene = draw_scene(rng)
     written: list[str] = []
     while len(written) < captions:
         caption = caption_of(kind, truth, noise, rng)
         if not is_held_out(caption):
             written.append(caption)
     return Captioned(render(scene), tuple(written))
+
+
+def draw_scene(rng: random.Random) -> tuple[str, Description, Scene]:
+    """Draw a kind of picture, its full description and a scene that this fits."""
+    scene = None
+    while scene is None:
+        kind, truth = draw_truth(rng)
+        scene = realise(truth, rng)
+    return kind, truth, scene
 
 
 def _other(values: Iterable[Any], value: object, rng: random.Random) -> Any:

@@ -1,16 +1,19 @@
-"""How every model of the factory is trained, and its weights stored: as float16."""
+"""How every model of the factory is trained and stored, and its training set kept."""
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from selma.core.files import written_whole
 from selma.runtime.progress import training_progress
 from selma.training.loop import Checkpointing, TrainingState, train
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Parameter
+
+A = TypeVar("A")
 
 
 def fit(
@@ -24,6 +27,18 @@ def fit(
             [parameters], parts_at=lambda step: [lambda: loss_at(step)], train_steps=train_steps,
             checkpointing=checkpoints, on_step=on_step, **options,
         )  # fmt: skip
+
+
+def kept_arrays(path: Path, kind: type[A], build: Callable[[], A]) -> A:
+    """Take a dataclass of arrays from an .npz file, or build it and keep it there for a restart."""
+    import numpy as np
+
+    if not path.exists():
+        built = build()
+        with written_whole(path) as part, part.open("wb") as file:
+            np.savez(file, **vars(built))
+    with np.load(path) as arrays:
+        return kind(**arrays)
 
 
 def round_to_float16(parameters: "Mapping[str, Tensor]") -> None:
