@@ -20,6 +20,7 @@ LAYERS = (
 BESIDE = {
     ("llm", "pocket"): "a text generator, loaded when it is chosen",
     ("training", "diffusion"): "the backbone that is taught",
+    ("correction", "diffusion"): "the models that edit",
 }
 POCKET_USERS = {"llm", "judges", "commands", "foundation"}  # loaded when it is chosen
 NO_DEPS = {

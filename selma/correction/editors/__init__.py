@@ -1,0 +1,1 @@
+"""Editors: what carries out a plan on a picture."""

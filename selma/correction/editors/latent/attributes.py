@@ -1,0 +1,50 @@
+"""Changed attributes: an object is redrawn inside its mask, from the picture's own noise."""
+
+from typing import TYPE_CHECKING
+
+from selma.correction.editors.latent.denoising import Wish
+from selma.correction.editors.latent.prompts import join_negative
+from selma.correction.editors.latent.stacks import draw
+from selma.correction.editors.latent.studio import Layer, Studio, region
+from selma.correction.plan import Change
+from selma.correction.scene import Scene
+from selma.correction.words import with_article
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+def change_attribute(
+    change: Change, scene: Scene, picture: "Image", source: "Tensor", studio: Studio
+) -> Layer:
+    """Redraw an object as its goal says; DiffEdit's decoding, arXiv 2210.11427, section 3.
+
+    Departs from SLD 4.5, whose Stable Diffusion 2.1 is no longer published: the edit is made by
+    the gated model itself, which is told of the object's box, on the picture's own stack. So the
+    result is a stack already, and need not be decoded and inverted.
+
+    Args:
+        change: what it is and what it shall be.
+        scene: its negation.
+        picture: on the canvas.
+        source: the picture's stack, (T + 1, C, h, w).
+        studio: the parts.
+    """
+    import torch
+
+    settings, levels = studio.settings, studio.levels
+    (found,) = studio.segment(picture, [change.goal.box])
+    mask = studio.to_grid(found)
+    inside = torch.from_numpy(mask).to(source.device)
+    phrase = with_article(change.goal.label.text)
+    negative = join_negative(scene.negation, settings.negative_prompt)
+    wish = Wish(phrase, negative, settings.attribute_guidance, [region(phrase, change.goal.box)])
+    first = levels.steps - int(levels.steps * settings.attribute_strength)
+
+    def keep_outside(latents: "Tensor", step: int) -> "Tensor":
+        return torch.where(inside, latents, source[step + 1])
+
+    guide = studio.guide(wish, grounded=True)
+    edited = draw(source[first : first + 1], guide, levels, first_step=first, after=keep_outside)
+    return Layer(mask, torch.cat([source[:first], edited]))
