@@ -43,7 +43,7 @@ def edit(picture: "Image", job: Job, studio: Studio) -> tuple["Image", str]:
     """
     import torch
 
-    plan, scene = job.plan, job.scene
+    plan, scene, settings = job.plan, job.scene, studio.settings
     with torch.no_grad():
         source = studio.invert(picture, "picture")
         removal = find_removal(picture, job, studio)
@@ -55,13 +55,16 @@ def edit(picture: "Image", job: Job, studio: Studio) -> tuple["Image", str]:
             change_attribute(change, scene, picture, source, studio) for change in plan.attribute
         ]
         prompt = scene_prompt(scene.background, job.goal if layers else (), plan.add)
-        negative = join_negative(scene.negation, studio.settings.negative_prompt)
+        negative = join_negative(scene.negation, settings.negative_prompt)
         regions = told_regions(job) if layers else []
-        wish = Wish(prompt.text, negative, studio.settings.final_guidance, regions)
+        wish = Wish(prompt.text, negative, settings.final_guidance, regions)
         guide = studio.guide(wish, grounded=True)
-        composition = compose(layers, background, removal, studio.noise("hole"))
-        before = _attention_guide(prompt, drawn, guide, studio)
-        clean = finish(composition, guide, studio, before=before)
+        hole = studio.noise("hole")
+        clean = finish(
+            compose(layers, background, removal, hole), guide, studio.levels,
+            hole=hole, frozen_share=settings.frozen_share,
+            before=_attention_guide(prompt, drawn, guide, studio),
+        )  # fmt: skip
         return studio.decode(clean), prompt.text
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selma.adapters.files import read_adapter
-from selma.core.errors import BackendError
+from selma.core.errors import BackendError, ConfigError
 from selma.core.seeds import derive_seed
 from selma.correction.canvas import Fit, fit_to_canvas, to_rgb
 from selma.correction.editors.latent.attention import find_layers
+from selma.correction.editors.latent.attributes import first_redrawn
 from selma.correction.editors.latent.editing import edit
 from selma.correction.editors.latent.levels import make_levels
 from selma.correction.editors.latent.refining import Refiner
@@ -48,9 +49,10 @@ class LatentEditor:
 
         Raises:
             BackendError: see `make_levels`.
-            ConfigError: see `find_layers`.
+            ConfigError: see `find_layers`; or a changed object would be lost, see `_check_shares`.
         """
-        self._settings, self._refiner = settings, refiner
+        _check_shares(settings)
+        self._refiner = refiner
         self._studio = Studio(
             backbone,
             make_levels(backbone.noise_scheduler.config, settings.inference_steps),
@@ -59,6 +61,11 @@ class LatentEditor:
             find_layers(backbone.denoiser, settings.attention.layers),
             seed=0,
         )
+
+    @property
+    def backbone(self) -> GatedStableDiffusion:
+        """The model that draws."""
+        return self._studio.backbone
 
     def edit(self, picture: "Image", job: Job) -> "Image":
         """Carry out a plan; RGB, of the picture's size. Nothing to do is nothing done."""
@@ -96,6 +103,18 @@ def load_latent_editor(
         add_updates(backbone.components, updates, settings.adapter)
     refiner = None if settings.refiner is None else Refiner(settings.refiner, device)
     return LatentEditor(settings, segmenter, backbone, refiner)
+
+
+def _check_shares(settings: LatentSettings) -> None:
+    """Refuse shares by which the last level that is held comes before an object is redrawn."""
+    steps = settings.inference_steps
+    first, held = first_redrawn(settings), int(steps * settings.frozen_share)
+    if first > held:
+        raise ConfigError(
+            f"attribute_strength {settings.attribute_strength} redraws from step {first} of {steps} "
+            f"on, but frozen_share {settings.frozen_share} holds the first {held} alone, so that "
+            "nothing of it would stay; raise one of them"
+        )
 
 
 def _on_canvas(job: Job, fit: Fit) -> Job:

@@ -121,4 +121,4 @@ class AttentionGuide:
             size = (int(latents.shape[2]), int(latents.shape[3]))
             loss = attention_loss(maps, self.targets, step, self.settings, size)
             (gradient,) = torch.autograd.grad(self.settings.weight * loss, variable)
-        return float(loss), gradient
+        return float(loss.detach()), gradient

@@ -71,16 +71,16 @@ def word_of(studio: Studio, text: str, noun: Span) -> int | None:
 
 
 def _start(one: Named, background: "Tensor", studio: Studio) -> "Tensor":
-    """Mix noise of its own into the cells of its box, rounded; the variance stays."""
+    """Freshen the cells of its box, rounded."""
     import torch
 
-    share, (rows, columns) = studio.settings.foreground_blend, studio.grid
+    rows, columns = studio.grid
     left, right = (round(value * columns) for value in (one.box.x, one.box.right))
     top, bottom = (round(value * rows) for value in (one.box.y, one.box.bottom))
     inside = torch.zeros(rows, columns, dtype=torch.bool, device=background.device)
     inside[top:bottom, left:right] = True
-    mixed = (1 - share) ** 0.5 * background + share**0.5 * studio.noise("object", one.name)
-    return torch.where(inside, mixed, background)
+    share = studio.settings.foreground_blend
+    return studio.freshen(background, inside, share, "object", one.name)
 
 
 def object_mask(found: Candidates, box: Box, grid: tuple[int, int]) -> Mask:

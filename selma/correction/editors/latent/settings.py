@@ -53,5 +53,6 @@ class LatentSettings:
     object_negative_prompt: str  # where an object is drawn on its own
     attribute_guidance: float
     attribute_strength: float  # in (0, 1]: the share of the steps that redraw an object
+    attribute_blend: float  # share of own noise, in variance, that is redrawn from; DiffEdit: 0
     attention: AttentionGuidance
     refiner: RefinerSettings | None

@@ -54,6 +54,20 @@ class Studio:
         shape = (count, *self.backbone.latent_shape)
         return torch.randn(shape, generator=generator).to(self.backbone.device)
 
+    def freshen(self, latents: "Tensor", inside: "Tensor", share: float, *names: str) -> "Tensor":
+        """Mix a share, in variance, of noise of its own into some cells; the variance stays.
+
+        Args:
+            latents: (1, C, h, w), mostly noise.
+            inside: which cells, bool, (h, w).
+            share: 0 changes nothing, 1 leaves nothing of the latents.
+            names: of the noise; see `noise`.
+        """
+        import torch
+
+        mixed = (1 - share) ** 0.5 * latents + share**0.5 * self.noise(*names)
+        return torch.where(inside, mixed, latents)
+
     def guide(self, wish: Wish, *, grounded: bool) -> Guide:
         """Prepare to ask for something; not `grounded`: the gated layers stay off."""
         share = self.settings.gligen_share if grounded else 0.0
