@@ -1,8 +1,9 @@
-"""The pocket LLM: answers a request for prompts by grammar, with the defects of a real one."""
+"""The pocket LLM: answers requests by grammar, with the defects of a real one."""
 
 import random
 import re
 
+from selma.pocket.picture_replies import answer_about_picture
 from selma.pocket.replies import PocketLLM, add_talk, draw_style
 from selma.pocket.skills import DRAW, write_prompt
 
@@ -25,11 +26,14 @@ _CLOSINGS = ("Let me know if you need more!", "I hope these prompts help.")
 
 
 class PocketWriter(PocketLLM):
-    """Writes for the skill that the words of a request tell of."""
+    """Writes prompts for the skill a request tells of; answers those about pictures."""
 
     model, revision, option = MODEL, REVISION, "llm.revision"
 
     def answer(self, request: str, rng: random.Random) -> str:
+        about_picture = answer_about_picture(request, rng)
+        if about_picture is not None:
+            return about_picture
         skill = guess_skill(request)
         asked = _NUMBER_ASKED.search(request)
         if skill is None or asked is None:

@@ -1,5 +1,6 @@
 """The pocket LLM answers as one does."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,18 @@ def test_replies_have_the_defects_of_real_ones():
 def test_a_request_about_something_else_is_declined():
     reply = WRITER.generate("Tell me about cats.", seed=1)
     assert reply.startswith("I am sorry")
+
+
+def test_replies_to_requests_for_prompts_stay_what_they_are_as_long_as_the_revision_does():
+    digest = hashlib.sha256()
+    for cue in ("paragraph", "counting", "attributes", "counterfactual", "common", "spatial"):
+        request = f"Write 10 prompts about {cue}, like these:\n1. a red circle\n2. two blue stars"
+        for seed in range(25):
+            digest.update(WRITER.generate(request, seed=seed).encode())
+    assert (REVISION, digest.hexdigest()) == (
+        "1",
+        "1150355b6fe7127b835f951ed8cb517d07e98d73c258c6c4d554ad36aa32375c",
+    )
 
 
 def test_an_unknown_model_or_revision_is_refused():
