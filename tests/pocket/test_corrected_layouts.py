@@ -20,7 +20,7 @@ from selma.pocket.skills import DRAW, write_prompt
 from selma.pocket.writer import MODEL, REVISION, PocketWriter
 
 LIMITS = ReplyLimits(objects_max=30, bytes_max=4000)
-LMD_WORDS = Vocabulary("A picture", SHAPES, tuple(COLOURS))
+LMD_WORDS = Vocabulary("a picture", SHAPES, tuple(COLOURS), (1, 2, 3, 4, 5))
 EACH = 25  # captions of a skill with each error
 
 

@@ -60,7 +60,7 @@ def test_every_form_of_caption_is_taken_apart(skill):
 
 
 def test_every_prompt_of_the_benchmark_is_taken_apart_as_a_faultless_parser_would():
-    for one in lmd_prompts(Vocabulary("A picture", SHAPES, tuple(COLOURS))):
+    for one in lmd_prompts(Vocabulary("a picture", SHAPES, tuple(COLOURS), (1, 2, 3, 4, 5))):
         assert talk(one.text, one.number).scene() == one.predicate.scene("A picture")
 
 
