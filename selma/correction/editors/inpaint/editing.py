@@ -1,17 +1,27 @@
 """Carries out a plan by inpainting: holes, moved crops with their seams, objects, boxes."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from selma.core.choices import choose_name
+from selma.core.errors import ConfigError
 from selma.core.seeds import derive_seed
 from selma.correction.canvas import to_rgb
 from selma.correction.editors.inpaint.filling import Filler, Wish
 from selma.correction.editors.inpaint.pipelines import load_inpainting
 from selma.correction.editors.inpaint.settings import InpaintSettings
 from selma.correction.editors.prompts import negative_prompt, object_prompt
-from selma.correction.geometry import cells_of, move_cells, resize_for, resize_picture, transfer
+from selma.correction.geometry import (
+    ALIGNMENTS,
+    cells_of,
+    move_cells,
+    resize_for,
+    resize_picture,
+    transfer,
+)
 from selma.correction.layout import Box
 from selma.correction.loop import Job
 from selma.correction.masks import Mask, removal_mask, to_grid
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FULL_STRENGTH = 1.0  # drawn from noise alone
+SEAM_STRENGTH = 0.5  # so that both sides of a seam, each as it shall be, stay in sight
 
 
 class InpaintEditor:
@@ -30,8 +41,8 @@ class InpaintEditor:
     1. The places of removed objects and the old ones of moved objects, without what is kept, are
        filled with the background.
     2. Moved objects are pasted from the picture as it came, resized; the seam around each is
-       inpainted with less than full strength.
-    3. Objects whose attribute changes are inpainted with less than full strength.
+       inpainted with `SEAM_STRENGTH`.
+    3. Objects whose attribute changes are inpainted with the settings' strength.
     4. Boxes of added objects are inpainted.
 
     All other pixels stay exactly as they are. Each operation's seed comes from its kind and name.
@@ -49,7 +60,11 @@ class InpaintEditor:
 def load_inpaint_editor(
     settings: InpaintSettings, segmenter: Segmenter, *, device: str
 ) -> InpaintEditor:
-    """Load the editor's model; errors as `load_inpainting`."""
+    """Load the editor's model.
+
+    Errors as `load_inpainting`, and ConfigError for settings that no picture can be edited with.
+    """
+    _check(settings)
     loaded = load_inpainting(settings.path, settings.dtype, device, settings.adapter)
     filler = Filler(
         loaded.pipeline, loaded.canvas,
@@ -58,6 +73,21 @@ def load_inpaint_editor(
         feather_px=settings.feather_px,
     )  # fmt: skip
     return InpaintEditor(settings, segmenter, filler)
+
+
+def _check(settings: InpaintSettings) -> None:
+    choose_name("alignment", settings.alignment, ALIGNMENTS)
+    if settings.dilation_px < 1 or settings.dilation_px % 2 == 0:
+        raise ConfigError(f"dilation_px must be odd and at least 1, got {settings.dilation_px}")
+    strength = settings.attribute_strength
+    if not 0 < strength < 1:
+        raise ConfigError(f"attribute_strength must be above 0 and below 1, got {strength}")
+    needed = math.ceil(1 / min(strength, SEAM_STRENGTH))
+    if settings.inference_steps < needed:
+        raise ConfigError(
+            f"inference_steps {settings.inference_steps} with attribute_strength {strength} leave "
+            f"no step to take; use at least {needed} steps"
+        )
 
 
 @dataclass(frozen=True)
@@ -108,8 +138,7 @@ class _Session:
         pasted = np.where(there[..., None], moved.transpose(1, 2, 0), np.asarray(edited))
         prompt = object_prompt(self.job.scene.background, change.goal.label)
         return self._fill(
-            _picture(pasted), self._seam(there), prompt, self.settings.attribute_strength,
-            "move", change.goal.name,
+            _picture(pasted), self._seam(there), prompt, SEAM_STRENGTH, "move", change.goal.name
         )  # fmt: skip
 
     def _fill(
