@@ -16,7 +16,7 @@ from selma.pocket.list_replies import (
     Entries,
     ListReply,
 )
-from selma.pocket.wishes import STYLE, Wish, read_wish
+from selma.pocket.wishes import PLAIN, Wish, read_wish
 
 BROKEN_SHARE = 0.07  # of replies that cannot be used, until it is said that one could not
 _ASKED = re.compile(
@@ -78,7 +78,7 @@ def _read_acts(acts: Sequence[Act]) -> Content:
     gone = [act.targets[0].group for act in acts if act.kind == "remove"]
     unwanted = ", ".join(dict.fromkeys(_label(group) for group in gone))
     thoughts = "This is a change: " + ", then ".join(act.kind for act in acts) + "."
-    lines = [f"Background: {STYLE}", f"Negation: {unwanted}".rstrip()]
+    lines = [f"Background: {PLAIN}", f"Negation: {unwanted}".rstrip()]
     return Content(thoughts, _entries(dict.fromkeys(once)), lines)
 
 

@@ -15,7 +15,10 @@ from selma.pocket.captions import (
 )
 from selma.pocket.scenes import COLOURS
 
-STYLE = "A picture"  # the background of a prompt that says nothing about it
+# The background of a prompt that says nothing about it. "A picture" would say of what is behind the
+# objects that there are some: the base model fills holes with them.
+PLAIN = "A plain background"
+_NO_STYLE = ("", "a picture", "picture", "image", "an image", "a drawing")
 COUNTS = {**{word: count for count, word in COUNT_WORDS.items()}, "five": 5}
 SIDES = {"left": "left of", "right": "right of", "top": "above", "bottom": "below"}
 THING = rf"(?:(?:{any_of(SIZE_OF_WORD)}) )?(?:(?:{any_of(COLOURS)}) )?(?:{any_of(SHAPE_OF_NAME)})\b"
@@ -68,8 +71,8 @@ def thing_of(words: str, count: int = 1) -> Group:
 
 
 def _from_description(description: Description, style: str = "") -> Wish:
-    place = f"{_style(style)} on a {description.background} background"
-    background = place if description.background else _style(style)
+    colour = description.background
+    background = f"A {colour} background" if colour else _style(style)
     return Wish(description.groups, description.links, (), background, True)
 
 
@@ -95,4 +98,4 @@ def _sides(found: re.Match[str]) -> Wish | None:
 
 def _style(words: str | None) -> str:
     words = (words or "").strip()
-    return words[0].upper() + words[1:] if words else STYLE
+    return PLAIN if words in _NO_STYLE else words[0].upper() + words[1:]

@@ -174,10 +174,10 @@ def test_of_two_the_one_that_stands_in_the_relation_stays():
         SceneObject("star", "red", "small", 5.0, 16.0),
         SceneObject("ring", "blue", "small", 16.0, 16.0),
     ]
-    prompt = "A picture with a star on the left and a ring on the right"
+    prompt = "a picture with a star on the right and a ring on the left"
     current, goal = corrected(prompt, objects, 1)
     assert plan(current, goal).counts() == dict.fromkeys(KINDS, 0) | {"remove": 1}
-    assert sorted(pixels(one)[0] for one in goal) == pytest.approx([5.0, 16.0], abs=0.1)
+    assert sorted(pixels(one)[0] for one in goal) == pytest.approx([16.0, 26.0], abs=0.1)
 
 
 def test_new_boxes_are_of_the_sizes_of_the_world():

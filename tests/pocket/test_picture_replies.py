@@ -55,13 +55,18 @@ def test_every_form_of_caption_is_taken_apart(skill):
         wanted = {(label_of(one), one.shape): one.count for one in description.groups}
         found = {(one.label.attribute, one.label.noun): one.count for one in scene.objects}
         assert found == wanted
-        assert (description.background or "picture") in scene.background
+        assert scene.background == f"A {description.background or 'plain'} background"
         assert scene.negation == ""
 
 
 def test_every_prompt_of_the_benchmark_is_taken_apart_as_a_faultless_parser_would():
     for one in lmd_prompts(Vocabulary("a picture", SHAPES, tuple(COLOURS), (1, 2, 3, 4, 5))):
-        assert talk(one.text, one.number).scene() == one.predicate.scene("A picture")
+        assert talk(one.text, one.number).scene() == one.predicate.scene("A plain background")
+
+
+def test_another_style_than_a_picture_is_the_background():
+    prompt = "A realistic photo of a scene with a red circle and a blue star"
+    assert talk(prompt).scene().background == "A realistic photo of a scene"
 
 
 @pytest.mark.parametrize(
