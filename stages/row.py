@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     skills = sorted({*getattr(row, "skills", ()), *getattr(row, "experts", ())})
     for path in args.inputs:
         if skills:
-            suffix = ".parquet" if path.name in ("images", "prompts") else ".safetensors"
+            suffix = ".parquet" if path.name in ("corrected", "prompts") else ".safetensors"
             own = (path / f"{skill}{suffix}" for skill in skills)
             files |= {str(file): content_sha256(file) for file in own}
         elif path.suffix == ".json" and path.parent.parent == args.out.parent.parent:

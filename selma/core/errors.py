@@ -57,6 +57,10 @@ class BackendError(SelmaError):
     exit_code = 4
 
 
+class BudgetError(BackendError):
+    """What may be spent on a service is spent; nothing more can be asked."""
+
+
 def one_line(error: object) -> str:
     """Write a foreign error for a message of ours: on one line, of a readable length."""
     return " ".join(str(error).split())[:300]

@@ -71,6 +71,16 @@ KINDS = {
         key_size=1,
     ),
     "images": TableKind([*_columns(prompt_id=TEXT, sample=INTEGER), *PICTURE], key_size=2),
+    "corrections": TableKind(
+        _columns(prompt_id=TEXT, sample=INTEGER, prompt=TEXT, seed=INTEGER, verdict=TEXT)
+        + [pa.field("kept", TEXT)]  # the result, the original or, where it is dropped, nothing
+        + _columns(rounds=INTEGER, chosen_round=INTEGER, remove=INTEGER, add=INTEGER)
+        + _columns(move=INTEGER, attribute=INTEGER)
+        + [pa.field("passes_before", INTEGER), pa.field("passes_after", INTEGER)]  # 0, 1
+        + _columns(llm_requests=INTEGER, llm_refused=INTEGER, failure=TEXT)
+        + _columns(sha256_before=TEXT, sha256_after=TEXT, trace=TEXT),
+        key_size=2,
+    ),
     "samples": TableKind([*_columns(item_id=TEXT, sample=INTEGER), *PICTURE], key_size=2),
     "benchmark": TableKind(
         _columns(item_id=TEXT, prompt=TEXT, source=TEXT, questions=_list_of(QUESTION)), key_size=1

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from selma.core.errors import ReplyError
+from selma.core.errors import BackendError, BudgetError, ReplyError
 from selma.core.seeds import derive_seed
 from selma.correction.detections import Detection
 from selma.correction.layout import Checked, Layout
@@ -22,8 +22,9 @@ VERDICTS = {
     "fixed": "passes after an edit; where no rule is known, nothing more was suggested after it",
     "edited": "was edited and does not pass, or no rule is known and the rounds are used up",
     "unchanged": "did not pass, but nothing was suggested",
+    "planned": "was not to be edited; what would be done stands in its trace",
     "worse": "passed as it came and no longer after an edit, which was thrown away",
-    "failed": "no reply of the LLM could be used; stays as it was at that time",
+    "failed": "an LLM's replies could not be used, or a model failed; stays as it was by then",
 }
 # What becomes of a picture with a verdict: "result", "original" or None, which drops it.
 KEEP: dict[str, Callable[[str], str | None]] = {
@@ -46,16 +47,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Steps(Generic[Picture]):
-    """What the rounds are made of; `read` and `suggest` raise ReplyError when they fail for good.
+    """What the rounds are made of; ReplyError or BackendError if one fails for good.
 
-    `passes` judges what is seen in a picture, `goal_passes` a suggested layout; None if no rule is
-    known for the prompt.
+    `edit` is None where plans alone are wanted. `passes` judges what is seen in a picture,
+    `goal_passes` a suggested layout; None if no rule is known for the prompt.
     """
 
     read: Callable[[], Scene]
     detect: Callable[[Picture, Scene], Sequence[Detection]]
     suggest: Callable[[Scene, Layout, int], Checked]  # with the number of the round, from 1
-    edit: Callable[[Picture, Job], Picture]
+    edit: Callable[[Picture, Job], Picture] | None
     passes: Callable[[Picture, Sequence[Detection]], bool] | None
     goal_passes: Callable[[Layout], bool] | None
 
@@ -82,6 +83,9 @@ def correct(picture: Picture, steps: Steps[Picture], options: Options, trace: Tr
         steps: the parts.
         options: how the rounds go.
         trace: of this picture, still empty; filled.
+
+    Raises:
+        BudgetError: nothing more can be asked, of other pictures neither.
     """
     if options.rounds == 0:
         trace.verdict = "skipped"
@@ -92,7 +96,9 @@ def correct(picture: Picture, steps: Steps[Picture], options: Options, trace: Tr
         trace.before = before = _look(picture, scene, steps, options)
         ended = _rounds(pictures, before, scene, steps, options, trace)
         trace.chosen_round, trace.verdict = _verdict(before, trace, ended)
-    except ReplyError as error:
+    except BudgetError:
+        raise
+    except (ReplyError, BackendError) as error:
         trace.failure, trace.verdict = str(error), "failed"
         trace.chosen_round, _ = _best(trace)
     return pictures[trace.chosen_round]
@@ -110,12 +116,17 @@ def _rounds(
         todo = plan(look.layout, suggestion.layout)
         seed = derive_seed(trace.seed, "correction", "edit", number)
         goal_passes = steps.goal_passes and steps.goal_passes(suggestion.layout)
-        if todo.is_empty:
+        if todo.is_empty or steps.edit is None:
             trace.rounds.append(Round(suggestion, todo, goal_passes, seed, None, {}))
-            return True
+            return todo.is_empty
         job = Job(scene, look.layout, suggestion.layout, todo, seed)
-        pictures.append(steps.edit(pictures[-1], job))
-        look = _look(pictures[-1], scene, steps, options)
+        try:
+            edited = steps.edit(pictures[-1], job)
+            look = _look(edited, scene, steps, options)
+        except BackendError:
+            trace.rounds.append(Round(suggestion, todo, goal_passes, seed, None, {}))
+            raise
+        pictures.append(edited)
         done = score_edit(todo, look.found, iou_min=options.edit_iou)
         trace.rounds.append(Round(suggestion, todo, goal_passes, seed, look, done))
     return False
@@ -143,7 +154,8 @@ def _verdict(before: Look, trace: Trace, nothing_left: bool) -> tuple[int, str]:
     if chosen == 0 and before.passes:
         return 0, "worse" if edited else "pass_before"
     if not edited:
-        return 0, "unchanged"
+        planned = any(not one.plan.is_empty for one in trace.rounds)
+        return 0, "planned" if planned else "unchanged"
     if passes is None:
         return chosen, "fixed" if nothing_left else "edited"
     if before.passes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selma.core.errors import BackendError
+from selma.core.errors import BudgetError
 from selma.core.shared_lines import SharedLines
 
 LEDGER = Path(".selma/llm/spent.jsonl")  # of a working copy
@@ -50,7 +50,7 @@ class Budget:
         """Set money aside, waiting while other requests of this process may give some back.
 
         Raises:
-            BackendError: there is not enough left.
+            BudgetError: there is not enough left.
         """
         one = Reservation(uuid.uuid4().hex, usd)
         entry = {"request": one.name, "usd": usd}
@@ -59,7 +59,7 @@ class Budget:
                 self._take, lambda: entry if self.spent_usd + usd <= self._limit else None
             ):
                 if not self._under_way:
-                    raise BackendError(
+                    raise BudgetError(
                         f"llm.budget_usd: ${self.spent_usd:.4f} of ${self._limit:g} are spent in "
                         f"this working copy ({self._path}), and the next request may cost "
                         f"${usd:.4f}; raise llm.budget_usd to go on from what was answered"

@@ -39,6 +39,11 @@ class LlmOptions:
         own |= {"temperature": self.temperature, "reply_tokens_max": self.reply_tokens_max}
         return json.dumps({**own, "schema": schema}, sort_keys=True)
 
+    def deciding(self) -> dict[str, Any]:
+        """All that decides replies, so without patience, concurrency and money."""
+        own = {"backend": self.backend, "model": self.model, "base_url": self.base_url}
+        return {**own, "parameters": self.parameters(None)}
+
 
 class TextGenerator(Protocol):
     """Answers a request with text."""
@@ -88,14 +93,19 @@ class RecordedLlm:
         self._transcript.forget(request for request, _ in exchanges)
 
     def usage(self) -> dict[str, float]:
-        """Sum what the replies used so far took when they were asked for, where it is known."""
-        replies = [reply for _, reply in self.used]
-        return {
-            "llm_prompt_tokens": sum(reply.prompt_tokens or 0 for reply in replies),
-            "llm_reply_tokens": sum(reply.reply_tokens or 0 for reply in replies),
-            "llm_usd": sum(reply.usd or 0 for reply in replies),
-            "llm_replies_without_price": sum(reply.usd is None for reply in replies),
-        }
+        """Sum what the replies used so far took; see `usage_of`."""
+        return usage_of(self.used)
+
+
+def usage_of(exchanges: Iterable[Exchange]) -> dict[str, float]:
+    """Sum what replies took when they were asked for, where it is known."""
+    replies = [reply for _, reply in exchanges]
+    return {
+        "llm_prompt_tokens": sum(reply.prompt_tokens or 0 for reply in replies),
+        "llm_reply_tokens": sum(reply.reply_tokens or 0 for reply in replies),
+        "llm_usd": sum(reply.usd or 0 for reply in replies),
+        "llm_replies_without_price": sum(reply.usd is None for reply in replies),
+    }
 
 
 def make_answer(options: LlmOptions, ledger: Path) -> Answer:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from selma.runtime.correct_params import CorrectParams
 from selma.runtime.fit_params import FitParams
 from selma.runtime.search_params import SearchParams
 from selma.runtime.sections import (
@@ -42,6 +43,7 @@ class Params(Section):
     llm: LlmParams
     prompts: PromptsParams
     images: ImagesParams
+    correct: CorrectParams
     lora: LoraParams
     skills: Annotated[dict[Name, SkillParams], Field(min_length=1)]
     merges: dict[Name, MergeParams]

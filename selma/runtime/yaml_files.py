@@ -15,7 +15,7 @@ S = TypeVar("S")
 BRANCHES: dict[str, tuple[int, tuple[str, ...]]] = {
     "measures": (2, ("dsg", "tifa")), "models": (2, ("one", "composite", "switch")),
     "merges": (4, ("number", "blocks")), "fits": (2, ("regmean", "cat")),
-    "searches": (3, ("dsg", "tifa")),
+    "searches": (3, ("dsg", "tifa")), "correct": (2, ("latent", "inpaint")),
 }  # fmt: skip
 
 
