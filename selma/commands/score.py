@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selma.commands.outputs import check_table_out
+from selma.commands.score_lmd import add_lmd
 from selma.commands.score_options import add_answers, add_common, add_model, add_pictures, positive
 from selma.commands.score_words import print_results
 from selma.core.choices import choose
@@ -61,6 +62,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add_model(metric, required=True)
     add_common(metric)
     metric.set_defaults(run=run_vqascore, metric="vqascore")
+
+    add_lmd(metrics)
 
 
 def _add_preference(name: str, metric: argparse.ArgumentParser) -> None:

@@ -73,6 +73,12 @@ def estimate_mean(values: Floats, weights: Floats, how: Bootstrap) -> Estimate:
 
     Values and weights are (N,), one per prompt in a fixed order, the weights positive.
     """
+    low, high = percentiles(resampled_means(values, weights, how), how)
+    return Estimate(_weighted_mean(values, weights), low, high)
+
+
+def resampled_means(values: Floats, weights: Floats, how: Bootstrap) -> Floats:
+    """Draw prompts again and take their weighted mean, (R,); the arguments as `estimate_mean`'s."""
     weighted, number = values * weights, len(values)
     plain = bool((weights == 1).all())
     means = [
@@ -80,9 +86,14 @@ def estimate_mean(values: Floats, weights: Floats, how: Bootstrap) -> Estimate:
         / (number if plain else _take(weights, drawn).sum(axis=1))
         for drawn in draw(number, number, how)
     ]
+    return np.concatenate(means)
+
+
+def percentiles(means: Floats, how: Bootstrap) -> tuple[float, float]:
+    """The ends of the interval that resampled means, (R,), give."""
     tail = (1 - how.confidence) / 2
-    low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
-    return Estimate(_weighted_mean(values, weights), float(low), float(high))
+    low, high = np.quantile(means, (tail, 1 - tail))
+    return float(low), float(high)
 
 
 def standard_error(values: Floats, weights: Floats) -> float | None:
