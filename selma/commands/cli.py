@@ -23,7 +23,7 @@ PROJECT = (
 )  # work on the project in which they are run
 COMMANDS = (
     "preset", "hub", *PROJECT, "merge", "inspect_adapter", "export", "import_benchmark",
-    "questions", "convert", "score", "compare", "judges", "votes",
+    "questions", "convert", "score", "compare", "judges", "votes", "correct",
 )  # fmt: skip
 
 

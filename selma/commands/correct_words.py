@@ -21,6 +21,7 @@ def trace_lines(trace: Trace) -> Iterator[str]:
         yield f"seen: {_boxes(trace['before']['layout'])}"
     for number, one in enumerate(trace["rounds"], start=1):
         done = f"; done: {_done(one['edit'])}" if one["edit"] else ""
+        yield f"round {number}, suggested: {_boxes(one['suggestion'])}"
         yield f"round {number}: {plan_words(one['plan'])}{done}"
         if one["clamped"]:
             yield f"boxes cut off at the picture's edge: {', '.join(sorted(one['clamped']))}"

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 from selma.core.choices import choose
 from selma.correction.detectors.protocol import Detector
 from selma.correction.editors.protocol import Editor
+from selma.correction.segmenters.loading import WITHOUT_MODEL, load_segmenter
 
 if TYPE_CHECKING:
     from selma.correction.editors.inpaint.settings import InpaintSettings
     from selma.correction.editors.latent.settings import LatentSettings
 
 Settings = Mapping[str, Any]
-WITHOUT_WEIGHTS = ("box", "contrast")  # kinds of segmenters
 
 
 def weights_of(detector: Settings, segmenter: Settings, editor: Settings) -> list[Path]:
     """List the folders and files whose content decides what the models do."""
     paths = [detector["path"], editor["path"], editor["adapter"]]
-    if segmenter["kind"] not in WITHOUT_WEIGHTS:
+    if segmenter["kind"] not in WITHOUT_MODEL:
         paths.append(segmenter["path"])
     if editor.get("refiner"):
         paths.append(editor["refiner"]["path"])
@@ -39,10 +39,9 @@ def load_detector_by(settings: Settings, *, device: str) -> Detector:
 def load_editor_by(segmenter: Settings, editor: Settings, *, device: str) -> Editor:
     """Load an editor, and the segmenter that it works with, by their settings."""
     from selma.correction.editors.loading import load_editor
-    from selma.correction.segmenters.loading import load_segmenter
 
     kind, own = segmenter["kind"], segmenter["path"]
-    path = None if kind in WITHOUT_WEIGHTS else Path(own)
+    path = None if kind in WITHOUT_MODEL else Path(own)
     finder = load_segmenter(kind, path, dtype=segmenter["dtype"], device=device)
     return load_editor(editor_settings(editor), finder, device=device)
 

@@ -34,4 +34,5 @@ def words_of(values: Values) -> Vocabulary:
     own = values["vocabulary"]
     if own is None:
         return LMD
-    return Vocabulary(own["prefix"], tuple(own["nouns"]), tuple(own["colors"]))
+    lists = {name: tuple(own[name]) for name in ("nouns", "colors", "counts")}
+    return Vocabulary(own["prefix"], **lists)

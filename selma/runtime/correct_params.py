@@ -22,6 +22,7 @@ class VocabularyParams(Section):
     prefix: Word
     nouns: Words
     colors: Words
+    counts: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)]
 
 
 class DetectorParams(Section):

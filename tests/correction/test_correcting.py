@@ -67,9 +67,10 @@ def test_what_fails_for_one_picture_is_its_verdict_and_stops_no_other(tmp_path):
     assert verdicts(done) == ["fixed", "failed", "failed", "failed"]
     reasons = [one.trace.failure for one in done]
     assert reasons[1] == "the detector choked" and reasons[3] == "the editor choked"
-    assert "Objects:" in reasons[2] and [said.reply for said in done[2].said] == [
-        "I had rather not."
-    ] * 2
+    assert (
+        "Objects:" in reasons[2]
+        and [said.reply for said in done[2].said] == ["I had rather not."] * 2
+    )
     assert all(one.picture is t.picture for one, t in zip(done[1:], tasks[1:], strict=True))
     assert not any(one.unanswered for one in done)
     assert done[3].trace.rounds[0].plan.counts()["add"] == 1  # the plan that was not carried out
@@ -118,7 +119,9 @@ def test_a_scene_and_a_layout_that_are_given_ask_no_llm(tmp_path):
 
 
 def test_plans_alone_leave_pictures_as_they_are(tmp_path):
-    done = correct_batch([task(ONE, TWO), task(ONE, "one thing")], tools(tmp_path, editor=None), WAY)
+    done = correct_batch(
+        [task(ONE, TWO), task(ONE, "one thing")], tools(tmp_path, editor=None), WAY
+    )
     assert verdicts(done) == ["planned", "planned"]
     assert done[0].picture is ONE and done[0].trace.rounds[0].plan.counts()["add"] == 1
     assert sum(done[0].trace.operations().values()) == 0

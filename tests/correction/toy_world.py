@@ -21,7 +21,7 @@ from selma.llm.transcript import Reply, Transcript
 SIDE_PX = 40
 CELL_PX = 10  # one square in each cell of a 4×4 grid at most
 COLORS = {"red": (200, 0, 0), "blue": (0, 0, 200), "green": (0, 160, 0)}
-WORDS = Vocabulary("A picture", ("square", "disc"), tuple(COLORS))
+WORDS = Vocabulary("A picture", ("square", "disc"), tuple(COLORS), (1, 2, 3))
 THRESHOLDS = Thresholds(0.5, 0.5, 0.5)
 WAY = Way("correct", Options(2, True, 0.7, 0.5), ReplyLimits(8, 2000), 1, 1)
 
