@@ -64,9 +64,11 @@ def build_tokenizer():
 
 
 def write_models(folder):
-    """Write models/pocket/{base,pickscore,hps,imagereward} of untrained weights."""
+    """Write the models of models/pocket with untrained weights."""
+    from selma.diffusion.tiny import write_tiny_gated
     from selma.foundation.autoencoder import build_autoencoder
     from selma.foundation.denoiser import Denoiser, build_text_encoder, build_unet, save_pipeline
+    from selma.foundation.detector_model import build_detector, save_detector
     from selma.foundation.scorer_files import build_scorer, save_scorer
 
     tokenizer = build_tokenizer()
@@ -77,6 +79,8 @@ def write_models(folder):
     save_pipeline(models / "base", build_autoencoder(0), tokenizer, denoiser)
     for seed, name in enumerate(("pickscore", "hps", "imagereward")):
         save_scorer(build_scorer(name, tokenizer, seed), tokenizer, models / name)
+    save_detector(build_detector(tokenizer, 0), tokenizer, models / "detector")
+    write_tiny_gated(models / "gligen", prediction_type="v_prediction", latent_size=(8, 8))
 
 
 def write_benchmarks(folder, items_per_skill=1):
