@@ -202,7 +202,8 @@ def test_nothing_is_to_be_done_after_a_run(world):
 
 def test_a_skill_is_a_file_and_a_row(world):
     add_skill(world.folder, world.params)
-    assert world.status() == {"prompts@spatial", "images@spatial", "lora@spatial", "report"}
+    new = names("{}@spatial", "prompts", "images", "correct", "lora")
+    assert world.status() == new | {"report"}
 
 
 def test_a_merge_is_a_row_and_a_row_compares_it(world):
@@ -281,6 +282,7 @@ def set_value(params, key, value):
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
     [
+        ("correct.keep", "all", {"correct@count", "correct@attributes"}),
         ("merges.merged.scale", 0.5, {"merge@merged", "report"}),
         ("skills.count.lora", {"rank": 1}, {"lora@count", "report"}),
         ("skills.count.images", {"batch_size": 1}, {"images@count", "report"}),
@@ -319,6 +321,8 @@ def one_bit_changed(folder):
             "mixture@mixture", "model_row@base", "samples@base-pocket-dsg",
             "samples@merged-pocket-dsg"}),
         ("hps", {"preference_row@hps"}),
+        ("detector", {"correct@count", "correct@attributes"}),
+        ("gligen/unet", {"correct@count", "correct@attributes"}),
     ],
 )  # fmt: skip
 def test_other_weights_under_the_same_name_are_seen(world, file, stages):

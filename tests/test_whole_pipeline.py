@@ -75,7 +75,7 @@ def runs(tiny_models, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DVC_ROOT", raising=False)
         for number, folder in enumerate(folders):
-            for given in ("data/skills", "selma/pocket"):
+            for given in ("data/skills", "selma/pocket", "selma/correction"):
                 shutil.copytree(ROOT / given, folder / given)
             copy_models(tiny_models, folder)
             write_params(folder, PARAMS)
@@ -145,6 +145,8 @@ def test_each_skills_pictures_are_of_its_own_prompts_and_its_expert_of_them(worl
         prompts = read_table(world / f"data/prompts/{skill}.parquet", "prompts")
         images = read_table(world / f"data/images/{skill}.parquet", "images")
         assert [row["prompt"] for row in images] == [row["prompt"] for row in prompts]
+        drawn, corrected = (world / f"data/{n}/{skill}.parquet" for n in ("images", "corrected"))
+        assert drawn.read_bytes() == corrected.read_bytes()
         made = read_provenance(world / f"models/experts/{skill}.safetensors")
         assert (made["name"], made["lora"]["train_steps"]) == (skill, 3)
     mixed = read_provenance(world / "models/mixtures/mixture.safetensors")

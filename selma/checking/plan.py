@@ -28,6 +28,7 @@ from selma.runtime.whole import Params
 
 SHARE = 0.4  # of the makers' figures that well-fed training reaches
 BYTES_PER_PIXEL = 1.5  # of a PNG of a photograph, about half of its 3
+CHARACTERS_OF_A_REPLY = 400  # a few words of reasoning and a list of boxes
 BYTES_PER_ROW = 100  # of a table without pictures, compressed
 _FLOAT32, _FLOAT16 = 4, 2  # bytes
 
@@ -164,6 +165,7 @@ def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
         pictures[skill] = prompts.per_skill * settings.per_prompt
         costs = counter.costs(params.lora)
         yield counter.drawing(f"images@{skill}", pictures[skill], settings, costs)
+        yield _correcting(f"correct@{skill}", params, pictures[skill], counter)
     for skill in params.skills:
         loras[skill] = load_skill_section("lora", LoraParams, skill, params_path)
         costs = counter.costs(loras[skill])
@@ -264,6 +266,25 @@ def _writing(stage: str, llm: LlmParams, prompts: PromptsParams, instructions: P
         paid = Paid(llm.model, requests, *tokens, price=price)
     disk = float(BYTES_PER_ROW * prompts.per_skill)
     return Work(stage, "LLM requests", requests, disk=disk, paid=paid)
+
+
+def _correcting(stage: str, params: Params, pictures: int, counter: Counter) -> Work:
+    """Plan corrections: each prompt is read, and for each picture one layout asked for.
+
+    What the editor computes is not counted. Without rounds nothing is asked, and the pictures stay.
+    """
+    llm, paid = params.llm, None
+    if params.correct.rounds == 0:
+        return Work(stage, "pictures", pictures, operations=0.0)
+    if llm.backend not in FREE:
+        from selma.correction.requests import instructions
+
+        asked = sum(len(instructions(step)) for step in ("parse", "correct"))
+        tokens = tokens_of(pictures * asked), tokens_of(pictures * 2 * CHARACTERS_OF_A_REPLY)
+        price = find_price(llm.model, llm.base_url, llm.price)
+        paid = Paid(llm.model, 2 * pictures, *tokens, price=price)
+    return Work(stage, "pictures", pictures, disk=pictures * counter.pixels * BYTES_PER_PIXEL,
+                paid=paid)  # fmt: skip
 
 
 def _asking(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from selma.checking.corrections import check_corrections
 from selma.checking.searches import check_measure, check_searches
 from selma.core.choices import choose
 from selma.core.errors import SelmaError
@@ -258,6 +259,6 @@ def _absent(problems: _Problems, params: Params, key: str, path: str) -> None:
 
 
 CHECKS = (
-    _hub, _prompts, _backbone, _merges, check_searches, _routers, _models, _judges, _measures,
-    _preferences,
+    _hub, _prompts, _backbone, check_corrections, _merges, check_searches, _routers, _models,
+    _judges, _measures, _preferences,
 )  # fmt: skip

@@ -51,7 +51,9 @@ def project(tmp_path, monkeypatch):
     for name, config in SCORERS.items():
         put(tmp_path / "models/pocket" / name / "config.json", config)
         put(tmp_path / "models/pocket" / name / "model.safetensors")
-    for code in ("selma/pocket", "selma/metrics"):
+    put(tmp_path / "models/pocket/detector/model.safetensors")
+    put(tmp_path / "models/pocket/gligen/unet/model.safetensors")
+    for code in ("selma/pocket", "selma/metrics", "selma/correction"):
         (tmp_path / code).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -494,3 +496,21 @@ def test_weights_that_a_fit_or_a_search_makes(project):
     for section in ("fits", "searches"):
         found = only(project, "models.other", {"weights": f"models/{section}/mine.safetensors"})
         assert has(found, f"is made by no row of {section}; rows: none")
+
+
+def test_the_models_that_correct_are_there_and_known(project):
+    section = copy.deepcopy(shipped_params()["correct"])
+    section["detector"] |= {"kind": "owl", "path": "models/hub/owl"}
+    section["segmenter"]["kind"] = "scissors"
+    found = "\n".join(problems(project, "correct", section))
+    assert has(found, "correct.detector.kind", "owlv2")
+    assert has(found, "correct.segmenter.kind", "contrast")
+    assert has(found, "correct.detector.path", "models/hub/owl", "dvc pull")
+
+
+def test_with_rounds_a_path_that_stands_for_no_model_is_told(project):
+    section = copy.deepcopy(shipped_params()["correct"])
+    section["editor"]["path"] = "selma/correction"
+    assert problems(project, "correct", section) == []
+    found = only(project, "correct", {**section, "rounds": 1})
+    assert has(found, "correct.editor.path", "holds no .safetensors")

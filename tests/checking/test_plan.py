@@ -52,8 +52,8 @@ def write(world, **changes):
 
 def test_it_lists_every_stage_of_the_graph_that_draws_trains_merges_asks_or_scores(world):
     kinds = (
-        "prompts", "images", "lora", "mixture", "router", "merge", "fit", "search", "samples",
-        "answers", "preferences",
+        "prompts", "images", "correct", "lora", "mixture", "router", "merge", "fit", "search",
+        "samples", "answers", "preferences",
     )  # fmt: skip
     listed = subprocess.run(
         ["dvc", "stage", "list", "--name-only"],
@@ -323,3 +323,13 @@ def test_a_search_draws_and_asks_for_each_evaluation(world):
     lay_out(world)
     endpoint = works(world, **with_endpoint(searches={"mine": search}))["search@mine"]
     assert endpoint.paid.requests == 7 * 3 * sum(len(row["questions"]) for row in rows)
+
+
+def test_corrections_are_counted_and_paid_for_only_with_rounds(world):
+    hosted = {"backend": "openai", "model": "m", "price": {"input": 1.0, "output": 1.0}}
+    off = works(world, llm=hosted)["correct@common"]
+    assert (off.operations, off.disk, off.paid) == (0, 0, None)
+    section = {**tiny_params()["correct"], "rounds": 2}
+    on = works(world, llm=hosted, correct=section)["correct@common"]
+    assert (on.number, on.paid.requests) == (off.number, 2 * off.number)
+    assert on.paid.tokens_in > 100 * on.number and on.disk > 0

@@ -20,8 +20,9 @@ OUTS = {
     "corrections": ("corrections.parquet", "corrections"),
     "transcript": ("transcript.parquet", "transcript"),
 }
-ARGUMENTS = "--skill count --images data/images/count.parquet --metrics {0}metrics.json " + " ".join(
-    f"--{name} {{0}}{file}" for name, (file, _) in OUTS.items()
+ARGUMENTS = (
+    "--skill count --images data/images/count.parquet --metrics {0}metrics.json "
+    + " ".join(f"--{name} {{0}}{file}" for name, (file, _) in OUTS.items())
 )
 LATENT = {"inference_steps": 2, "dilation_px": 1, "attention": {"iterations": [1]}}
 LLM = {"backend": "openai", "model": "some-llm", "revision": "1", "retries": 0}

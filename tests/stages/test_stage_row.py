@@ -65,10 +65,10 @@ def test_a_mixtures_row_holds_the_tables_of_its_own_skills_alone(folder):
     params["mixtures"]["mixture"]["skills"] = ["count", "common"]
     write_params(folder, params)
     for skill in ("count", "common", "attributes"):
-        put(folder / "data/images" / f"{skill}.parquet", skill)
-    found = row("mixtures", "mixture", "data/images")
+        put(folder / "data/corrected" / f"{skill}.parquet", skill)
+    found = row("mixtures", "mixture", "data/corrected")
     own = ("common", "count")
-    assert found["files"] == {f"data/images/{skill}.parquet": sha256(skill) for skill in own}
+    assert found["files"] == {f"data/corrected/{skill}.parquet": sha256(skill) for skill in own}
     assert found["row"]["skills"] == ["count", "common"]
 
 
@@ -77,12 +77,12 @@ def test_a_routers_row_holds_the_pictures_and_experts_of_its_own_skills_alone(fo
     params["routers"]["moe"] = {"skills": ["count", "common"], "top_k": 2, "lora": {}}
     write_params(folder, params)
     for skill in ("count", "common", "attributes"):
-        put(folder / "data/images" / f"{skill}.parquet", skill)
+        put(folder / "data/corrected" / f"{skill}.parquet", skill)
         put(folder / "models/experts" / f"{skill}.safetensors", f"expert {skill}")
-    found = row("routers", "moe", "data/images models/experts")["files"]
+    found = row("routers", "moe", "data/corrected models/experts")["files"]
     assert found == {
-        "data/images/common.parquet": sha256("common"),
-        "data/images/count.parquet": sha256("count"),
+        "data/corrected/common.parquet": sha256("common"),
+        "data/corrected/count.parquet": sha256("count"),
         "models/experts/common.safetensors": sha256("expert common"),
         "models/experts/count.safetensors": sha256("expert count"),
     }
