@@ -12,6 +12,7 @@ from tiny_world import (
     ROOT,
     SEARCH,
     copy_models,
+    correct_section,
     tiny_params,
     write_benchmarks,
     write_dev_split,
@@ -40,6 +41,7 @@ LONG = {
     "lora": {"train_steps": 40, "checkpoint_every_steps": 1},
     "fits": {"cat": {"kind": "cat", "skills": ["count"], "lora": {}}},
     "searches": {"mine": {**SEARCH, "evaluations": 5}},
+    "correct": correct_section(),
 }
 
 
@@ -81,6 +83,13 @@ def kill_when(folder, module, arguments, pattern):
             ["i", "m"],
         ),
         (
+            "correct",
+            "--skill count --images data/images/count.parquet --out OUT/i --corrections OUT/c "
+            "--transcript OUT/t --metrics OUT/m",
+            "shard-000001.json",
+            ["i", "c", "t", "m"],
+        ),
+        (
             "lora",
             "--section skills --name count --images data/images --out OUT/l --curve OUT/c",
             "state.safetensors",
@@ -107,7 +116,7 @@ def kill_when(folder, module, arguments, pattern):
             ["s.safetensors", "c", "m"],
         ),
     ],
-    ids=["images", "lora", "samples", "fit", "search"],
+    ids=["images", "correct", "lora", "samples", "fit", "search"],
 )
 def test_a_killed_stage_resumes_and_ends_in_the_same_bytes(
     killed_world, monkeypatch, caplog, stage, arguments, pattern, outs

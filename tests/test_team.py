@@ -14,6 +14,7 @@ import pytest
 from tiny_world import (
     ROOT,
     copy_models,
+    correct_section,
     tiny_params,
     write_benchmarks,
     write_expert,
@@ -26,6 +27,7 @@ from selma.core import team
 from selma.core.errors import ConfigError
 
 CHANGES = {
+    "correct": correct_section(),
     "images": {"inference_steps": 2, "batch_size": 2},
     "samples": {"per_prompt": 2, "inference_steps": 2, "batch_size": 3},
     "models": {"merged": {"weights": "models/experts/count.safetensors"}},
@@ -33,6 +35,8 @@ CHANGES = {
 }
 STAGES = {
     "images": "--skill count --prompts data/prompts/count.parquet --out OUT/i --metrics OUT/m",
+    "correct": "--skill count --images data/images/count.parquet --out OUT/i --corrections OUT/c "
+    "--transcript OUT/t --metrics OUT/m",
     "lora": "--section skills --name count --images data/images --out OUT/l --curve OUT/c",
     "samples": "--model merged --benchmark data/benchmarks/pocket-dsg.parquet --out OUT/s",
     "answers": "--answers dsg --model merged --benchmarks data/benchmarks --samples SAMPLES "

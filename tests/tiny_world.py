@@ -45,6 +45,15 @@ def tiny_params(**changes):
     return params
 
 
+def correct_section(**changes):
+    """The section `correct` with a round of few steps, in which only what is certain is seen."""
+    section = {**shipped_params()["correct"], "rounds": 1, "keep": "all", **changes}
+    section["detector"] |= {"batch_size": 2, "attribute": 1.0, "primitive": 1.0}
+    section["editor"] |= {"inference_steps": 2, "dilation_px": 1}
+    section["editor"]["attention"]["iterations"] = [1]
+    return section
+
+
 def write_params(folder, params):
     yaml = YAML(typ="safe")
     yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False

@@ -5,7 +5,7 @@ import json
 import pytest
 from chat_server import completion, serving
 from PIL import Image
-from tiny_world import tiny_params, write_params
+from tiny_world import correct_section, tiny_params, write_params
 
 from selma.commands.cli import main
 from selma.correction.folders import read_picture
@@ -19,12 +19,9 @@ GIVEN = {"llm_parsed_prompt": SCENE, "llm_layout_suggestions": LAYOUT}
 @pytest.fixture
 def place(tmp_path, tiny_models, monkeypatch):
     """A folder with params, models and pictures, in which commands run."""
-    params = tiny_params(llm={"backend": "openai", "model": "some-llm", "retries": 0})
-    section = params["correct"]
-    section["detector"] |= {"batch_size": 2, "attribute": 1.0, "primitive": 1.0}
-    section["editor"] |= {"inference_steps": 2, "dilation_px": 1}
-    section["editor"]["attention"]["iterations"] = [1]
-    write_params(tmp_path, params)
+    llm = {"backend": "openai", "model": "some-llm", "retries": 0}
+    section = correct_section(rounds=0, keep="fixed_or_original")
+    write_params(tmp_path, tiny_params(llm=llm, correct=section))
     (tmp_path / "models").mkdir()
     (tmp_path / "models/pocket").symlink_to(tiny_models / "models/pocket", target_is_directory=True)
     (tmp_path / "in/sub").mkdir(parents=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from stage_world import chat_server, pixels, read_json, rows_of, run
-from tiny_world import tiny_params, write_images, write_params
+from tiny_world import correct_section, tiny_params, write_images, write_params
 
 from selma.core.errors import ConfigError, MissingDataError
 from selma.core.seeds import derive_seed
@@ -24,7 +24,6 @@ ARGUMENTS = (
     "--skill count --images data/images/count.parquet --metrics {0}metrics.json "
     + " ".join(f"--{name} {{0}}{file}" for name, (file, _) in OUTS.items())
 )
-LATENT = {"inference_steps": 2, "dilation_px": 1, "attention": {"iterations": [1]}}
 LLM = {"backend": "openai", "model": "some-llm", "revision": "1", "retries": 0}
 
 
@@ -39,13 +38,7 @@ def reply(body):
 
 
 def params(**changes):
-    made = tiny_params(llm=LLM)
-    section = made["correct"]
-    section |= {"rounds": 1, "keep": "all", **changes}
-    section["detector"] |= {"batch_size": 2, "attribute": 1.0, "primitive": 1.0}
-    section["editor"] |= {**LATENT, "attention": {**section["editor"]["attention"], "layers": None,
-                                                  **LATENT["attention"]}}  # fmt: skip
-    return made
+    return tiny_params(llm=LLM, correct=correct_section(**changes))
 
 
 def correct(folder, made, prefix=""):
