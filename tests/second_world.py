@@ -46,6 +46,8 @@ def params():
     """Everything that the world is, said by params.yaml alone."""
     values = tiny_params(images={"per_prompt": 1}, samples={"per_prompt": 1})
     values["backbone"] = {"path": str(MODELS / "sd"), "dtype": "float32"}
+    for name in ("detector", "editor"):  # corrections are off
+        values["correct"][name]["path"] = "selma/correction"
     values["llm"] |= {"backend": "openai", "model": "some-llm", "revision": "2024-05"}
     own = {"prompts": {}, "images": {}, "lora": {}}
     values["skills"] = {
