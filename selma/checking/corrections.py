@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selma.checking.searches import Problems
-from selma.core.choices import choose, choose_name
+from selma.core.choices import choose_name
 from selma.runtime.whole import Params
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ def check_corrections(root: Path, params: Params, problems: Problems) -> None:
     from selma.correction.segmenters.loading import SEGMENTERS
 
     section = params.correct
-    kind = partial(choose, "detector", section.detector.kind, DETECTORS)
-    problems.attempt(kind, "correct.detector.kind")
-    kind = partial(choose_name, "segmenter", section.segmenter.kind, SEGMENTERS)
-    problems.attempt(kind, "correct.segmenter.kind")
+    detector = partial(choose_name, "detector", section.detector.kind, DETECTORS)
+    problems.attempt(detector, "correct.detector.kind")
+    segmenter = partial(choose_name, "segmenter", section.segmenter.kind, SEGMENTERS)
+    problems.attempt(segmenter, "correct.segmenter.kind")
     for key, path in _deps(section).items():
         brought = Path(path).parts[:2] == ("models", "hub") and Path(path).name in params.hub
         if not (root / path).exists() and not brought:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ def _settings(args: argparse.Namespace) -> _Settings:
 
 
 def _given(args: argparse.Namespace, settings: _Settings) -> "Sequence[Item | Refused]":
-    from selma.correction.folders import Item, read_items, read_picture
+    from selma.correction.folders import make_item, read_items, read_picture
     from selma.correction.json_files import Entry
 
     if args.json_file is not None:
@@ -116,9 +117,11 @@ def _given(args: argparse.Namespace, settings: _Settings) -> "Sequence[Item | Re
         return read_items(args.json_file, args.input_dir, args.out, limit)
     stem = "drawn" if args.draw else args.picture.stem
     entry = Entry(1, stem, ".", args.prompt, args.generator, None, None)
-    if args.picture is not None:
-        return [Item(entry, read_picture(args.picture), args.out)]
-    return [Item(entry, _drawn(args, settings.seed), args.out)]
+    load = partial(read_picture, args.picture)
+    if args.draw:
+        drawn = _drawn(args, settings.seed)
+        load = drawn.copy
+    return [make_item(entry, args.out, load)]
 
 
 def _drawn(args: argparse.Namespace, seed: int) -> Any:
@@ -164,11 +167,16 @@ def _correct(args: argparse.Namespace, settings: _Settings, items: "Sequence[Ite
     with progress(len(todo), "pictures") as advance:
         for start in range(0, len(todo), size):
             batch = todo[start : start + size]
-            done = correct_batch([task(item) for item, _ in batch], tools, way)
-            for one in done:
+            tasks = [task(item) for item, _ in batch]
+            done = correct_batch(tasks, tools, way)
+            # those first that an LLM which is out of order has nothing to do with
+            for place in sorted(range(len(batch)), key=lambda place: done[place].unanswered):
+                (item, mark), one = batch[place], done[place]
                 watch.look(one.trace.failure if one.unanswered else "", len(one.recorded))
-            for (item, mark), one in zip(batch, done, strict=True):
-                write_item(item, one, keep=keep, plan_only=args.plan_only, mark=mark)
+                write_item(
+                    item, tasks[place].picture, one,
+                    keep=keep, plan_only=args.plan_only, mark=mark,
+                )  # fmt: skip
             advance(len(batch))
 
 
@@ -213,7 +221,7 @@ def _task_maker(args: argparse.Namespace, settings: _Settings) -> "Callable[[Ite
         name = entry.output_dir if args.json_file is not None else item.stem
         rule = known_rule(entry.prompt, settings.words) if args.mode == "correct" else None
         return Task(
-            item.picture, entry.prompt, derive_seed(settings.seed, "correct", name),
+            item.load(), entry.prompt, derive_seed(settings.seed, "correct", name),
             thresholds_for(generator, detector["kind"], own), entry.scene, entry.suggestion, rule,
         )  # fmt: skip
 
@@ -239,7 +247,7 @@ def _tell(
             if name in trace["files"]
         }  # fmt: skip
         name = item.stem if place == Path() else place.as_posix()
-        lines, width = list(trace_lines(trace)), item.picture.width
+        lines, width = list(trace_lines(trace)), item.width
         print("\n  ".join([verdict_line(name, trace), *(lines if args.plan_only else [])]))
         cards.append(Card(name, trace["prompt"], trace["verdict"], lines, files, width))
         traces.append(trace)

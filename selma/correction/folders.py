@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,13 @@ OWN = ("index.html", "replies.jsonl")  # what lies beside the entries' folders
 
 @dataclass(frozen=True)
 class Item:
-    """A picture that lies ready, and the folder for what becomes of it."""
+    """A picture that was looked at and can be read, and the folder for what becomes of it."""
 
     entry: Entry
-    picture: "Image"  # RGB, as it is seen
     folder: Path
+    load: "Callable[[], Image]"  # RGB, as it is seen
+    width: int  # of the picture, pixels
+    sha256: str  # of its size and pixels
 
     @property
     def stem(self) -> str:
@@ -41,10 +44,16 @@ class Item:
 
     def mark(self, common: str) -> str:
         """Hash all that decides the item's files; `common` stands for what all items share."""
-        digest = hashlib.sha256(self.picture.tobytes())
-        digest.update(json.dumps([common, self.picture.size, self.stem]).encode())
-        digest.update(json.dumps(asdict(self.entry), sort_keys=True).encode())
-        return digest.hexdigest()
+        own = [common, self.sha256, self.stem, asdict(self.entry)]
+        return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+
+
+def make_item(entry: Entry, folder: Path, load: "Callable[[], Image]") -> Item:
+    """Look at a picture once; raises as `load`."""
+    picture = load()
+    digest = hashlib.sha256(f"{picture.size}".encode())
+    digest.update(picture.tobytes())
+    return Item(entry, folder, load, picture.width, digest.hexdigest())
 
 
 def read_picture(path: Path) -> "Image":
@@ -98,7 +107,8 @@ def _item(entry: Entry, path: Path, pictures: Path, out: Path, objects_max: int)
         if entry.suggestion is not None:
             nouns = [] if entry.scene is None else list(entry.scene.nouns)
             given_layout(entry, nouns, objects_max)
-        return Item(entry, read_picture(_find(pictures, entry.input_fname)), folder)
+        place = _find(pictures, entry.input_fname)
+        return make_item(entry, folder, partial(read_picture, place))
     except (ValueError, MissingDataError, RecordError) as error:
         reason = f"{path}: entry {entry.number}: {error}"
         return Refused(entry.number, entry.output_dir, reason)
@@ -110,16 +120,20 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def is_done(item: Item, mark: str) -> bool:
-    """Whether an item's files were written whole by a run that decides on the same."""
+    """Whether an item's files are whole, of a run with the same settings, and nothing failed."""
     try:
-        return bool(read_json(item.folder / TRACE).get("mark") == mark)
-    except (MissingDataError, RecordError, AttributeError):
+        found = read_json(item.folder / TRACE)
+        return bool(found["mark"] == mark and found["verdict"] != "failed")
+    except (MissingDataError, RecordError, KeyError, TypeError):
         return False
 
 
-def write_item(item: Item, done: Corrected, *, keep: str, plan_only: bool, mark: str) -> None:
+def write_item(
+    item: Item, before: "Image", done: Corrected, *, keep: str, plan_only: bool, mark: str
+) -> None:
     """Write an item's files; the trace comes last and says that they are whole.
 
+    `before` is the picture as it came. Written are
     ``initial_image.png``; ``det_result_obj.png`` if anything is seen or suggested;
     ``intermediate_NAME.png``, the last edit, if there is one; ``final_NAME.png`` unless only plans
     were wanted or `keep` drops the picture; ``trace.json``.
@@ -128,16 +142,16 @@ def write_item(item: Item, done: Corrected, *, keep: str, plan_only: bool, mark:
     names = {"intermediate": f"intermediate_{item.stem}.png", "final": f"final_{item.stem}.png"}
     for name in (TRACE, INITIAL, FIGURE, *names.values()):
         (folder / name).unlink(missing_ok=True)
-    pictures: dict[str, Image] = {INITIAL: item.picture}
+    pictures: dict[str, Image] = {INITIAL: before}
     current = trace.before.layout if trace.before else ()
     goal = trace.rounds[0].suggestion.layout if trace.rounds else ()
     if current or goal:
-        pictures[FIGURE] = draw_figure(item.picture, current, goal)
+        pictures[FIGURE] = draw_figure(before, current, goal)
     if done.edited:
         pictures[names["intermediate"]] = done.edited[-1]
     kept = None if plan_only else KEEP[keep](trace.verdict)
     if kept is not None:
-        pictures[names["final"]] = done.picture if kept == "result" else item.picture
+        pictures[names["final"]] = done.picture if kept == "result" else before
     for name, picture in pictures.items():
         write_bytes_atomic(folder / name, encode_png(np.asarray(picture)))
     write_json(folder / TRACE, {

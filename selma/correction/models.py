@@ -1,6 +1,6 @@
 """Loads the models that correct pictures: detector, segmenter, editor, each by its settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,10 @@ def editor_settings(values: Settings) -> "LatentSettings | InpaintSettings":
         ConfigError: there is no such kind.
     """
     own = {name: value for name, value in values.items() if name != "kind"}
-    return choose("editor", values["kind"], {"latent": _latent, "inpaint": _inpaint})(own)
+    kinds: dict[str, Callable[[dict[str, Any]], LatentSettings | InpaintSettings]] = {
+        "latent": _latent, "inpaint": _inpaint,
+    }  # fmt: skip
+    return choose("editor", values["kind"], kinds)(own)
 
 
 def _latent(values: dict[str, Any]) -> "LatentSettings":
