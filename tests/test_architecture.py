@@ -22,7 +22,7 @@ BESIDE = {
     ("training", "diffusion"): "the backbone that is taught",
     ("correction", "diffusion"): "the models that edit",
 }
-POCKET_USERS = {"llm", "judges", "commands", "foundation"}  # loaded when it is chosen
+POCKET_USERS = {"llm", "judges", "correction", "commands", "foundation"}  # loaded when it is chosen
 NO_DEPS = {
     "runtime": "checks values that stand under `params`, journals, locks; the bytes are not its",
     "commands": "words for people",
@@ -232,7 +232,14 @@ STAGES = [
     for name, stage in read_yaml(pipeline)["stages"].items()
 ]
 # Hours, or gigabytes: no edit may start them.
-LONG = ("train_autoencoder", "train_base", "train_detector", "train_grounding", "train_scorer", "-hub")
+LONG = (
+    "train_autoencoder",
+    "train_base",
+    "train_detector",
+    "train_grounding",
+    "train_scorer",
+    "-hub",
+)
 WITH_CODE = [stage for stage in STAGES if not stage.id.endswith(LONG)]
 
 
@@ -347,6 +354,8 @@ POCKET = {
     "dvc.yaml": "the package as a dep of the stages that may load it",
     "selma/commands/questions.py": "table of choices: who writes questions",
     "selma/commands/score_options.py": "table of choices in words: judges",
+    "selma/correction/detectors/loading.py": "table of choices: detectors",
+    "selma/correction/detectors/pocket.py": "what the table loads",
     "selma/judges/loading.py": "table of choices: judges",
     "selma/llm/generators.py": "table of choices: text generators",
     "selma/runtime/sections.py": "table of choices: prompts.backend",

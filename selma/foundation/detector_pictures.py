@@ -7,7 +7,6 @@ warped, pixels are soft and noisy. So do these pictures, many of them decoded fr
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from scipy import ndimage
 from selma.core.files import written_whole
 from selma.core.seeds import derive_seed
 from selma.foundation.defects import BROKEN, DEGRADED
-from selma.pocket.render import INSIDE, coverage
+from selma.pocket.render import corners_of, coverage
 from selma.pocket.scenes import BACKGROUNDS, CANVAS_PX, COLOURS, RADII_PX, SHAPES, SceneObject
 
 if TYPE_CHECKING:
@@ -65,21 +64,10 @@ class Drawn(SceneObject):
         return box_of(self.shape, self.radius_px, self.x, self.y)
 
 
-@cache
-def extent(shape: str) -> tuple[float, float, float, float]:
-    """Measure how far a shape of radius 1 reaches: left, top, right, bottom of its centre."""
-    steps = np.linspace(-1.2, 1.2, 961)
-    inside = INSIDE[shape](steps[None, :], steps[:, None])
-    columns, rows = steps[inside.any(axis=0)], steps[inside.any(axis=1)]
-    return float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1])
-
-
 def box_of(shape: str, radius_px: float, x: float, y: float) -> tuple[float, float, float, float]:
     """Compute the box of an object: x, y of its centre, width, height, as fractions."""
-    left, top, right, bottom = extent(shape)
-    box = (x + radius_px * (left + right) / 2, y + radius_px * (top + bottom) / 2)
-    size = (radius_px * (right - left), radius_px * (bottom - top))
-    return box[0] / CANVAS_PX, box[1] / CANVAS_PX, size[0] / CANVAS_PX, size[1] / CANVAS_PX
+    left, top, right, bottom = map(float, corners_of(shape, radius_px, x, y))
+    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
 
 
 def build_detector_set(

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +10,11 @@ from numpy.typing import NDArray
 from selma.core.seeds import derive_seed
 from selma.foundation.pictures import CaptionNoise, caption_of, draw_scene
 from selma.pocket.captions import SIZE_WORDS, Description, article, realise
-from selma.pocket.render import INSIDE, render
-from selma.pocket.scenes import CANVAS_PX, COLOURS, RADII_PX, SHAPES, Scene, SceneObject, Thing
+from selma.pocket.render import corners_of, render
+from selma.pocket.scenes import COLOURS, RADII_PX, SHAPES, Scene, SceneObject, Thing
 from selma.pocket.skills import is_held_out
 
 Boxes = NDArray[np.float32]
-_REACH, _STEPS = 1.2, 2400  # where a shape of radius 1 is looked for, on how fine a grid
 _SIZES = (None, *(word for words in SIZE_WORDS.values() for word in words))
 _COLOURS = (None, *COLOURS)
 
@@ -29,24 +27,6 @@ class GroundedPicture:
     caption: str
     scene: Scene
     boxes: Boxes  # (objects, 4): left, top, right, bottom as fractions of the picture
-
-
-@cache
-def extent(shape: str) -> tuple[float, float, float, float]:
-    """Find how far a shape of radius 1 reaches from its centre: left, top, right, bottom.
-
-    To 0.001 of the radius; v grows downwards, so left and top are negative.
-    """
-    line = np.linspace(-_REACH, _REACH, _STEPS + 1)
-    inside = INSIDE[shape](line[None, :], line[:, None])
-    across, down = line[inside.any(axis=0)], line[inside.any(axis=1)]
-    return float(across[0]), float(down[0]), float(across[-1]), float(down[-1])
-
-
-def box_of(item: SceneObject) -> NDArray[np.float64]:
-    """Compute the box that an object fills: left, top, right, bottom as fractions, (4,)."""
-    centre = np.array([item.x, item.y] * 2)
-    return (centre + RADII_PX[item.size] * np.array(extent(item.shape))) / CANVAS_PX
 
 
 def phrases() -> list[str]:
@@ -109,4 +89,5 @@ def held_out_picture(seed: int, index: int) -> GroundedPicture:
 
 def boxes_of(objects: Sequence[SceneObject]) -> Boxes:
     """Compute all boxes, (objects, 4)."""
-    return np.stack([box_of(item) for item in objects]).astype(np.float32)
+    corners = [corners_of(o.shape, RADII_PX[o.size], o.x, o.y) for o in objects]
+    return np.stack(corners).astype(np.float32)

@@ -1,6 +1,7 @@
 """Draws a scene: anti-aliased flat shapes on a plain background."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from selma.pocket.scenes import BACKGROUNDS, CANVAS_PX, COLOURS, RADII_PX, Scene
 
 SUPERSAMPLES = 4  # per pixel and axis
+_REACH, _STEPS = 1.2, 2400  # where a shape of radius 1 is looked for, on how fine a grid
 Coordinates = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -43,6 +45,26 @@ INSIDE: dict[str, Callable[[Coordinates, Coordinates], Mask]] = {
     ),
     "ring": lambda u, v: (u * u + v * v <= 1.0) & (u * u + v * v >= 0.30),
 }
+
+
+@cache
+def extent(shape: str) -> tuple[float, float, float, float]:
+    """Find how far a shape of radius 1 reaches from its centre: left, top, right, bottom.
+
+    To 0.001 of the radius; v grows downwards, so left and top are negative.
+    """
+    line = np.linspace(-_REACH, _REACH, _STEPS + 1)
+    inside = INSIDE[shape](line[None, :], line[:, None])
+    across, down = line[inside.any(axis=0)], line[inside.any(axis=1)]
+    return float(across[0]), float(down[0]), float(across[-1]), float(down[-1])
+
+
+def corners_of(shape: str, radius_px: float, x: float, y: float) -> Coordinates:
+    """Compute what a shape fills: left, top, right, bottom as fractions of the picture, (4,).
+
+    (x, y) is its centre in pixels.
+    """
+    return (np.array([x, y, x, y]) + radius_px * np.array(extent(shape))) / CANVAS_PX
 
 
 def coverage(shape: str, radius_px: float, x: float, y: float, canvas_px: int) -> Coordinates:

@@ -26,6 +26,7 @@ def _from(module: str, function: str) -> Loader:
 DETECTORS: dict[str, Loader] = {
     "grounding_dino": _from("grounding_dino", "load_grounding_dino"),
     "owlv2": _from("owlv2", "load_owlv2"),
+    "pocket": _from("pocket", "load_pocket"),
     "sam3": _from("sam3", "load_sam3"),
 }
 
@@ -35,7 +36,7 @@ def load_detector(kind: str, path: Path, *, dtype: str, device: str, batch_size:
 
     Args:
         kind: its name.
-        path: config.json, weights, tokenizer and image processor.
+        path: config.json, weights, tokenizer and image processor; of one without weights, its code.
         dtype: of its weights, one of `selma.core.devices.DTYPES`.
         device: one of `selma.core.devices.DEVICES`.
         batch_size: how many pictures (SAM 3: queries) it looks at together.
