@@ -97,6 +97,7 @@ class LatentParams(_EditorParams):
     object_guidance: Guidance
     final_guidance: Guidance
     attribute_guidance: Guidance
+    attribute_blend: Share
     gligen_share: Share
     frozen_share: Share
     foreground_blend: Share

@@ -2,7 +2,6 @@ import pytest
 
 from selma.correction.editors.latent.prompts import (
     Span,
-    join_negative,
     object_prompt,
     scene_prompt,
     tokens_of,
@@ -58,11 +57,6 @@ def test_without_objects_the_prompt_is_the_background():
 
 def test_one_object_alone():
     assert object_prompt("A beach", layout("owl #3")[0]).text == "A beach with an owl"
-
-
-def test_empty_parts_of_a_negative_prompt_are_left_out():
-    assert join_negative("", "blurry") == "blurry"
-    assert join_negative("owls", "blurry") == "owls, blurry"
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from selma.correction.editors.inpaint.editing import load_inpaint_editor
+from selma.correction.editors.inpaint.settings import InpaintSettings
 from selma.correction.editors.latent.editor import load_latent_editor
 from selma.correction.editors.latent.settings import LatentSettings
 from selma.correction.editors.protocol import Editor
@@ -9,10 +11,13 @@ from selma.correction.segmenters.protocol import Segmenter
 
 EDITORS: dict[type, Callable[..., Editor]] = {
     LatentSettings: load_latent_editor,
+    InpaintSettings: load_inpaint_editor,
 }
 
 
-def load_editor(settings: LatentSettings, segmenter: Segmenter, *, device: str) -> Editor:
+def load_editor(
+    settings: LatentSettings | InpaintSettings, segmenter: Segmenter, *, device: str
+) -> Editor:
     """Load an editor's models; which one, its settings' type says.
 
     Args:

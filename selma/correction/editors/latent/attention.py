@@ -59,7 +59,7 @@ def watched(unet: Any, layers: Sequence[str]) -> Iterator[Maps]:
 
 
 def find_layers(unet: Any, beginnings: Sequence[str] | None) -> tuple[str, ...]:
-    """Name the first cross-attention in each of some parts of a U-Net.
+    """Name the cross-attention in some parts of a U-Net, of each stack of blocks the first.
 
     Args:
         unet: whose layers they are.

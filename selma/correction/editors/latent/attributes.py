@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from selma.correction.editors.latent.denoising import Wish
-from selma.correction.editors.latent.prompts import join_negative
 from selma.correction.editors.latent.settings import LatentSettings
 from selma.correction.editors.latent.stacks import draw
 from selma.correction.editors.latent.studio import Layer, Studio, region
+from selma.correction.editors.prompts import negative_prompt
 from selma.correction.plan import Change
 from selma.correction.scene import Scene
 from selma.correction.words import with_article
@@ -46,7 +46,7 @@ def change_attribute(
     mask = studio.to_grid(found)
     inside = torch.from_numpy(mask).to(source.device)
     phrase = with_article(change.goal.label.text)
-    negative = join_negative(scene.negation, settings.negative_prompt)
+    negative = negative_prompt(scene.negation, settings.negative_prompt)
     wish = Wish(phrase, negative, settings.attribute_guidance, [region(phrase, change.goal.box)])
     first = first_redrawn(settings)
 

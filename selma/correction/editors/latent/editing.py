@@ -11,9 +11,10 @@ from selma.correction.editors.latent.finishing import finish
 from selma.correction.editors.latent.guidance import AttentionGuide, Target
 from selma.correction.editors.latent.moving import move_object
 from selma.correction.editors.latent.objects import Drawn, draw_object
-from selma.correction.editors.latent.prompts import Prompt, join_negative, scene_prompt, tokens_of
+from selma.correction.editors.latent.prompts import Prompt, scene_prompt, tokens_of
 from selma.correction.editors.latent.stacks import Adjust, unchanged
 from selma.correction.editors.latent.studio import Studio, region
+from selma.correction.editors.prompts import negative_prompt
 from selma.correction.layout import Named
 from selma.correction.loop import Job
 from selma.correction.masks import Mask, removal_mask
@@ -55,7 +56,7 @@ def edit(picture: "Image", job: Job, studio: Studio) -> tuple["Image", str]:
             change_attribute(change, scene, picture, source, studio) for change in plan.attribute
         ]
         prompt = scene_prompt(scene.background, job.goal if layers else (), plan.add)
-        negative = join_negative(scene.negation, settings.negative_prompt)
+        negative = negative_prompt(scene.negation, settings.negative_prompt)
         regions = told_regions(job) if layers else []
         wish = Wish(prompt.text, negative, settings.final_guidance, regions)
         guide = studio.guide(wish, grounded=True)

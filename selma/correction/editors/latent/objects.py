@@ -8,9 +8,10 @@ import numpy as np
 from selma.correction.editors.latent.attention import watched
 from selma.correction.editors.latent.denoising import Wish
 from selma.correction.editors.latent.guidance import Reference
-from selma.correction.editors.latent.prompts import Span, join_negative, object_prompt, tokens_of
+from selma.correction.editors.latent.prompts import Span, object_prompt, tokens_of
 from selma.correction.editors.latent.stacks import draw
 from selma.correction.editors.latent.studio import Layer, Studio, region
+from selma.correction.editors.prompts import negative_prompt
 from selma.correction.geometry import cells_of
 from selma.correction.layout import Box, Named
 from selma.correction.masks import Mask, choose_candidate
@@ -43,7 +44,7 @@ def draw_object(one: Named, scene: Scene, background: "Tensor", studio: Studio) 
     prompt = object_prompt(scene.background, one)
     wish = Wish(
         prompt.text,
-        join_negative(scene.negation, settings.object_negative_prompt),
+        negative_prompt(scene.negation, settings.object_negative_prompt),
         settings.object_guidance,
         [region(with_article(one.label.text), one.box)],
     )

@@ -34,11 +34,6 @@ class Prompt:
     phrases: tuple[Phrase, ...]
 
 
-def join_negative(*parts: str) -> str:
-    """Join what must not be drawn; empty parts are left out."""
-    return ", ".join(part for part in parts if part)
-
-
 def scene_prompt(background: str, goal: Layout, added: Layout) -> Prompt:
     """Ask for a whole scene: "A beach with a kite, an owl, an owl | two owls".
 
