@@ -45,7 +45,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("--vocabulary", type=Path, metavar="FILE.yaml",
         help="words of LMD prompts, which have a pass rule; default: the section's")  # fmt: skip
     add("--plan-only", action="store_true", help="say what would be done; load no editor")
-    add("--backend", help="of the LLM: openai, pocket, or replay: what replies.jsonl holds alone")
+    add("--backend", help="of the LLM; replay: what --replies holds alone")
     add("--model", help="of the LLM")
     add("--revision", help="of the LLM; another one asks anew")
     add("--base-url", help="of the LLM's server")
