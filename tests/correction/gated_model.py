@@ -18,8 +18,8 @@ def latent_settings(path, **changes):
         "final_guidance": 2.5, "gligen_share": 0.5, "frozen_share": 0.5, "foreground_blend": 0.1,
         "dilation_px": 3, "alignment": "centre", "keep_preserved": True,
         "negative_prompt": "blurry", "object_negative_prompt": "blurry, two",
-        "attribute_guidance": 7.5, "attribute_strength": 0.8, "attribute_blend": 0.0, "attention": ATTENTION,
-        "refiner": None,
+        "attribute_guidance": 7.5, "attribute_strength": 0.8, "attribute_blend": 0.0,
+        "attention": ATTENTION, "refiner": None,
     }  # fmt: skip
     return LatentSettings(**{**given, **changes})
 

@@ -111,8 +111,8 @@ def _check_shares(settings: LatentSettings) -> None:
     first, held = first_redrawn(settings), int(steps * settings.frozen_share)
     if first > held:
         raise ConfigError(
-            f"attribute_strength {settings.attribute_strength} redraws from step {first} of {steps} "
-            f"on, but frozen_share {settings.frozen_share} holds the first {held} alone, so that "
+            f"attribute_strength {settings.attribute_strength} redraws from step {first} of "
+            f"{steps} on, but frozen_share {settings.frozen_share} holds the first {held} alone: "
             "nothing of it would stay; raise one of them"
         )
 

@@ -27,7 +27,7 @@ class Refiner:
             raise MissingDataError(f"{settings.path}: no such folder; put the refiner there")
         try:
             self._pipeline: Any = StableDiffusionXLImg2ImgPipeline.from_pretrained(
-                settings.path, torch_dtype=torch_dtype(settings.dtype), use_safetensors=True,
+                settings.path, dtype=torch_dtype(settings.dtype), use_safetensors=True,
                 local_files_only=True, add_watermarker=False,
             )  # fmt: skip
         except (OSError, ValueError) as error:
