@@ -23,6 +23,7 @@ from selma.foundation.grounding_accuracy import (
     summarise,
 )
 from selma.foundation.tokenizer import build_tokenizer
+from selma.pocket.captions import article
 from selma.pocket.render import render
 from selma.pocket.scenes import Scene, SceneObject
 
@@ -130,7 +131,7 @@ def test_stock_diffusers_loads_the_folder_and_draws_the_same_picture(folders, st
     ours = draw_grounded([truth], base, stock.unet, share=share, seed=3)
     theirs = stock(
         truth.caption,
-        gligen_phrases=[f"a {o.colour} {o.shape}" for o in truth.scene.objects],
+        gligen_phrases=[article(f"{o.colour} {o.shape}") for o in truth.scene.objects],
         gligen_boxes=truth.boxes.tolist(),
         gligen_scheduled_sampling_beta=share,
         guidance_scale=GUIDANCE_SCALE,
