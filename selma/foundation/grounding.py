@@ -7,8 +7,7 @@ and grounding tokens, each made of a phrase's text state and a box. Where this d
 2. A share of the pictures is grounded in part or not at all, so that the null tokens learn too:
    the unconditional half of a guided step has nothing else.
 3. The gates start open and the layers behind them start as the block's own, with outputs of zero.
-   That also begins exactly at the base model, but no weight waits for a scalar gate to leave zero:
-   behind shut gates nothing was learnt in 200 steps.
+   That also begins exactly at the base model, but no weight waits for a scalar gate to leave zero.
 4. A phrase may say less than is seen ("a circle"), as an editor's phrases do.
 
 The order of grounding tokens has no meaning: nothing in the layers tells one place from another.
