@@ -8,7 +8,6 @@ import numpy as np
 
 from selma.correction.detectors.protocol import RawBox
 from selma.correction.layout import Box
-from selma.pocket.finding import find_all
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,6 +20,8 @@ class PocketDetector:
         self, pictures: "Sequence[Image]", queries: Sequence[Sequence[str]]
     ) -> list[list[RawBox]]:
         """Look as `Detector.detect` says; RecordError if a picture is not of the pocket world."""
+        from selma.pocket.finding import find_all
+
         pixels = [np.asarray(picture.convert("RGB")) for picture in pictures]
         return [
             sorted(
