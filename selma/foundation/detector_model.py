@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 PATCH_PX = 4
 PATCHES = CANVAS_PX // PATCH_PX  # a side
 MAX_TOKENS = 16  # of a query, as in the published models
-WIDTH, HEADS, VISION_LAYERS = 64, 4, 4
+WIDTH, HEADS, VISION_LAYERS = 64, 8, 4
 TEXT_WIDTH, TEXT_LAYERS = 64, 2
 FIRST_SCALE, FIRST_SHIFT = 10.0, -0.5  # of logits: nearly everything is nothing
 PIXEL_GAIN = 5.0  # of the first weights of the patches' embedding
-POSITION_AMPLITUDE = 0.5
-QUERY_GAIN = 2.5  # of the first weights of attention's queries, which are its keys' too
+NEIGHBOURS = tuple((x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if (x, y) != (0, 0))  # of a head
+FREQUENCIES = (0.6, 1.5)  # of positions; a wave's sine and cosine for each axis
+POSITIONS = 2 * 2 * len(FREQUENCIES)  # dimensions
+POSITION_AMPLITUDE = 0.7
+POSITION_GAIN = 2.5  # of attention's first queries and keys: a head looks at one neighbour
 UNUSED = ("owlv2.logit_scale", "owlv2.visual_projection.weight")  # of contrastive pre-training
 
 
@@ -50,39 +53,56 @@ def build_detector(tokenizer: "CLIPTokenizer", seed: int) -> "Owlv2ForObjectDete
 
 
 def _start_near(model: "Owlv2ForObjectDetection") -> None:
-    """Change the first weights so that a patch looks at its neighbours; mutates them.
+    """Change the first weights so that a patch sees what is beside it; mutates them.
 
-    Positions are sines and cosines, and attention's keys are its queries (arXiv 2305.09828):
-    without both, a tower this small takes long to find out what is beside what. The heads are drawn
-    anew, as linear layers are: the class draws them with a deviation of 1.
+    Some dimensions hold positions alone, and each head attends to one of the eight neighbours, as a
+    convolution does (compare arXiv 2401.12511): without, a tower this small takes very long to find
+    out what is beside what, and so what shapes are. The heads are drawn anew, as linear layers are:
+    the class draws them with a deviation of 1.
     """
     import torch
 
     vision, head = model.owlv2.vision_model, model.class_head
-    for layer in (
-        part for one in (head, model.box_head, model.objectness_head) for part in one.modules()
-    ):
+    for layer in (p for h in (head, model.box_head, model.objectness_head) for p in h.modules()):
         if isinstance(layer, torch.nn.Linear):
             layer.reset_parameters()
     with torch.no_grad():
         head.logit_scale.bias.fill_(FIRST_SCALE)
         head.logit_shift.bias.fill_(FIRST_SHIFT)
-        vision.embeddings.patch_embedding.weight.mul_(PIXEL_GAIN)
-        vision.embeddings.position_embedding.weight[1:] = torch.from_numpy(_positions())
+        patches = vision.embeddings.patch_embedding.weight  # (WIDTH, 3, PATCH_PX, PATCH_PX)
+        patches.mul_(PIXEL_GAIN)
+        patches[:POSITIONS] = 0
+        places = vision.embeddings.position_embedding.weight  # (1 + PATCHES², WIDTH)
+        places[:, :POSITIONS] = 0
+        places[1:, :POSITIONS] = torch.from_numpy(POSITION_AMPLITUDE * _positions())
         for layer in vision.encoder.layers:
-            layer.self_attn.q_proj.weight.mul_(QUERY_GAIN)
-            layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
+            attention = layer.self_attn
+            for part in (attention.out_proj, layer.mlp.fc2):
+                part.weight[:POSITIONS] = 0  # at first, nothing writes over positions
+            attention.q_proj.weight.zero_()
+            attention.k_proj.weight.zero_()
+            heads = zip(attention.q_proj.weight.chunk(HEADS), NEIGHBOURS, strict=True)
+            for rows, (x, y) in heads:
+                rows[:POSITIONS, :POSITIONS] = POSITION_GAIN * torch.from_numpy(_turn(x, y))
+            for rows in attention.k_proj.weight.chunk(HEADS):
+                rows[:POSITIONS, :POSITIONS] = POSITION_GAIN * torch.eye(POSITIONS)
 
 
 def _positions() -> "NDArray[np.float32]":
-    """Write where each patch is, (PATCHES², WIDTH): sines and cosines of column and row."""
-    quarter = WIDTH // 4
-    frequencies = 2.0 * 20.0 ** (-np.arange(quarter) / quarter)
-    places = np.arange(PATCHES)
-    rows = np.repeat(places, PATCHES)[:, None] * frequencies
-    columns = np.tile(places, PATCHES)[:, None] * frequencies
-    waves = [wave(angle) for angle in (columns, rows) for wave in (np.sin, np.cos)]
-    return (POSITION_AMPLITUDE * np.concatenate(waves, axis=1)).astype(np.float32)
+    """Write where each patch is, (PATCHES², POSITIONS): waves of columns, then of rows."""
+    rows, columns = np.divmod(np.arange(PATCHES**2), PATCHES)
+    angles = [f * place for place in (columns, rows) for f in FREQUENCIES]
+    waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
+    return np.stack(waves, axis=1).astype(np.float32)
+
+
+def _turn(x: int, y: int) -> "NDArray[np.float32]":
+    """Make the matrix that takes a place's position to that of its neighbour (x, y) patches on."""
+    matrix = np.zeros((POSITIONS, POSITIONS), np.float32)
+    for n, angle in enumerate([f * step for step in (x, y) for f in FREQUENCIES]):
+        pair = slice(2 * n, 2 * n + 2)
+        matrix[pair, pair] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    return matrix
 
 
 def _tower(width: int, layers: int) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def _warp(generator: np.random.Generator) -> Floats:
     places = np.mgrid[:CANVAS_PX, :CANVAS_PX].astype(float)
     coarse = generator.normal(0, generator.uniform(0, WARP_PX), (2, 6, 6))
     zoom = (1, CANVAS_PX / 6, CANVAS_PX / 6)
-    return places + ndimage.zoom(coarse, zoom, order=3)
+    return np.asarray(places + ndimage.zoom(coarse, zoom, order=3))
 
 
 def through_latents(
@@ -170,4 +170,4 @@ def through_latents(
         noise = torch.randn(latents.shape, generator=generator) / autoencoder.config.scaling_factor
         decoded = autoencoder.decode(latents + strength * noise).sample
     pixels = ((decoded + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1)
-    return pixels.to(torch.uint8).contiguous().numpy()
+    return np.asarray(pixels.to(torch.uint8).contiguous().numpy())

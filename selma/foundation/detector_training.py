@@ -173,9 +173,9 @@ def detector_lesson(
         targets = assign(drawn.kinds[rows], drawn.boxes[rows], kinds)
         pixels = torch.from_numpy(drawn.pictures[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
         ids = _padded([tokens[query] for query in asked], tokenizer.pad_token_id)
-        features, *seen = forward(model, pixels, ids)
+        features, logits, objectness, boxes = forward(model, pixels, ids)
         named = labelling_loss(heads(features), targets.names)
-        return detection_loss(*seen, targets) + LABELLING_WEIGHT * named
+        return detection_loss(logits, objectness, boxes, targets) + LABELLING_WEIGHT * named
 
     of_heads = {f"patch_heads.{name}": value for name, value in heads.named_parameters()}
     return loss_at, trained_parameters(model) | of_heads
@@ -190,10 +190,10 @@ def labelling_loss(logits: "Tensor", names: "Tensor") -> "Tensor":
     """
     import torch
 
-    shapes, colours = logits.split([len(SHAPES) + 1, len(COLOURS) + 1], dim=-1)
+    shapes = len(SHAPES) + 1
     parts = [
         torch.nn.functional.cross_entropy(part.flatten(0, 1), names[..., n].flatten())
-        for n, part in enumerate((shapes, colours))
+        for n, part in enumerate((logits[..., :shapes], logits[..., shapes:]))
     ]
     return parts[0] + parts[1]
 
