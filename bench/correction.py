@@ -10,7 +10,7 @@ python bench/correction.py [--numbers 0 100 …] [--samples 8] [--rounds 3] [--o
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path

@@ -236,7 +236,6 @@ LONG = (
     "train_autoencoder",
     "train_base",
     "train_detector",
-    "train_grounding",
     "train_scorer",
     "-hub",
 )

@@ -317,12 +317,12 @@ def one_bit_changed(folder):
 @pytest.mark.parametrize(
     ("file", "stages"),
     [
-        ("base/unet", {"images@count", "images@attributes", "lora@count", "lora@attributes",
+        ("base/unet", {"images@count", "images@attributes", "correct@count",
+            "correct@attributes", "lora@count", "lora@attributes",
             "mixture@mixture", "model_row@base", "samples@base-pocket-dsg",
             "samples@merged-pocket-dsg"}),
         ("hps", {"preference_row@hps"}),
         ("detector", {"correct@count", "correct@attributes"}),
-        ("gligen/unet", {"correct@count", "correct@attributes"}),
     ],
 )  # fmt: skip
 def test_other_weights_under_the_same_name_are_seen(world, file, stages):

@@ -50,7 +50,6 @@ def correct_section(**changes):
     section = {**shipped_params()["correct"], "rounds": 1, "keep": "all", **changes}
     section["detector"] |= {"batch_size": 2, "attribute": 1.0, "primitive": 1.0}
     section["editor"] |= {"inference_steps": 2, "dilation_px": 1}
-    section["editor"]["attention"]["iterations"] = [1]
     return section
 
 
@@ -74,7 +73,6 @@ def build_tokenizer():
 
 def write_models(folder):
     """Write the models of models/pocket with untrained weights."""
-    from selma.diffusion.tiny import write_tiny_gated
     from selma.foundation.autoencoder import build_autoencoder
     from selma.foundation.denoiser import Denoiser, build_text_encoder, build_unet, save_pipeline
     from selma.foundation.detector_model import build_detector, save_detector
@@ -89,7 +87,6 @@ def write_models(folder):
     for seed, name in enumerate(("pickscore", "hps", "imagereward")):
         save_scorer(build_scorer(name, tokenizer, seed), tokenizer, models / name)
     save_detector(build_detector(tokenizer, 0), tokenizer, models / "detector")
-    write_tiny_gated(models / "gligen", prediction_type="v_prediction", latent_size=(8, 8))
 
 
 def write_benchmarks(folder, items_per_skill=1):

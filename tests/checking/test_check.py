@@ -52,7 +52,6 @@ def project(tmp_path, monkeypatch):
         put(tmp_path / "models/pocket" / name / "config.json", config)
         put(tmp_path / "models/pocket" / name / "model.safetensors")
     put(tmp_path / "models/pocket/detector/model.safetensors")
-    put(tmp_path / "models/pocket/gligen/unet/model.safetensors")
     for code in ("selma/pocket", "selma/metrics", "selma/correction"):
         (tmp_path / code).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
@@ -110,9 +109,10 @@ def test_the_command_says_each_problem_on_a_line_of_its_own(project, capsys):
         "skills.count.instructions: ",
         "backbone.path: models/pocket/base: no such",
         "models.base.weights: models/pocket/base: no such",
+        "correct.editor.path: models/pocket/base: no such",
     ):
         assert sum(part in line for line in lines) == 1, part
-    assert len(lines) == 5
+    assert len(lines) == 6
 
 
 ENDPOINT = {"kind": "endpoint", "model": "gpt-4o", "path": "selma/judges"}

@@ -326,7 +326,8 @@ def test_a_search_draws_and_asks_for_each_evaluation(world):
 
 
 def test_corrections_are_counted_and_paid_for_only_with_rounds(world):
-    hosted = {"backend": "openai", "model": "m", "price": {"input": 1.0, "output": 1.0}}
+    lay_out(world)
+    hosted = HOSTED | {"price": {"input": 1.0, "output": 1.0}}
     off = works(world, llm=hosted)["correct@common"]
     assert (off.operations, off.disk, off.paid) == (0, 0, None)
     section = {**tiny_params()["correct"], "rounds": 2}

@@ -115,9 +115,9 @@ def test_only_wanted_pictures_are_kept(with_models, monkeypatch):
 def test_a_wrong_section_is_told_whole(with_models):
     write_images(with_models, "count", 1)
     made = params(keep="most")
-    made["correct"]["editor"]["frozen_share"] = 2
+    made["correct"]["editor"]["guidance_scale"] = 0
     del made["correct"]["detector"]["dtype"]
     with pytest.raises(ConfigError) as error:
         correct(with_models, made)
-    for key in ("correct.keep", "correct.editor.frozen_share", "correct.detector.dtype is missing"):
+    for key in ("correct.keep", "correct.editor.guidance_scale", "correct.detector.dtype is missing"):
         assert key in str(error.value)
