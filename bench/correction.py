@@ -100,12 +100,13 @@ def draw(prompts: Sequence[LmdPrompt], samples: int, params: Any) -> list[list[A
     drawn: list[Any] = []
     for start in range(0, len(pairs), way.batch_size):
         batch = pairs[start : start + way.batch_size]
+        texts = [one.text for one, _ in batch]
         pixels = draw_batch(
-            [one.text for one, _ in batch],
+            texts,
             [derive_seed(params.seed, "lmd", one.number, n) for one, n in batch],
             backbone, guidance_scale=way.guidance_scale, inference_steps=way.inference_steps,
         )  # fmt: skip
-        drawn += [Image.fromarray(one) for one in to_uint8(pixels)]
+        drawn += [Image.fromarray(one) for one in to_uint8(pixels, texts)]
     return [drawn[n * samples : (n + 1) * samples] for n in range(len(prompts))]
 
 
