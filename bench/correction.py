@@ -5,7 +5,7 @@ Each way stops at the first picture that the detector passes, on the 400 prompts
 benchmark in the pocket world's words. The pixels judge, by rules that know no model, so neither
 way is judged by what it chose with. Ways are compared prompt by prompt; settings are params.yaml's.
 
-python bench/correction.py [--numbers 0 100 …] [--samples 8] [--rounds 3] [--out lmd.json]
+python bench/correction.py [--every 4] [--samples 8] [--rounds 2] [--out lmd.json]
 """
 
 import argparse

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -168,14 +169,14 @@ class _Run:
 
     def finish(self) -> Corrected:
         """Go the rounds."""
-        rule = self.task.predicate
+        rule, editor = self.task.predicate, self._tools.editor
         steps = Steps[Any](
             read=self._scene,
             detect=self._detect,
             suggest=self._suggest,
-            edit=None if self._tools.editor is None else self._edit,
-            passes=None if rule is None else self._passes,
-            goal_passes=None if rule is None else lambda goal: layout_passes(rule, goal),
+            edit=None if editor is None else partial(self._edit, editor),
+            passes=None if rule is None else partial(self._passes, rule),
+            goal_passes=None if rule is None else partial(layout_passes, rule),
         )
         trace = Trace(self.task.prompt, self._way.mode, self.task.seed)
         result = correct(self.task.picture, steps, self._way.options, trace)
@@ -191,9 +192,8 @@ class _Run:
             raise
 
     def _scene(self) -> Scene:
-        if self._problem is not None:
-            raise self._problem
-        assert self.scene is not None
+        if self.scene is None:
+            raise self._problem or ReplyError("its prompt was not read", "")
         return self.scene
 
     def _detect(self, picture: "Image", scene: Scene) -> Sequence[Detection]:
@@ -211,18 +211,16 @@ class _Run:
         except ValueError as error:
             raise ReplyError(f"the layout that was given: {error}", "") from error
 
-    def _edit(self, picture: "Image", job: Job) -> "Image":
-        assert self._tools.editor is not None
-        self._edited.append(self._tools.editor.edit(picture, job))
+    def _edit(self, editor: Editor, picture: "Image", job: Job) -> "Image":
+        self._edited.append(editor.edit(picture, job))
         return self._edited[-1]
 
-    def _passes(self, picture: "Image", found: Sequence[Detection]) -> bool:
+    def _passes(self, rule: Predicate, picture: "Image", found: Sequence[Detection]) -> bool:
         """Apply the rule to its own labels, also if the LLM read others in the prompt.
 
         They are then looked for apart: "dog" and "dogs" side by side would share the boxes.
         """
-        rule, scene = self.task.predicate, self.scene
-        assert rule is not None and scene is not None
+        scene = self._scene()
         if not set(rule.labels()) <= set(queries(scene)):
             asked = rule.scene(scene.background)
             found = look_for(self._tools.detector, [picture], [asked], self.task.thresholds)[0]
