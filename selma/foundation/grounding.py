@@ -9,6 +9,7 @@ and grounding tokens, each made of a phrase's text state and a box. Where this d
 3. The gates start open and the layers behind them start as the block's own, with outputs of zero.
    That also begins exactly at the base model, but no weight waits for a scalar gate to leave zero.
 4. A phrase may say less than is seen ("a circle"), as an editor's phrases do.
+5. A second loss, which falls to nothing by the end, shows the attention where to look.
 
 The order of grounding tokens has no meaning: nothing in the layers tells one place from another.
 """
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from selma.core.files import write_json
 from selma.core.seeds import derive_seed
+from selma.foundation.grounding_attention import GatedAttention
 from selma.foundation.grounding_set import GroundingSet, batch_drawer
 from selma.foundation.params import GroundingParams
 from selma.foundation.training import fit, round_to_float16
@@ -101,7 +103,7 @@ def train_grounding(
     work: Path,
     on_state: Callable[[TrainingState], None] | None = None,
 ) -> tuple["UNet", list[float]]:
-    """Train gated layers with the v-prediction loss; base stays as it is, bit for bit.
+    """Train gated layers with the v-prediction and attention losses; base stays, bit for bit.
 
     Returns the U-Net in eval mode, with the average of the gated weights rounded to float16, in
     which they are stored, and one loss per step.
@@ -110,6 +112,7 @@ def train_grounding(
 
     unet = build_gated_unet(base.unet, seed).to(device)
     text_encoder = copy.deepcopy(base.text_encoder).to(device)
+    attention = GatedAttention(unet)
     draw = batch_drawer(training_set, base, plan, seed)
 
     def loss_at(step: int) -> "Tensor":
@@ -120,20 +123,23 @@ def train_grounding(
         grounding = batch.grounding.arguments()
         prediction = unet(noisy, batch.timesteps, text, cross_attention_kwargs=grounding).sample
         target = base.scheduler.get_velocity(batch.latents, batch.noise, batch.timesteps)
-        return torch.nn.functional.mse_loss(prediction, target)
+        weight = plan.attention_weight * (1 - step / plan.train_steps)
+        shown = weight * attention.loss(batch.grounding)
+        return torch.nn.functional.mse_loss(prediction, target) + shown
 
     parameters = gated_parameters(unet)
-    state = fit(
-        "gated layers",
-        work / "state.safetensors",
-        plan.train_steps,
-        plan.checkpoint_every_steps,
-        parameters=parameters,
-        loss_at=loss_at,
-        learning_rate_at=one_cycle(plan.learning_rate, plan.train_steps),
-        average_decay=plan.average_decay,
-        on_state=on_state,
-    )
+    with attention.watched():
+        state = fit(
+            "gated layers",
+            work / "state.safetensors",
+            plan.train_steps,
+            plan.checkpoint_every_steps,
+            parameters=parameters,
+            loss_at=loss_at,
+            learning_rate_at=one_cycle(plan.learning_rate, plan.train_steps),
+            average_decay=plan.average_decay,
+            on_state=on_state,
+        )
     with torch.no_grad():
         for name, average in state.final().items():
             parameters[name].copy_(average)

@@ -48,6 +48,7 @@ class GroundingParams(TrainingParams):
     partly_grounded: Probability
     colourless_phrases: Probability
     timestep_power: Rate
+    attention_weight: Rate
     average_decay: Probability
     held_out_pictures: Positive
 

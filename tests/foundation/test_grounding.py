@@ -29,6 +29,7 @@ PLAN = GroundingParams(
     partly_grounded=0.3,
     colourless_phrases=0.2,
     timestep_power=1.0,
+    attention_weight=0.1,
     train_steps=4,
     batch_size=6,
     learning_rate=1e-2,

@@ -8,8 +8,9 @@ from stages.train_grounding import main
 SMALL = {
     "pictures": 6, "wrong_captions": 0.1, "partial_captions": 0.3, "single_objects": 0.3,
     "empty_captions": 0.1, "ungrounded": 0.1, "partly_grounded": 0.3, "colourless_phrases": 0.2,
-    "timestep_power": 0.5, "train_steps": 10, "batch_size": 4, "learning_rate": 0.01,
-    "average_decay": 0.9, "checkpoint_every_steps": 5, "held_out_pictures": 2,
+    "timestep_power": 0.5, "attention_weight": 0.1, "train_steps": 10, "batch_size": 4,
+    "learning_rate": 0.01, "average_decay": 0.9, "checkpoint_every_steps": 5,
+    "held_out_pictures": 2,
 }  # fmt: skip
 
 
@@ -47,6 +48,6 @@ def test_params_change_the_weights_and_a_second_run_does_not(run):
     }
     before = weights(run("before", **brief))
     assert weights(run("again", **brief)) == before
-    changes = [{"seed": 2}, {"single_objects": 1.0}, {"timestep_power": 2.0}, {"train_steps": 2}]
+    changes = [{"seed": 2}, {"single_objects": 1.0}, {"attention_weight": 1.0}, {"train_steps": 2}]
     for number, change in enumerate(changes):
         assert weights(run(f"after-{number}", **brief | change)) != before, change
