@@ -236,6 +236,7 @@ LONG = (
     "train_autoencoder",
     "train_base",
     "train_detector",
+    "train_grounding",
     "train_scorer",
     "-hub",
 )

@@ -76,6 +76,7 @@ def write_models(folder):
     from selma.foundation.autoencoder import build_autoencoder
     from selma.foundation.denoiser import Denoiser, build_text_encoder, build_unet, save_pipeline
     from selma.foundation.detector_model import build_detector, save_detector
+    from selma.foundation.grounding import build_gated_unet, save_grounded
     from selma.foundation.scorer_files import build_scorer, save_scorer
 
     tokenizer = build_tokenizer()
@@ -84,6 +85,7 @@ def write_models(folder):
     for parameter in denoiser.text_encoder.parameters():
         parameter.data *= 3  # untrained, but pictures of different prompts should differ
     save_pipeline(models / "base", build_autoencoder(0), tokenizer, denoiser)
+    save_grounded(models / "gligen", models / "base", build_gated_unet(denoiser.unet, 0))
     for seed, name in enumerate(("pickscore", "hps", "imagereward")):
         save_scorer(build_scorer(name, tokenizer, seed), tokenizer, models / name)
     save_detector(build_detector(tokenizer, 0), tokenizer, models / "detector")
