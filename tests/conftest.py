@@ -29,6 +29,34 @@ def tiny_backbones(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_inpainting(tiny_backbones, tmp_path_factory):
+    """A folder with their inpainting models, sd1-9 and sdxl-9, whose U-Nets have 9 channels."""
+    from tiny_inpainting import INPAINTING, write_nine_channels
+
+    folder = tmp_path_factory.mktemp("inpainting")
+    for kind, name in INPAINTING.items():
+        write_nine_channels(tiny_backbones / kind, folder / f"{kind}-9", name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A function that gives the folder of a tiny detector or segmenter by its kind."""
+    import tiny_vision
+
+    written = {}
+
+    def folder(kind):
+        if kind not in written:
+            path = tmp_path_factory.mktemp(kind)
+            getattr(tiny_vision, f"write_{kind}")(path)
+            written[kind] = path
+        return written[kind]
+
+    return folder
+
+
 @pytest.fixture(params=["sd1", "sdxl"])
 def make_backbone(request, tiny_backbones):
     """A function that loads one of them anew."""

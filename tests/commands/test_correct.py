@@ -4,73 +4,12 @@ import json
 
 import pytest
 from chat_server import completion, serving
+from correct_command import LAYOUT, WHOLE, correct, entry, files, look, run, trace
 from PIL import Image
-from tiny_world import correct_section, tiny_params, write_params
 
-from selma.commands.cli import main
 from selma.correction.folders import read_picture
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*GLIGEN.*deprecated:FutureWarning")
-SCENE = {"objects": [["cat", ["red"]]], "bg_prompt": "a yard", "neg_prompt": None}
-LAYOUT = [["red cat #1", [0.0, 0.0, 0.5, 0.5]]]
-GIVEN = {"llm_parsed_prompt": SCENE, "llm_layout_suggestions": LAYOUT}
-
-
-@pytest.fixture
-def place(tmp_path, tiny_models, monkeypatch):
-    """A folder with params, models and pictures, in which commands run."""
-    llm = {"backend": "openai", "model": "some-llm", "retries": 0}
-    section = correct_section(rounds=0, keep="fixed_or_original")
-    write_params(tmp_path, tiny_params(llm=llm, correct=section))
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models/pocket").symlink_to(tiny_models / "models/pocket", target_is_directory=True)
-    (tmp_path / "in/sub").mkdir(parents=True)
-    Image.new("RGB", (32, 32), "navy").save(tmp_path / "in/plain.png")
-    Image.new("RGBA", (48, 24), (200, 0, 0, 90)).save(tmp_path / "in/sub/clear.png")
-    Image.new("L", (20, 40), 90).save(tmp_path / "in/grey.jpg")
-    (tmp_path / "in/broken.png").write_bytes(b"no picture")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    return tmp_path
-
-
-def entry(name, out, prompt="a red cat", **changes):
-    return {"input_fname": name, "output_dir": out, "prompt": prompt, **GIVEN, **changes}
-
-
-def run(capsys, *arguments):
-    code = main(list(arguments))
-    said = capsys.readouterr()
-    assert "Traceback" not in said.err, said.err
-    errors = [line for line in said.err.splitlines() if line.startswith("selma: error")]
-    return code, said.out.splitlines(), errors
-
-
-def correct(capsys, entries, *arguments, command="correct"):
-    with open("data.json", "w", encoding="utf-8") as file:
-        json.dump(entries, file)
-    given = ("--json-file", "data.json", "--input-dir", "in", "--out", "out")
-    return run(capsys, command, *given, *arguments)
-
-
-def files(folder):
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*") if path.is_file()
-    }  # fmt: skip
-
-
-def look(path):
-    """A picture as it lies there, its file closed."""
-    with Image.open(path) as picture:
-        return picture.copy()
-
-
-def trace(folder):
-    return json.loads((folder / "trace.json").read_text(encoding="utf-8"))
-
-
-WHOLE = {"initial_image.png", "det_result_obj.png", "trace.json"}
 GOOD = [
     entry("plain", "one", "<b>a red cat</b>", generator="dalle"),
     entry("sub/clear", "two/deep"),

@@ -1,6 +1,5 @@
-"""What the tests of the inpainting editor share: settings, jobs, models of 9 channels."""
+"""What the tests of the inpainting editor share: settings and jobs."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,19 +57,3 @@ def noise_picture(size: tuple[int, int], mode: str = "RGB") -> Image.Image:
     shape = (size[1], size[0], 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return Image.fromarray(pixels).convert(mode)
-
-
-def write_nine_channels(source: Path, folder: Path, name: str, channels: int = 9) -> None:
-    """Write an inpainting model: the source, its U-Net new and of more input channels."""
-    import torch
-    from diffusers import DiffusionPipeline, UNet2DConditionModel
-
-    pipeline = DiffusionPipeline.from_pretrained(source)
-    generator = torch.random.get_rng_state()
-    torch.manual_seed(3)
-    config = dict(pipeline.unet.config) | {"in_channels": channels}
-    pipeline.unet = UNet2DConditionModel.from_config(config).eval()
-    torch.random.set_rng_state(generator)
-    pipeline.save_pretrained(folder)
-    index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": name}))

@@ -16,7 +16,6 @@ from inpainting import (
     job,
     noise_picture,
     settings,
-    write_nine_channels,
 )
 from PIL import Image
 
@@ -28,19 +27,13 @@ from selma.correction.segmenters.flat import BoxSegmenter
 
 # diffusers with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
-KINDS = {
-    "sd1": "sd1", "sdxl": "sdxl",
-    "sd1-9": "StableDiffusionInpaintPipeline", "sdxl-9": "StableDiffusionXLInpaintPipeline",
-}  # fmt: skip
+KINDS = ("sd1", "sdxl", "sd1-9", "sdxl-9")
 
 
 @pytest.fixture(scope="module")
-def models(tiny_backbones, tmp_path_factory):
+def models(tiny_backbones, tiny_inpainting):
     """Folders of four models by kind: plain ones and inpainting ones of two families."""
-    folder = tmp_path_factory.mktemp("inpainting")
-    for kind in ("sd1", "sdxl"):
-        write_nine_channels(tiny_backbones / kind, folder / f"{kind}-9", KINDS[f"{kind}-9"])
-    return {k: (folder if k.endswith("-9") else tiny_backbones) / k for k in KINDS}
+    return {k: (tiny_inpainting if k.endswith("-9") else tiny_backbones) / k for k in KINDS}
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 import torch
-from inpainting import JOBS, job, noise_picture, settings, write_nine_channels
+from inpainting import JOBS, job, noise_picture, settings
+from tiny_inpainting import write_nine_channels
 
 from selma.adapters.factors import LoraFactors
 from selma.adapters.files import write_adapter
