@@ -5,7 +5,7 @@ Each way stops at the first picture that the detector passes, on the 400 prompts
 benchmark in the pocket world's words. The pixels judge, by rules that know no model, so neither
 way is judged by what it chose with. Ways are compared prompt by prompt; settings are params.yaml's.
 
-python bench/correction.py [--every 4] [--samples 8] [--rounds 2] [--out lmd.json]
+python bench/correction.py [--every 4] [--samples 8] [--rounds 2] [--out lmd.json] [--figure a.svg]
 """
 
 import argparse
@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from selma.comparing.statistics import Bootstrap, percentiles, resampled_means
+from selma.comparing.statistics import Bootstrap
 from selma.core.devices import prepare_device
 from selma.core.seeds import derive_seed
 from selma.correction.correcting import Corrected, Task, Tools, correct_batch
 from selma.correction.detecting import look_for
 from selma.correction.detectors.loading import load_detector
 from selma.correction.lmd import CATEGORIES, LmdPrompt, lmd_prompts, read_vocabulary
+from selma.correction.loop import best_round
 from selma.correction.models import load_detector_by, load_editor_by
 from selma.correction.settings import thresholds_of, way_of
 from selma.diffusion.loading import load_backbone
@@ -33,12 +34,20 @@ from selma.diffusion.requests import to_uint8
 from selma.diffusion.sampling import draw_batch
 from selma.llm.generators import LlmOptions, RecordedLlm, make_answer
 from selma.llm.transcript import Transcript
-from selma.measuring.lmd import Judged, judge_pictures
+from selma.measuring.lmd import (
+    Judged,
+    PassEstimate,
+    PassEstimates,
+    estimate_passes,
+    judge_pictures,
+)
+from selma.report.curves import Point, render_curves
 from selma.runtime.arguments import prepare_machine
 from selma.runtime.params import PARAMS_PATH, load_params
 
 VOCABULARY = Path("data/lmd/pocket.yaml")
 RESAMPLES = Bootstrap(10000, 0.95, 0)
+ONE, SAMPLING, ROUNDS, BOTH = "one sample", "best of K", "rounds", "best of K, then 1 round"
 
 
 @dataclass
@@ -52,6 +61,7 @@ class Spent:
 class Way:
     """A way to come to a picture: of each prompt, what it cost and whether the pixels pass."""
 
+    kind: str  # ONE, SAMPLING, ROUNDS or BOTH
     name: str
     cost: np.ndarray[Any, np.dtype[np.float64]]  # (prompts,)
     passed: np.ndarray[Any, np.dtype[np.float64]]  # (prompts,)
@@ -171,11 +181,8 @@ def corrections(
 
 
 def after(one: Corrected, original: Any, rounds: int) -> Any:
-    """The picture that so many rounds give: the last that the detector passes, else the last."""
-    looks = [one.trace.before, *(r.after for r in one.trace.rounds[:rounds])]
-    pictures = [original, *one.edited[:rounds]]
-    passing = [n for n, look in enumerate(looks) if look is not None and look.passes]
-    return pictures[passing[-1] if passing else len(pictures) - 1]
+    """The picture that so many rounds give."""
+    return [original, *one.edited][best_round(one.trace.looks[: rounds + 1])]
 
 
 def ways(prompts: Sequence[LmdPrompt], params: Any, args: Any) -> tuple[list[Way], list[Corrected]]:
@@ -190,14 +197,15 @@ def ways(prompts: Sequence[LmdPrompt], params: Any, args: Any) -> tuple[list[Way
     found = []
     for k in [n for n in (1, 2, 3, 4, 6, 8, 12, 16) if n <= args.samples]:
         chosen, cost, _ = best_of(drawn, passes, k, each)
-        found.append(Way(f"best of {k}", cost, judged(prompts, chosen)))
+        kind, name = (SAMPLING, f"best of {k}") if k > 1 else (ONE, ONE)
+        found.append(Way(kind, name, cost, judged(prompts, chosen)))
     first = [own[0] for own in drawn]
     with TemporaryDirectory() as folder:
         done, costs = corrections(prompts, first, params, args.rounds, Path(folder))
     for r in range(1, args.rounds + 1):
         results = [after(one, own, r) for one, own in zip(done, first, strict=True)]
         cost = np.array([each + sum(own[:r]) for own in costs], float)
-        found.append(Way(f"{r} round{'s' * (r > 1)}", cost, judged(prompts, results)))
+        found.append(Way(ROUNDS, f"{r} round{'s' * (r > 1)}", cost, judged(prompts, results)))
     for k in [n for n in (2, 4) if n <= args.samples]:
         chosen, cost, lost = best_of(drawn, passes, k, each)
         pictures = [
@@ -205,7 +213,8 @@ def ways(prompts: Sequence[LmdPrompt], params: Any, args: Any) -> tuple[list[Way
             for one, own, best, none in zip(done, first, chosen, lost, strict=True)
         ]
         more = [sum(own[:1]) if none else 0 for own, none in zip(costs, lost, strict=True)]
-        found.append(Way(f"best of {k}, then 1 round", cost + more, judged(prompts, pictures)))
+        name = f"best of {k}, then 1 round"
+        found.append(Way(BOTH, name, cost + more, judged(prompts, pictures)))
     if args.pictures:
         grid(prompts, first, done, args.rounds, args.pictures)
     return found, done
@@ -231,25 +240,17 @@ def grid(prompts: Any, first: Any, done: Any, rounds: int, path: Path) -> None:
     sheet.save(path)
 
 
-def by_prompt(prompts: Sequence[LmdPrompt], values: Any) -> tuple[float, float, float]:
-    """Mean in percent with its interval over distinct prompts, drawn again within categories."""
-    parts, shares = [], []
-    for category in CATEGORIES:
-        rows = [n for n, one in enumerate(prompts) if one.predicate.category == category]
-        groups: dict[str, list[float]] = {}
-        for n in rows:
-            groups.setdefault(prompts[n].text, []).append(values[n])
-        if rows:
-            means = np.array([np.mean(own) for own in groups.values()])
-            weights = np.array([float(len(own)) for own in groups.values()])
-            parts.append(resampled_means(means, weights, RESAMPLES.named(category)))
-            shares.append(len(rows) / len(prompts))
-    low, high = percentiles(np.average(parts, axis=0, weights=shares), RESAMPLES)
-    return 100 * float(np.mean(values)), 100 * low, 100 * high
+def estimated(prompts: Sequence[LmdPrompt], values: Any) -> PassEstimates:
+    """Estimate passes, or differences of passes, with intervals over distinct prompts."""
+    asked = [(one.predicate.category, one.text) for one in prompts]
+    return estimate_passes(asked, values, RESAMPLES)
 
 
-def told(estimate: tuple[float, float, float], form: str = "{:.1f}") -> str:
-    mean, low, high = (form.format(value) for value in estimate)
+def told(found: PassEstimate, form: str = "{:.1f}") -> str:
+    """Write an estimate in percent."""
+    if found.low is None or found.high is None:
+        return form.format(100 * found.mean)
+    mean, low, high = (form.format(100 * one) for one in (found.mean, found.low, found.high))
     return f"{mean} [{low}, {high}]"
 
 
@@ -258,19 +259,42 @@ def tables(prompts: Sequence[LmdPrompt], found: Sequence[Way]) -> Iterator[str]:
     yield f"| way | evaluations | passes, % | {' | '.join(CATEGORIES)} |"
     yield "|---" * (3 + len(CATEGORIES)) + "|"
     for way in found:
-        cells = []
-        for category in CATEGORIES:
-            own = [n for n, one in enumerate(prompts) if one.predicate.category == category]
-            cells.append(told(by_prompt([prompts[n] for n in own], way.passed[own])) if own else "")
-        overall = told(by_prompt(prompts, way.passed))
-        yield f"| {way.name} | {way.cost.mean():.0f} | {overall} | {' | '.join(cells)} |"
-    sampling = [way for way in found if way.name.startswith("best of") and "then" not in way.name]
+        passes = estimated(prompts, way.passed)
+        cells = [told(one) for one in (passes.whole, *passes.categories.values())]
+        yield f"| {way.name} | {way.cost.mean():.0f} | {' | '.join(cells)} |"
+    sampling = [way for way in found if way.kind in (ONE, SAMPLING)]
     for way in [way for way in found if way not in sampling]:
         dear = [other for other in sampling if other.cost.mean() >= way.cost.mean()]
         rival = dear[0] if dear else sampling[-1]
-        gain = told(by_prompt(prompts, way.passed - rival.passed), "{:+.1f}")
+        gain = estimated(prompts, way.passed - rival.passed)
         costs = f"{way.cost.mean():.0f} and {rival.cost.mean():.0f}"
-        yield f"{way.name} − {rival.name}: {gain} (evaluations {costs})"
+        yield f"{way.name} − {rival.name}: {told(gain.whole, '{:+.1f}')} (evaluations {costs})"
+        yield "; ".join(
+            f"{category} {told(cell, '{:+.1f}')}" for category, cell in gain.categories.items()
+        )
+
+
+def figure(prompts: Sequence[LmdPrompt], found: Sequence[Way]) -> str:
+    """Draw what each way reaches at what cost: all prompts, then each category, as an SVG."""
+    category_of = np.array([one.predicate.category for one in prompts])
+    panels: dict[str, dict[str, list[Point]]] = {"all prompts": {}}
+    panels |= {category: {} for category in CATEGORIES if category in category_of}
+    for way in found:
+        passes = estimated(prompts, way.passed)
+        for head, curves in panels.items():
+            one = passes.categories.get(head, passes.whole)
+            cost = way.cost[category_of == head] if head in passes.categories else way.cost
+            ends = [one.mean if end is None else end for end in (one.low, one.high)]
+            values = (100 * value for value in (one.mean, *ends))
+            curves.setdefault(way.kind, []).append(Point(way.name, cost.mean(), *values))
+    for curves in panels.values():  # the start of sampling and of correcting, drawn last
+        start = curves.pop(ONE)
+        for kind in (SAMPLING, ROUNDS):
+            curves[kind] = start + curves.get(kind, [])
+        curves[ONE] = start
+    return render_curves(
+        panels, title="passes over U-Net evaluations", cost="U-Net evaluations", value="passes, %"
+    )
 
 
 def kinds(done: Sequence[Corrected]) -> Iterator[str]:
@@ -296,6 +320,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path, help="JSON of all ways, prompt by prompt")
+    parser.add_argument("--figure", type=Path, help="SVG of passes over evaluations")
     parser.add_argument("--pictures", type=Path, help="PNG of pictures before and after")
     args = parser.parse_args()
     prepare_machine(PARAMS_PATH)
@@ -303,6 +328,8 @@ def main() -> None:
     prompts = lmd_prompts(read_vocabulary(VOCABULARY))[:: args.every]
     found, done = ways(prompts, params, args)
     print("\n".join([*tables(prompts, found), *kinds(done)]))
+    if args.figure:
+        args.figure.write_text(figure(prompts, found), encoding="utf-8")
     if args.out:
         rows = [
             {"way": w.name, "cost": w.cost.tolist(), "passed": w.passed.tolist()} for w in found

@@ -76,8 +76,7 @@ class Corrected:
     @property
     def passes_after(self) -> bool | None:
         """Whether the result passes; None: no rule is known, or it was not looked at."""
-        looks = [self.trace.before, *(one.after for one in self.trace.rounds)]
-        look = looks[self.trace.chosen_round]
+        look = self.trace.looks[self.trace.chosen_round]
         return None if look is None else look.passes
 
 

@@ -44,12 +44,17 @@ class Item:
 
     def mark(self, common: str) -> str:
         """Hash all that decides the item's files; `common` stands for what all items share."""
-        own = [common, self.sha256, self.stem, asdict(self.entry)]
+        said = {name: value for name, value in asdict(self.entry).items() if name != "number"}
+        own = [common, self.sha256, self.stem, said]
         return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 
 def make_item(entry: Entry, folder: Path, load: "Callable[[], Image]") -> Item:
-    """Look at a picture once; raises as `load`."""
+    """Look at a picture once; raises as `load`, and RecordError if no file can hold the texts."""
+    try:
+        json.dumps(asdict(entry), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise RecordError("a text holds bytes that are no UTF-8; write it again") from error
     picture = load()
     digest = hashlib.sha256(f"{picture.size}".encode())
     digest.update(picture.tobytes())
@@ -109,7 +114,7 @@ def _item(entry: Entry, path: Path, pictures: Path, out: Path, objects_max: int)
             given_layout(entry, nouns, objects_max)
         place = _find(pictures, entry.input_fname)
         return make_item(entry, folder, partial(read_picture, place))
-    except (ValueError, MissingDataError, RecordError) as error:
+    except (ValueError, OSError, MissingDataError, RecordError) as error:
         reason = f"{path}: entry {entry.number}: {error}"
         return Refused(entry.number, entry.output_dir, reason)
 

@@ -14,6 +14,7 @@ from selma.correction.scene import Scene
 _TEXTS = ("input_fname", "output_dir", "prompt")
 _OPTIONAL = ("generator", "llm_parsed_prompt", "llm_layout_suggestions")
 _PARSED = ("objects", "bg_prompt", "neg_prompt")
+_NAME_BYTES = 200  # of a folder or a picture; file systems allow 255, and more is added
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ def read_entries(path: Path, objects_max: int) -> list[Entry | Refused]:
         MissingDataError: there is no such file.
         RecordError: it is not JSON, or holds no list of entries.
     """
-    entries = read_json(path)
+    try:
+        entries = read_json(path)
+    except RecursionError as error:
+        raise RecordError(f"{path}: lists in lists in lists are too deep") from error
     if not isinstance(entries, list):
         raise RecordError(
             f"{path}: holds {type(entries).__name__}, expected a list of entries with "
@@ -76,12 +80,14 @@ def safe_name(name: str) -> str:
     """Check that a name leads to a place inside a folder; folders in it are fine.
 
     Raises:
-        ValueError: it is empty, absolute, goes up, or is not a name on every system.
+        ValueError: it is empty, absolute, goes up, is too long or is no name on some systems.
     """
     parts = name.split("/")
     wrong = any(part in ("", ".", "..") for part in parts)
     if wrong or any(letter in name for letter in "\\:\0") or not name.isprintable():
         raise ValueError(f"{name!r} is no name inside a folder; give one without '..' and '\\'")
+    if max(len(part.encode()) for part in parts) > _NAME_BYTES:
+        raise ValueError(f"{name[:30]!r}… is too long a name; give one of {_NAME_BYTES} bytes")
     return str(PurePosixPath(name))
 
 

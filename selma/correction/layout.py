@@ -146,12 +146,19 @@ def _box(name: str, values: Any) -> Box:
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name!r}: expected four numbers, got {_short(value)}")
-        if not math.isfinite(value):
-            raise ValueError(f"{name!r}: {value} is no number that a box can have")
+        if not _is_finite(value):
+            raise ValueError(f"{name!r}: {_short(value)} is no number that a box can have")
     box = Box(*map(float, values))
     if box.width <= 0 or box.height <= 0:
         raise ValueError(f"{name!r}: width and height must be above 0, got {_short(values)}")
     return box
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of 400 digits
+        return False
 
 
 def _short(value: Any) -> str:

@@ -100,8 +100,22 @@ def correct(picture: Picture, steps: Steps[Picture], options: Options, trace: Tr
         raise
     except (ReplyError, BackendError) as error:
         trace.failure, trace.verdict = str(error), "failed"
-        trace.chosen_round, _ = _best(trace)
+        trace.chosen_round = best_round(trace.looks)
     return pictures[trace.chosen_round]
+
+
+def best_round(looks: Sequence[Look | None]) -> int:
+    """Choose whose picture is the result: the last one that passes, else the last one looked at.
+
+    Args:
+        looks: at the picture as it came, then after each round, as `Trace.looks`.
+
+    Returns:
+        The round's number; 0 is the picture as it came.
+    """
+    seen = [(number, look.passes) for number, look in enumerate(looks) if look is not None]
+    passing = [number for number, passes in seen if passes]
+    return (passing or [number for number, _ in seen] or [0])[-1]
 
 
 def _rounds(
@@ -138,17 +152,9 @@ def _look(picture: Picture, scene: Scene, steps: Steps[Picture], options: Option
     return Look(found, layout, None if steps.passes is None else steps.passes(picture, found))
 
 
-def _best(trace: Trace) -> tuple[int, Look | None]:
-    """The last picture that passes, else the last one, by its round's number; 0 as it came."""
-    looks = [trace.before, *(one.after for one in trace.rounds)]
-    seen = [(number, look) for number, look in enumerate(looks) if look is not None]
-    passing = [(number, look) for number, look in seen if look.passes]
-    found = passing or seen
-    return found[-1] if found else (0, None)
-
-
 def _verdict(before: Look, trace: Trace, nothing_left: bool) -> tuple[int, str]:
-    chosen, best = _best(trace)
+    chosen = best_round(trace.looks)
+    best = trace.looks[chosen]
     passes = None if best is None else best.passes
     edited = any(one.after is not None for one in trace.rounds)
     if chosen == 0 and before.passes:

@@ -69,6 +69,11 @@ class Trace:
     chosen_round: int = 0  # whose picture is the result; 0 is the picture as it came
     failure: str = ""
 
+    @property
+    def looks(self) -> list[Look | None]:
+        """At the picture as it came, then after each round; None where nobody looked."""
+        return [self.before, *(one.after for one in self.rounds)]
+
     def operations(self) -> dict[str, int]:
         """How many operations of each kind made the result."""
         made = self.rounds[: self.chosen_round]

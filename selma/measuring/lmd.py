@@ -131,30 +131,64 @@ def lmd_result(
         RecordError: there is none.
     """
     check_complete(pictures, allow_partial=allow_partial)
-    scored = list(zip(pictures.found, passed, strict=True))
-    cells, means = {}, {}
-    for category in CATEGORIES:
-        own = [(one, ok) for one, ok in scored if one.predicate.category == category]
-        if own:
-            cells[category], means[category] = _cell(own, how.named("lmd", category))
-    total = sum(cell["pictures"] for cell in cells.values())
-    shares = {category: cell["pictures"] / total for category, cell in cells.items()}
-    together = np.sum([shares[category] * means[category] for category in cells], axis=0)
-    low, high = percentiles(together, how)
-    alike = all(cell["low"] is None for cell in cells.values())
-    whole = {
-        "pictures": total,
-        "passed": sum(cell["passed"] for cell in cells.values()),
-        "distinct_prompts": sum(cell["distinct_prompts"] for cell in cells.values()),
-        "low": None if alike else 100 * low, "high": None if alike else 100 * high,
-    }  # fmt: skip
+    asked = [(one.predicate.category, one.prompt) for one in pictures.found]
+    found = estimate_passes(asked, np.array(passed, dtype=float), how)
     return {
         "metric": "lmd", "version": VERSION, "unit": "percent", "resampled": RESAMPLED,
         "resamples": how.resamples, "confidence": how.confidence, "seed": how.seed,
-        "coverage": len(scored) / pictures.wanted, "missing": pictures.missing,
-        "score": 100 * whole["passed"] / total, **whole, "categories": cells,
-        "failed": [one.name for one, ok in scored if not ok],
+        "coverage": len(passed) / pictures.wanted, "missing": pictures.missing,
+        **_told(found.whole),
+        "categories": {category: _told(cell) for category, cell in found.categories.items()},
+        "failed": [
+            one.name for one, ok in zip(pictures.found, passed, strict=True) if not ok
+        ],
     }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PassEstimate:
+    """A mean over pictures; its interval over distinct prompts, None where all of them agree."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    pictures: int
+    distinct_prompts: int
+
+
+@dataclass(frozen=True)
+class PassEstimates:
+    """Of all pictures, and of each category that has some."""
+
+    whole: PassEstimate
+    categories: dict[str, PassEstimate]
+
+
+def estimate_passes(
+    asked: Sequence[tuple[str, str]], values: Floats, how: Bootstrap
+) -> PassEstimates:
+    """Estimate passes of the benchmark's pictures, or how two ways to make them differ.
+
+    Distinct prompts are drawn again, each with all its pictures, within each category.
+
+    Args:
+        asked: category and prompt of each picture, at least one.
+        values: 1 for a picture that passes and 0 for others, or differences of these, (n,).
+        how: of the intervals.
+    """
+    cells, means = {}, {}
+    pairs = list(zip(asked, values.tolist(), strict=True))
+    for category in CATEGORIES:
+        own = [(prompt, value) for (kind, prompt), value in pairs if kind == category]
+        if own:
+            cells[category], means[category] = _cell(own, how.named("lmd", category))
+    total = len(values)
+    shares = {category: cell.pictures / total for category, cell in cells.items()}
+    together = np.sum([shares[category] * means[category] for category in cells], axis=0)
+    alike = all(cell.low is None for cell in cells.values())
+    low, high = (None, None) if alike else percentiles(together, how)
+    distinct = sum(cell.distinct_prompts for cell in cells.values())
+    return PassEstimates(PassEstimate(float(values.mean()), low, high, total, distinct), cells)
 
 
 def check_complete(pictures: LmdPictures, *, allow_partial: bool) -> None:
@@ -169,22 +203,29 @@ def check_complete(pictures: LmdPictures, *, allow_partial: bool) -> None:
         )
 
 
-def _cell(scored: Sequence[tuple[Judged, bool]], how: Bootstrap) -> tuple[dict[str, Any], Floats]:
-    """One category's numbers, and its resampled means, (R,)."""
-    by_prompt: dict[str, list[bool]] = {}
-    for one, ok in sorted(scored, key=lambda pair: pair[0].prompt):
-        by_prompt.setdefault(one.prompt, []).append(ok)
+def _cell(scored: Sequence[tuple[str, float]], how: Bootstrap) -> tuple[PassEstimate, Floats]:
+    """Estimate one category's pictures, given by prompt; also its resampled means, (R,)."""
+    by_prompt: dict[str, list[float]] = {}
+    for prompt, value in sorted(scored, key=lambda pair: pair[0]):
+        by_prompt.setdefault(prompt, []).append(value)
     values = np.array([sum(own) / len(own) for own in by_prompt.values()])
     weights = np.array([float(len(own)) for own in by_prompt.values()])
     means = resampled_means(values, weights, how)
-    low, high = percentiles(means, how)
     alike = bool((values == values[0]).all())
-    passed = sum(ok for _, ok in scored)
+    low, high = (None, None) if alike else percentiles(means, how)
+    mean = sum(value for _, value in scored) / len(scored)
+    return PassEstimate(mean, low, high, len(scored), len(by_prompt)), means
+
+
+def _told(found: PassEstimate) -> dict[str, Any]:
+    """Write an estimate of passes in percent."""
+    passed = round(found.mean * found.pictures)
     return {
-        "score": 100 * passed / len(scored), "passed": passed, "pictures": len(scored),
-        "distinct_prompts": len(by_prompt),
-        "low": None if alike else 100 * low, "high": None if alike else 100 * high,
-    }, means  # fmt: skip
+        "score": 100 * passed / found.pictures, "passed": passed, "pictures": found.pictures,
+        "distinct_prompts": found.distinct_prompts,
+        "low": None if found.low is None else 100 * found.low,
+        "high": None if found.high is None else 100 * found.high,
+    }  # fmt: skip
 
 
 def _newest(folder: Path, rounds: int) -> Path | None:

@@ -1,7 +1,7 @@
 """Loss curves, and the axes of the charts that `templates/charts.html.j2` draws as inline SVG."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from selma.core.errors import RecordError
@@ -25,8 +25,33 @@ class Mark:
     high: float
 
 
+class Axis:
+    """An axis whose ends are round numbers, of 4 steps or a few more."""
+
+    def __init__(self, values: Iterable[float], start: float, end: float) -> None:
+        """Find the ends of an axis that holds the values, from `start` to `end` in CSS pixels."""
+        self._start, self._end = start, end
+        known = list(values)
+        low, high = min(known), max(known)
+        raw = ((high - low) or max(abs(high), 1.0)) / 4
+        magnitude = 10.0 ** math.floor(math.log10(raw))
+        self.step = next(magnitude * m for m in (1, 2, 2.5, 5, 10) if magnitude * m >= raw * 0.999)
+        self.first = math.floor(low / self.step + 1e-9)
+        self.last = max(math.ceil(high / self.step - 1e-9), self.first + 1)
+
+    def place(self, value: float) -> float:
+        share = (value / self.step - self.first) / (self.last - self.first)
+        return self._start + share * (self._end - self._start)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        digits = max(0, -math.floor(math.log10(self.step) + 1e-9))
+        digits += self.step * 10**digits % 1 > 1e-9
+        values = [number * self.step for number in range(self.first, self.last + 1)]
+        return [(self.place(value), plain(value, digits)) for value in values]
+
+
 class Chart:
-    """Groups of marks below each other, on one axis whose ends are round numbers."""
+    """Groups of marks below each other, on one axis."""
 
     def __init__(
         self,
@@ -43,26 +68,14 @@ class Chart:
         self.groups, self.rows, self.bars = groups, rows, bars
         self.bottom = 4 + len(groups) * (rows * ROW + GAP) - GAP / 2
         ends = [end for marks in groups.values() for mark in marks for end in (mark.low, mark.high)]
-        low, high = (choose([*ends, 0.0] if bars or zero else ends) for choose in (min, max))
-        raw = ((high - low) or max(abs(high), 1.0)) / 4
-        magnitude = 10.0 ** math.floor(math.log10(raw))
-        self.step = next(magnitude * m for m in (1, 2, 2.5, 5, 10) if magnitude * m >= raw * 0.999)
-        self.first = math.floor(low / self.step + 1e-9)
-        self.last = max(math.ceil(high / self.step - 1e-9), self.first + 1)
+        self.axis = Axis([*ends, 0.0] if bars or zero else ends, LABELS, WIDTH - RIGHT)
 
     def x(self, value: float) -> float:
-        share = (value / self.step - self.first) / (self.last - self.first)
-        return LABELS + share * (WIDTH - LABELS - RIGHT)
+        return self.axis.place(value)
 
     def y(self, group: int, place: float) -> float:
         """Top of a row of a group, both counted from 0."""
         return 4 + group * (self.rows * ROW + GAP) + place * ROW
-
-    def ticks(self) -> list[tuple[float, str]]:
-        digits = max(0, -math.floor(math.log10(self.step) + 1e-9))
-        digits += self.step * 10**digits % 1 > 1e-9
-        values = [number * self.step for number in range(self.first, self.last + 1)]
-        return [(self.x(value), plain(value, digits)) for value in values]
 
 
 def curve_points(curve: Curve, low: float, high: float) -> str:

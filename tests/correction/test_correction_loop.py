@@ -10,12 +10,12 @@ from selma.core.files import write_json
 from selma.correction.asking import Conversation
 from selma.correction.detections import Detection
 from selma.correction.layout import Box, check_layout
-from selma.correction.loop import KEEP, VERDICTS, Options, Steps, correct
+from selma.correction.loop import KEEP, VERDICTS, Options, Steps, best_round, correct
 from selma.correction.plan import plan
 from selma.correction.predicates import Count
 from selma.correction.replies import ReplyLimits
 from selma.correction.scoring import Matched, layout_passes, match_layouts, score_edit
-from selma.correction.trace import Trace
+from selma.correction.trace import Look, Trace
 
 OPTIONS = Options(rounds=3, stop_on_pass=True, duplicate_iou=0.7, edit_iou=0.5)
 RULE = Count("dog", 2)
@@ -113,6 +113,18 @@ def test_the_last_picture_that_passes_is_the_result():
     going_on = replace(OPTIONS, rounds=2, stop_on_pass=False)
     result, trace, _, _ = run(dogs(1), [2, 3], options=going_on)
     assert result == dogs(2) and (trace.verdict, trace.chosen_round) == ("fixed", 1)
+
+
+@pytest.mark.parametrize(
+    ("passes", "chosen"),
+    [
+        ([False], 0), ([True, False], 0), ([False, False], 1), ([False, True, False], 1),
+        ([False, True, True], 2), ([None, None], 1), ([False, "nothing"], 0), (["nothing"], 0),
+        ([True, "nothing"], 0),
+    ],
+)  # fmt: skip
+def test_the_result_is_the_last_round_that_passes_or_else_the_last_one_seen(passes, chosen):
+    assert best_round([None if p == "nothing" else Look((), (), p) for p in passes]) == chosen
 
 
 def test_without_rounds_nothing_is_looked_at_or_asked():

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -11,7 +12,14 @@ from selma.core.tables import write_table
 from selma.correction.detectors.protocol import RawBox
 from selma.correction.layout import Box
 from selma.correction.lmd import Vocabulary, lmd_prompts, read_prompt
-from selma.measuring.lmd import Judged, LmdPictures, judge_pictures, lmd_result, read_lmd_pictures
+from selma.measuring.lmd import (
+    Judged,
+    LmdPictures,
+    estimate_passes,
+    judge_pictures,
+    lmd_result,
+    read_lmd_pictures,
+)
 
 WORDS = Vocabulary("A picture", ("square", "disc"), ("red", "blue"), (1, 2))
 HOW = Bootstrap(2000, 0.95, 0)
@@ -65,6 +73,17 @@ def test_passes_are_counted_over_pictures_and_intervals_are_of_distinct_prompts(
     assert found["low"] == pytest.approx(20.0) and found["high"] == pytest.approx(100.0)
     assert found["failed"] == ["3"] and found["coverage"] == 1
     assert "distinct prompts" in found["resampled"]
+
+
+def test_a_difference_of_two_ways_has_its_interval_over_the_same_prompts():
+    """Prompts +1, 0 and −1: both drawn the first (+1/2), one each (0), both the second (−1)."""
+    asked = [("negation", SQUARES), ("negation", SQUARES), ("negation", DISCS), ("spatial", BOTH)]
+    found = estimate_passes(asked, np.array([1.0, 0.0, -1.0, 0.0]), HOW)
+    negation, spatial = found.categories["negation"], found.categories["spatial"]
+    assert (negation.mean, negation.low, negation.high) == (0.0, -1.0, 0.5)
+    assert (spatial.mean, spatial.low, spatial.pictures) == (0.0, None, 1)
+    assert (found.whole.mean, found.whole.pictures, found.whole.distinct_prompts) == (0.0, 4, 3)
+    assert (found.whole.low, found.whole.high) == (-0.75, 0.375)  # negation is 3 of 4 pictures
 
 
 def test_where_all_prompts_agree_there_is_no_interval():

@@ -13,7 +13,7 @@ def test_positions_of_bar_and_whisker_by_hand():
     # values 0 to 100: 440 − 112 − 16 = 312 px for 100, from x = 112
     found = chart(50.0, 25.0, 100.0, bars=True)
     assert [found.x(value) for value in (0.0, 25.0, 50.0, 100.0)] == [112.0, 190.0, 268.0, 424.0]
-    assert found.ticks() == [
+    assert found.axis.ticks() == [
         (112.0, "0"), (190.0, "25"), (268.0, "50"), (346.0, "75"), (424.0, "100")
     ]  # fmt: skip
     assert (WIDTH, LABELS, RIGHT) == (440, 112, 16)
@@ -23,23 +23,23 @@ def test_an_interval_around_zero_by_hand():
     # −1 to 3 in steps of 1: 312 px for 4
     found = chart(1.0, -1.0, 3.0, zero=True)
     assert [found.x(value) for value in (-1.0, 0.0, 1.0, 3.0)] == [112.0, 190.0, 268.0, 424.0]
-    assert [text for _, text in found.ticks()] == ["−1", "0", "1", "2", "3"]
+    assert [text for _, text in found.axis.ticks()] == ["−1", "0", "1", "2", "3"]
 
 
 def test_an_axis_holds_zero_only_if_it_is_asked_to():
-    assert chart(11.0, 10.0, 12.0).first > 0
+    assert chart(11.0, 10.0, 12.0).axis.first > 0
     assert chart(11.0, 10.0, 12.0, zero=True).x(0) == 112.0
     assert chart(11.0, 10.0, 12.0, bars=True).x(0) == 112.0
 
 
 def test_steps_of_a_quarter_have_two_decimals():
-    ticks = chart(0.5, 0.0, 1.0, zero=True).ticks()
+    ticks = chart(0.5, 0.0, 1.0, zero=True).axis.ticks()
     assert [text for _, text in ticks] == ["0.00", "0.25", "0.50", "0.75", "1.00"]
 
 
 @pytest.mark.parametrize(("high", "step"), [(4.0, 1), (8.0, 2), (10.0, 2.5), (20.0, 5), (40.0, 10)])
 def test_an_axis_has_at_most_four_round_steps(high, step):
-    assert chart(high / 2, 0.0, high, zero=True).step == step
+    assert chart(high / 2, 0.0, high, zero=True).axis.step == step
 
 
 def test_groups_stand_below_each_other():
@@ -52,7 +52,7 @@ def test_groups_stand_below_each_other():
 @pytest.mark.parametrize("values", [(0.0, 0.0, 0.0), (-0.0012, -0.0013, -0.001), (2e3, 1e3, 3e3)])
 def test_a_chart_of_any_magnitude_keeps_its_marks_inside(values):
     found = chart(*values, zero=True)
-    places = [*map(found.x, values), *(x for x, _ in found.ticks())]
+    places = [*map(found.x, values), *(x for x, _ in found.axis.ticks())]
     assert all(LABELS - 1e-6 <= place <= WIDTH - RIGHT + 1e-6 for place in places)
 
 
@@ -65,8 +65,8 @@ def test_a_loss_curve_by_hand():
 @pytest.mark.parametrize("high", [0.9, 9, 90, 1.0, 10, 25, 0.025])
 def test_what_is_written_below_an_axis_is_where_it_says(high):
     chart = Chart({"all": [Mark("m0", "", high / 2, 0.0, high)]}, 1, zero=True)
-    for place, text in chart.ticks():
+    for place, text in chart.axis.ticks():
         assert chart.x(float(text.replace("−", "-"))) == pytest.approx(place)
-    assert len({len(text.partition(".")[2]) for _, text in chart.ticks()}) == 1
+    assert len({len(text.partition(".")[2]) for _, text in chart.axis.ticks()}) == 1
     digits = len(text.partition(".")[2])
-    assert not digits or any(not text.endswith("0") for _, text in chart.ticks())
+    assert not digits or any(not text.endswith("0") for _, text in chart.axis.ticks())
