@@ -59,7 +59,8 @@ class GatedAttention:
         given = (queries @ keys.transpose(-1, -2) * attention.scale).softmax(-1).mean(1)
         shares = box_coverage(grounding.boxes, isqrt(cells)) * grounding.masks[:, None]
         logarithms = given[..., cells:].clamp(min=1e-6).log()
-        return -(shares * logarithms).sum() / shares.sum().clamp(min=1e-6)
+        weighted: Tensor = -(shares * logarithms).sum() / shares.sum().clamp(min=1e-6)
+        return weighted
 
 
 def box_coverage(boxes: "Tensor", side: int) -> "Tensor":
