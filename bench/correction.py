@@ -269,9 +269,10 @@ def tables(prompts: Sequence[LmdPrompt], found: Sequence[Way]) -> Iterator[str]:
         gain = estimated(prompts, way.passed - rival.passed)
         costs = f"{way.cost.mean():.0f} and {rival.cost.mean():.0f}"
         yield f"{way.name} − {rival.name}: {told(gain.whole, '{:+.1f}')} (evaluations {costs})"
-        yield "; ".join(
-            f"{category} {told(cell, '{:+.1f}')}" for category, cell in gain.categories.items()
-        )
+        for category, cell in gain.categories.items():
+            own = np.array([one.predicate.category == category for one in prompts])
+            costs = f"{way.cost[own].mean():.0f} and {rival.cost[own].mean():.0f}"
+            yield f"  {category}: {told(cell, '{:+.1f}')} ({costs})"
 
 
 def figure(prompts: Sequence[LmdPrompt], found: Sequence[Way]) -> str:

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from correct_command import WHOLE, correct, look, trace
+from correct_command import WHOLE, correct, inpaint_editor, look, trace
 from PIL import Image
 from scipy.ndimage import binary_dilation
 from tiny_world import ROOT, correct_section, read_yaml, tiny_params, write_params
@@ -21,9 +21,9 @@ pytestmark = [
 
 SIZE = (40, 32)  # of the picture; the models draw 32×32
 SEEN = 0.05  # a score that counts as seen
-# What looks, what finds pixels, which editor on which model.
+# What looks, what finds pixels, which editor, on which inpainting model.
 CLASSES = {
-    "latent": ("owlv2", "sam", "latent", "gated"),
+    "latent": ("owlv2", "sam", "latent", None),
     "inpaint": ("grounding_dino", "sam2", "inpaint", "sd1-9"),
     "inpaint of SDXL": ("sam3", "sam", "inpaint", "sdxl-9"),
 }
@@ -49,17 +49,18 @@ def use(tmp_path, monkeypatch, tiny_folder, tiny_inpainting, gated):
     monkeypatch.chdir(tmp_path)
 
     def write(detector, segmenter, editor, model):
-        path = gated if model == "gated" else tiny_inpainting / model
         section = correct_section()
         section["detector"] |= {
             "kind": detector, "path": str(tiny_folder(detector)), "nms_iou": 0.01,
             "attribute": SEEN, "primitive": SEEN,
         }  # fmt: skip
         section["segmenter"] |= {"kind": segmenter, "path": str(tiny_folder(segmenter))}
-        if editor == "latent":
+        if editor == "inpaint":
+            section["editor"] = inpaint_editor(tiny_inpainting / model)
+        else:
             section["editor"] = read_yaml(ROOT / "presets/sdxl.yaml")["correct"]["editor"]
+            section["editor"] |= {"path": str(gated), "inference_steps": 4}
             section["editor"]["attention"] |= {"iterations": [1, 1], "stop_below": 0.0}
-        section["editor"] |= {"path": str(path), "inference_steps": 4, "dilation_px": 3}
         write_params(tmp_path, tiny_params(correct=section))
         return tmp_path
 
@@ -179,7 +180,7 @@ def test_long_prompts_and_odd_pictures_are_edited_by_every_class(use, capsys, na
 def test_a_checkpoint_whose_gated_layers_would_be_dropped_is_refused_by_name(
     use, gated, capsys, tmp_path, editor
 ):
-    home = use("owlv2", "sam", editor, "gated")
+    home = use("owlv2", "sam", editor, "sd1-9")
     folder = shutil.copytree(gated, tmp_path / "said-to-be-plain")
     changes = {
         "model_index.json": {"_class_name": "StableDiffusionPipeline"},
