@@ -19,8 +19,9 @@ Picture = TypeVar("Picture")
 VERDICTS = {
     "skipped": "no rounds were asked for",
     "pass_before": "passed as it came",
-    "fixed": "passes after an edit; where no rule is known, nothing more was suggested after it",
-    "edited": "was edited and does not pass, or no rule is known and the rounds are used up",
+    "fixed": "passes after an edit; where no rule is known, all of the last one was seen done, or "
+    "nothing more was suggested after it",
+    "edited": "was edited and does not pass, or no rule is known and not all was seen done",
     "unchanged": "did not pass, but nothing was suggested",
     "planned": "was not to be edited; what would be done stands in its trace",
     "worse": "passed as it came and no longer after an edit, which was thrown away",
@@ -152,6 +153,10 @@ def _look(picture: Picture, scene: Scene, steps: Steps[Picture], options: Option
     return Look(found, layout, None if steps.passes is None else steps.passes(picture, found))
 
 
+def _all_done(last: Round) -> bool:
+    return all(one.done == one.asked for one in last.edit.values())
+
+
 def _verdict(before: Look, trace: Trace, nothing_left: bool) -> tuple[int, str]:
     chosen = best_round(trace.looks)
     best = trace.looks[chosen]
@@ -163,7 +168,7 @@ def _verdict(before: Look, trace: Trace, nothing_left: bool) -> tuple[int, str]:
         planned = any(not one.plan.is_empty for one in trace.rounds)
         return 0, "planned" if planned else "unchanged"
     if passes is None:
-        return chosen, "fixed" if nothing_left else "edited"
+        return chosen, "fixed" if nothing_left or _all_done(trace.rounds[-1]) else "edited"
     if before.passes:
         return chosen, "pass_before"
     return chosen, "fixed" if passes else "edited"

@@ -115,6 +115,13 @@ def test_the_last_picture_that_passes_is_the_result():
     assert result == dogs(2) and (trace.verdict, trace.chosen_round) == ("fixed", 1)
 
 
+def test_without_a_rule_a_picture_is_fixed_once_all_of_the_last_edit_is_seen_done():
+    once = replace(OPTIONS, rounds=1)
+    for made, verdict in ((dogs(3), "fixed"), (dogs(2), "edited")):
+        result, trace, _, _ = run(dogs(1), [3], options=once, edited=[made], rule=None)
+        assert result == made and trace.verdict == verdict
+
+
 @pytest.mark.parametrize(
     ("passes", "chosen"),
     [
