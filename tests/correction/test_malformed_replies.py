@@ -62,7 +62,7 @@ def test_a_malformed_reply_is_a_verdict_and_the_other_pictures_are_corrected(tmp
 def test_a_box_that_sticks_out_is_cut_and_the_picture_edited(tmp_path):
     first, odd, last = batch(tmp_path, answering(LAYOUTS["a box that sticks out"], "layout"))
     check_others(first, odd, last)
-    assert odd.trace.verdict == "edited" and squares_of(odd.picture) == {("green", 3, 0)}
+    assert odd.trace.verdict == "fixed" and squares_of(odd.picture) == {("green", 3, 0)}
     assert odd.trace.rounds[0].suggestion.clamped == {"square #1": [0.75, -0.25, 0.5, 0.5]}
 
 
