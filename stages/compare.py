@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         subject=params.subject,
         reference=params.reference,
         against=params.against,
+        trained_against=params.trained_against,
         bootstrap=Bootstrap(params.resamples, params.confidence, seed),
     )
     write_json(args.metrics / "comparison.json", summary)
@@ -52,6 +53,8 @@ def main(argv: list[str] | None = None) -> None:
                 "[%(low).3f, %(high).3f], %(verdict)s, p = %(p_value).4f, n = %(n_items)d",
                 row,
             )
+    for mark in summary.get("hacking", ()):
+        logger.info("hacking, %(first)s trained against %(trained_against)s: %(mark)s", mark)
 
 
 if __name__ == "__main__":

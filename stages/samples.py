@@ -17,7 +17,7 @@ from selma.diffusion.steps import TakeStep
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.params import load_row, load_section
 from selma.runtime.progress import in_words
-from selma.runtime.sections import BackboneParams, ImagesParams, ModelParams, Seed
+from selma.runtime.sections import BackboneParams, ModelParams, SamplesParams, Seed
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import resumable_work
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 def main(argv: list[str] | None = None) -> None:
     """Draw `samples.per_prompt` pictures of each prompt, with the same seeds for every model."""
     args = stage_arguments(argv, __doc__, model=str, benchmark=Path, out=Path)
-    params = load_section("samples", ImagesParams, args.params).model_dump()
+    params = load_section("samples", SamplesParams, args.params).model_dump()
     base = load_section("backbone", BackboneParams, args.params)
     row = load_row("models", args.model, ModelParams, args.params)
     weights = Path(row.weights)

@@ -22,7 +22,7 @@ from selma.runtime.journal import journal
 from selma.runtime.params import laid_over, load_row, load_section
 from selma.runtime.progress import progress
 from selma.runtime.search_params import SearchParams
-from selma.runtime.sections import BackboneParams, ImagesParams, JudgeParams, Seed
+from selma.runtime.sections import BackboneParams, JudgeParams, SamplesParams, Seed
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
 
@@ -35,7 +35,8 @@ def main(argv: list[str] | None = None) -> None:
         argv, __doc__, search=str, experts=Path, dev=Path, out=Path, certificate=Path, metrics=Path
     )  # fmt: skip
     row = load_row("searches", args.search, SearchParams, args.params)
-    drawing = laid_over("samples", ImagesParams, row.samples, args.params).model_dump()
+    samples = laid_over("samples", SamplesParams, row.samples, args.params)
+    drawing = samples.model_dump(exclude={"first"})  # other pictures choose no other weights
     judge = load_row("judges", row.judge, JudgeParams, args.params)
     base = load_section("backbone", BackboneParams, args.params)
     seed = load_section("seed", Seed, args.params)

@@ -23,6 +23,7 @@ from selma.runtime.sections import (
     LlmParams,
     LoraParams,
     PromptsParams,
+    SamplesParams,
 )
 from selma.runtime.whole import Params
 
@@ -209,7 +210,7 @@ def _searching(
     counter: Counter,
 ) -> Work:  # fmt: skip
     """Plan a search: each of its evaluations draws the dev split's prompts and has them judged."""
-    samples = laid_over("samples", ImagesParams, search.samples, params_path)
+    samples = laid_over("samples", SamplesParams, search.samples, params_path)
     rows, number = _rows(root, search.benchmark, "data/dev"), None
     if rows is not None:
         number = search.evaluations * samples.per_prompt * len(rows)

@@ -24,7 +24,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "DVC; your working tree is not touched, and what was killed goes on.",
     )
     actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
-    running = actions.add_parser("run", help="run what is not done yet")
+    running = actions.add_parser("run", help="run what is not done yet, and print the tables")
     running.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at once")
     actions.add_parser("status", help="what is done, running or missing, and how long it took")
     table = actions.add_parser("table", help="print the tables and claims")
@@ -79,9 +79,11 @@ def _run(study: "Study", plan: "Plan", root: Path, jobs: int) -> int:
     for line in failed:
         print(f"selma: error: {line}", file=sys.stderr)
     track_quietly()
-    if not failed:
-        print(f"{total} of {total} runs are done; `selma study table` compares them")
-    return FAILED_EXIT_CODE if failed else 0
+    if failed:
+        return FAILED_EXIT_CODE
+    print(f"{total} of {total} runs are done\n", flush=True)
+    _table(_compared(study, plan, root), "markdown", None)
+    return 0
 
 
 def _leave(number: int, _frame: object) -> NoReturn:

@@ -99,11 +99,23 @@ def add_verdicts(records: Sequence[Record]) -> list[Record]:
     judged = []
     for record in records:
         whole = record["skill"] == ALL_SKILLS
-        p_value = record["p_value"] if whole else next(adjusted)
-        found = {"p_value_holm": p_value, "verdict": _verdict(record, p_value)}
-        found["minimum_detectable_effect"] = _detectable(record, 1 if whole else len(parts))
-        judged.append(record | found)
+        p_value, size = (record["p_value"], 1) if whole else (next(adjusted), len(parts))
+        judged.append(_judged(record, p_value, size))
     return judged
+
+
+def judge_together(records: Sequence[Record]) -> list[Record]:
+    """Add the same as `add_verdicts`, with all records as one family for Holm's method."""
+    adjusted = statistics.holm([record["p_value"] for record in records])
+    return [
+        _judged(record, p_value, len(records))
+        for record, p_value in zip(records, adjusted, strict=True)
+    ]
+
+
+def _judged(record: Record, p_value: float, family_size: int) -> Record:
+    found = {"p_value_holm": p_value, "verdict": _verdict(record, p_value)}
+    return record | found | {"minimum_detectable_effect": _detectable(record, family_size)}
 
 
 def _verdict(record: Record, p_value: float) -> str:

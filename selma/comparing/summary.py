@@ -7,7 +7,13 @@ from typing import Any
 import pandas as pd
 
 from selma.comparing.categories import split
-from selma.comparing.comparison import Record, compare_parts, summarise_model
+from selma.comparing.comparison import (
+    Record,
+    compare_parts,
+    judge_together,
+    summarise_model,
+)
+from selma.comparing.hacking import TrainedAgainst, hacking_mark
 from selma.comparing.items import ALL_SKILLS, ItemScores
 from selma.comparing.statistics import Bootstrap
 from selma.core.choices import choose
@@ -21,7 +27,13 @@ Summary = Mapping[str, Any]
 
 
 def summarise(
-    table: Table, *, subject: str, reference: str, against: Sequence[str], bootstrap: Bootstrap
+    table: Table,
+    *,
+    subject: str,
+    reference: str,
+    against: Sequence[str],
+    trained_against: TrainedAgainst,
+    bootstrap: Bootstrap,
 ) -> dict[str, Any]:
     """Score every model and compare the pairs that matter, by measure and skill.
 
@@ -29,7 +41,11 @@ def summarise(
     measured, and with each rival in `against`; and every other model with the reference, which may
     be the subject. Each pair on each measure is a family of its own for Holm's adjustment.
 
-    Returns what metrics/comparison.json holds, fractions rounded to `DIGITS`.
+    Models that were trained or selected against measures are watched, see `hacking_mark`: their
+    differences to the reference, on all measures, are one more family.
+
+    Returns what metrics/comparison.json holds, fractions rounded to `DIGITS`; `hacking` only if a
+    model is watched.
 
     Raises:
         ConfigError: a name is no model of the table.
@@ -50,7 +66,7 @@ def summarise(
         for model, baseline in _pairs(models, subject, reference, against)
         for record in _compared(table[measure, model], table[measure, baseline], bootstrap)
     ]
-    return {
+    summary: dict[str, Any] = {
         "subject": subject,
         "reference": reference,
         "against": list(against),
@@ -59,6 +75,8 @@ def summarise(
         "scores": [_rounded(record) for record in scores],
         "comparisons": [_rounded(record) for record in comparisons],
     }
+    marks = _hacking_marks(comparisons, reference, trained_against)
+    return summary | ({"hacking": marks} if marks else {})
 
 
 def headline(summary: Summary) -> dict[str, float]:
@@ -122,6 +140,27 @@ def _compared(first: ItemScores, second: ItemScores, bootstrap: Bootstrap) -> li
             " score as many of both"
         )
     return records
+
+
+def _hacking_marks(
+    comparisons: Sequence[Record], reference: str, trained_against: TrainedAgainst
+) -> list[Record]:
+    watched = [
+        record
+        for record in _over_all(comparisons)
+        if record["model"] in trained_against and record["baseline"] == reference
+    ]
+    judged = judge_together(watched)
+    marks = []
+    for model in dict.fromkeys(record["model"] for record in judged):
+        own = {record["measure"]: record for record in judged if record["model"] == model}
+        mark = hacking_mark(own, trained_against[model], trained_against.get(reference, ()))
+        differences = {measure: _rounded(record) for measure, record in own.items()}
+        marks.append(
+            {"first": model, "second": reference, **mark, "family": len(judged)}
+            | {"differences": differences}
+        )
+    return marks
 
 
 def _described(scores: ItemScores) -> Record:

@@ -15,6 +15,7 @@ from: too short where trainings differ much, too long where the noise of drawing
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +51,38 @@ class SeedsEstimate:
     seed_high: float | None
 
 
+class StudentInterval(NamedTuple):
+    """The first fields of `SeedsEstimate`."""
+
+    mean: float
+    low: float
+    high: float
+    standard_error: float | None
+    degrees_of_freedom: float | None
+    p_value: float
+
+
 def estimate_over_seeds(values: Floats, weights: Floats, how: Bootstrap) -> SeedsEstimate:
     """Estimate the mean over seeds of the weighted mean over prompts.
+
+    Args: as of `student_over_seeds`.
+    Raises: ConfigError if there is no seed or no prompt, or the shapes do not fit.
+    """
+    student = student_over_seeds(values, weights, how.confidence)
+    seed_means = (values * weights).sum(axis=1) / weights.sum()  # (S,)
+    ends = crossed_bootstrap(values, weights, how)
+    deviation, seed_low, seed_high = None, None, None
+    if len(values) > 1:
+        deviation = float(np.std(seed_means, ddof=1))
+        over_seeds = deviation**2 / len(values), len(values) - 1.0
+        seed_low, seed_high, _ = _interval(student.mean, *over_seeds, how.confidence)
+    return SeedsEstimate(
+        *student, *ends, tuple(map(float, seed_means)), deviation, seed_low, seed_high
+    )
+
+
+def student_over_seeds(values: Floats, weights: Floats, confidence: float) -> StudentInterval:
+    """Make Student's interval of the mean over seeds of the weighted mean over prompts.
 
     Args: values, (S, N): a row per seed, the prompts in one order. weights, (N,): positive.
     Raises: ConfigError if there is no seed or no prompt, or the shapes do not fit.
@@ -60,23 +91,15 @@ def estimate_over_seeds(values: Floats, weights: Floats, how: Bootstrap) -> Seed
         raise ConfigError(
             f"seeds: expected values (S, N) and weights (N,), got {values.shape}, {weights.shape}"
         )
-    seed_means = (values * weights).sum(axis=1) / weights.sum()  # (S,)
-    mean = float(seed_means.mean())
+    mean = float(((values * weights).sum(axis=1) / weights.sum()).mean())
     # a weighted mean, made linear: the mean over prompts of each row stays its weighted mean
     share = weights * (len(weights) / weights.sum())
-    linear = mean + share * (values - mean)  # (S, N)
-    variance, freedom = _variance_of_mean(linear)
-    low, high, p_value = _interval(mean, variance, freedom, how.confidence)
-    ends = crossed_bootstrap(values, weights, how)
-    deviation, seed_low, seed_high = None, None, None
-    if len(values) > 1:
-        deviation = float(np.std(seed_means, ddof=1))
-        over_seeds = deviation**2 / len(values), len(values) - 1.0
-        seed_low, seed_high, _ = _interval(mean, *over_seeds, how.confidence)
+    variance, freedom = _variance_of_mean(mean + share * (values - mean))
+    low, high, p_value = _interval(mean, variance, freedom, confidence)
     varies = math.sqrt(variance) > TIE and freedom > 0
-    return SeedsEstimate(
+    return StudentInterval(
         mean, low, high, math.sqrt(variance) if varies else None, freedom if varies else None,
-        p_value, *ends, tuple(map(float, seed_means)), deviation, seed_low, seed_high,
+        p_value,
     )  # fmt: skip
 
 

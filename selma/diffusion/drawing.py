@@ -48,6 +48,7 @@ def draw(
     directory: Path,
     advance: Advance,
     take_step: TakeStep = take_step,
+    first: int = 0,
 ) -> Drawn:
     """Draw `per_prompt` pictures of each prompt; a picture's seed comes from what it is.
 
@@ -55,9 +56,10 @@ def draw(
     part of each seed. `guidance_scale` is of classifier-free guidance, 1.0 is off. `directory`
     keeps finished batches; those of an earlier run are taken up. `advance` is called with the
     number of pictures after each batch. `take_step` is what is done in each step, by default stock
-    guidance. BackendError if a picture is not finite.
+    guidance. `first` is the number of a prompt's first picture. BackendError if a picture is not
+    finite.
     """
-    requests = make_requests(prompts, per_prompt, seed, *names)
+    requests = make_requests(prompts, per_prompt, seed, *names, first=first)
     drawer = batch_drawer(
         backbone, guidance_scale=guidance_scale, inference_steps=inference_steps,
         take_step=take_step,

@@ -24,16 +24,17 @@ class Request:
 
 
 def make_requests(
-    prompts: Mapping[str, str], per_prompt: int, root_seed: int, *names: str
+    prompts: Mapping[str, str], per_prompt: int, root_seed: int, *names: str, first: int = 0
 ) -> list[Request]:
     """Ask for `per_prompt` pictures of prompts (by id), with seeds that come from what is drawn.
 
-    `names` say what the ids belong to, e.g. ``"images", skill``.
+    `names` say what the ids belong to, e.g. ``"images", skill``; `first` is the number of a
+    prompt's first picture.
     """
     return [
         Request(item_id, sample, prompt, derive_seed(root_seed, *names, item_id, sample))
         for item_id, prompt in sorted(prompts.items())
-        for sample in range(per_prompt)
+        for sample in range(first, first + per_prompt)
     ]
 
 

@@ -1,12 +1,13 @@
 """The results as a Markdown table, and its place in the README."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from selma.core.errors import ConfigError, RecordError
 from selma.core.files import read_json
+from selma.report.hacking import TRAINED_LEGEND, alarm_sign, hacking_sentences
 from selma.report.numbers import RERUN, Results, digits_of, interval, plain, signed
 
 START, END = "<!-- results -->", "<!-- /results -->"
@@ -24,7 +25,7 @@ def results_table(headline: Mapping[str, float], comparison: Mapping[str, Any]) 
 
     results = Results(comparison)
     table = pd.DataFrame([_row(results, measure, headline) for measure in results.measures])
-    return f"{_markdown(table)}\n\n{_legend(results)}\n"
+    return f"{_markdown(table)}\n\n{_legend(results)}\n{_hacking(results, results.models)}"
 
 
 def model_table(headline: Mapping[str, float], comparison: Mapping[str, Any], model: str) -> str:
@@ -45,7 +46,8 @@ def model_table(headline: Mapping[str, float], comparison: Mapping[str, Any], mo
         _same_run(headline, key, score["score"])
         digits = digits_of(about["unit"])
         ends = f"{plain(score['low'], digits)} to {plain(score['high'], digits)}"
-        row = {"metric": _title(about), model: f"{plain(score['score'], digits)} ({ends})"}
+        value = f"{plain(score['score'], digits)}{results.sign(measure, model)} ({ends})"
+        row = {"metric": _title(about), f"{model}{alarm_sign(results.hacking, model)}": value}
         if compared:
             row[f"{model} − {results.reference}"] = _difference(results, measure, pair)
         rows.append(row | {"n": f"{score['n_items']} × {score['n_samples']}"})
@@ -53,7 +55,8 @@ def model_table(headline: Mapping[str, float], comparison: Mapping[str, Any], mo
     words = f"In brackets: {100 * first['confidence']:.4g} % intervals, over prompts"
     words += "; bold where the verdict is better or worse." if compared else "."
     parts = ["n: prompts × pictures of each.", words, *_judges(results)]
-    return f"{_markdown(pd.DataFrame(rows))}\n\n{' '.join(parts)}\n"
+    below = f"{' '.join(parts)}\n{_hacking(results, [model])}"
+    return f"{_markdown(pd.DataFrame(rows))}\n\n{below}"
 
 
 def _markdown(table: Any) -> str:
@@ -69,7 +72,16 @@ def _difference(results: Results, measure: str, pair: tuple[str, str]) -> str:
     record = results.difference(measure, pair)
     value = signed(record["difference"], digits_of(record["unit"]))
     bold = f"**{value}**" if record["verdict"] in ("better", "worse") else value
-    return f"{bold} ({interval(record)})"
+    return f"{bold}{results.sign(measure, pair[0])} ({interval(record)})"
+
+
+def _hacking(results: Results, models: Sequence[str]) -> str:
+    """Write the marks of models that were trained against a measure, as a list after the table."""
+    marks = [mark for mark in results.hacking if mark["first"] in models]
+    if not marks:
+        return ""
+    sentences = "\n".join(f"- {text}" for _, text in hacking_sentences(marks, results.measures))
+    return f"\n{TRAINED_LEGEND}\n\n{sentences}\n"
 
 
 def _row(results: Results, measure: str, headline: Mapping[str, float]) -> dict[str, str]:
@@ -80,7 +92,8 @@ def _row(results: Results, measure: str, headline: Mapping[str, float]) -> dict[
         score = results.score(measure, model)["score"]
         key = measure if model == subject else f"{measure}_{model}"
         _same_run(headline, key, score)
-        row[model] = plain(score, digits)
+        shown = f"{plain(score, digits)}{results.sign(measure, model)}"
+        row[f"{model}{alarm_sign(results.hacking, model)}"] = shown
     for _, baseline in results.pairs:
         record = results.difference(measure, (subject, baseline))
         key = "gain" if baseline == results.reference else f"over_{baseline}"

@@ -8,6 +8,7 @@ from selma.core.errors import RecordError
 
 Record = Mapping[str, Any]
 ALL_SKILLS = "all"
+TRAINED = "†"  # at a number of a measure that the model was trained or selected against
 RERUN = "run `dvc repro compare`"
 _SCORE = itemgetter("measure", "model", "skill")
 _DIFFERENCE = itemgetter("measure", "model", "baseline", "skill")
@@ -36,7 +37,8 @@ class Results:
     """A comparison, looked up by measure, model and skill; the models' order is their colours'.
 
     `pairs` are (subject, baseline), the reference first, none if the subject is the reference;
-    `other_pairs` (another model, reference).
+    `other_pairs` (another model, reference). `hacking` has the marks of models that were trained
+    against a measure.
     """
 
     def __init__(self, comparison: Mapping[str, Any]) -> None:
@@ -50,6 +52,7 @@ class Results:
             against = comparison["against"]
         except (KeyError, TypeError) as error:
             raise RecordError(f"metrics/comparison.json: lacks {error}; {RERUN}") from error
+        self.hacking: list[Record] = comparison.get("hacking", [])
         self._scores = {_SCORE(record): record for record in scores}
         self._differences = {_DIFFERENCE(record): record for record in comparisons}
         baselines = [b for b in dict.fromkeys((self.reference, *against)) if b != self.subject]
@@ -69,6 +72,11 @@ class Results:
         """List the skills of a measure in their order in the file, all together first."""
         skills = dict.fromkeys(skill for name, _, skill in self._scores if name == measure)
         return sorted(skills, key=lambda skill: skill != ALL_SKILLS)
+
+    def sign(self, measure: str, model: str) -> str:
+        """Choose what stands behind a model's number: `TRAINED` or nothing."""
+        own = (mark["trained_against"] for mark in self.hacking if mark["first"] == model)
+        return TRAINED if any(measure in names for names in own) else ""
 
     def colours(self) -> dict[str, str]:
         """CSS class of each model."""

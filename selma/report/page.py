@@ -12,6 +12,7 @@ from selma.core.errors import RecordError
 from selma.report.charts import Chart, Curve, Mark, curve_points
 from selma.report.examples import OUTCOMES, Example, Verdict
 from selma.report.grid import as_png, open_png
+from selma.report.hacking import alarm_sign, hacking_sentences
 from selma.report.numbers import ALL_SKILLS, Record, Results, digits_of, interval, plain, signed
 
 MAX_SIDE_PX = 384  # larger pictures are reduced, so that the page stays one that can be mailed
@@ -66,6 +67,8 @@ def render_page(content: Content) -> str:
             points=curve_points,
             gallery=_gallery(content, results),
             mark=_mark,
+            hacking=hacking_sentences(results.hacking, results.measures),
+            alarms={model: alarm_sign(results.hacking, model) for model in results.models},
         )
     )
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from selma.report.numbers import Record, digits_of, interval, plain, signed
+from selma.report.hacking import TRAINED_LEGEND, alarm_sign, hacking_sentences
+from selma.report.numbers import TRAINED, Record, digits_of, interval, plain, signed
 
 DECIDED = ("better", "worse")
 
@@ -24,19 +25,23 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number, the interval behind it, and whether the difference is decided and stands out."""
+    """A number, the interval behind it, and whether the difference is decided and stands out.
+
+    `note` follows the number: a sign that the row was trained against the measure.
+    """
 
     value: str
     ends: str = ""
     strong: bool = False
+    note: str = ""
 
 
-def columns_of(study: Record, table: Record) -> list[Column]:
+def columns_of(table: Record) -> list[Column]:
     """List a table's columns after that of the labels; numbers of a paper stand beside ours."""
     printed = {key for row in table["rows"].values() for key in row["paper"]}
     columns = []
-    for place, (measure, about) in enumerate(study["measures"].items()):
-        unit = ", %" if about["unit"] == "percent" else ""
+    for place, (measure, about) in enumerate(table["measures"].items()):
+        unit = ", %" if about["unit"] == "percent" and "/" not in measure else ""
         columns.append(Column(f"{about['title']}{unit}", measure, None))
         if measure in printed:
             columns.append(Column("paper", measure, None, measure))
@@ -47,22 +52,33 @@ def columns_of(study: Record, table: Record) -> list[Column]:
     return columns
 
 
-def cell_of(study: Record, row: Record, column: Column) -> Cell:
+def cell_of(row: Record, column: Column) -> Cell:
     """Write one number of a row; a dash where there is none."""
-    digits = digits_of(study["measures"][column.measure]["unit"])
+    digits = digits_of(row["scores"][column.measure]["unit"])
     write = plain if column.against is None else signed
     if column.paper is not None:
         number = row["paper"].get(column.paper)
         return Cell("–" if number is None else write(number, digits))
+    note = TRAINED if column.measure.partition("/")[0] in row["trained_against"] else ""
     if column.against is None:
         record = row["scores"][column.measure]
         ends = f"{plain(record['low'], digits)} to {plain(record['high'], digits)}"
-        return Cell(plain(record["score"], digits), ends)
+        return Cell(plain(record["score"], digits), ends, note=note)
     found = row["differences"][column.against].get(column.measure)
     if found is None:  # of a row with itself
         return Cell("–")
     strong = found["verdict"] in DECIDED
-    return Cell(signed(found["difference"], digits), interval(found), strong)
+    return Cell(signed(found["difference"], digits), interval(found), strong, note)
+
+
+def label_of(study: Record, label: str, row: Record) -> str:
+    """Write a row's label, with the sign of a hacking alarm if there is one."""
+    return f"{label}{alarm_sign(study['hacking'], row['row'])}"
+
+
+def hacking_of(study: Record) -> list[tuple[str, str]]:
+    """Write a sentence for each mark of a row that was trained against a measure, with its tone."""
+    return hacking_sentences(study["hacking"], study["measures"])
 
 
 def claim_cells(claim: Record) -> dict[str, str]:
@@ -72,7 +88,8 @@ def claim_cells(claim: Record) -> dict[str, str]:
     return {
         "claim": claim["claim"],
         "verdict": claim["claim_verdict"],
-        "difference": f"{signed(claim['difference'], digits)} ({interval(claim)})",
+        "difference": f"{signed(claim['difference'], digits)}{TRAINED if claim['trained'] else ''}"
+        f" ({interval(claim)})",
         "crossed bootstrap": f"{signed(claim['bootstrap_low'], digits)} to "
         f"{signed(claim['bootstrap_high'], digits)}",
         "paper": "–" if paper is None else signed(paper, digits),
@@ -104,7 +121,16 @@ def legend(study: Record, table: Mapping[str, Any] | None = None) -> str:
     if family:
         of_family = "" if family == 1 else f", adjusted by Holm's method for {family} differences"
         parts.append(f"Decided (bold): p ≤ {1 - study['confidence']:.3g}{of_family}.")
+    if _has_trained(study, table):
+        parts.append(TRAINED_LEGEND)
     return " ".join(parts)
+
+
+def _has_trained(study: Record, table: Mapping[str, Any] | None) -> bool:
+    """Tell whether a number is of a measure that its row was trained against."""
+    if table is None:
+        return any(claim["trained"] for claim in study["claims"])
+    return any({*row["trained_against"]} & {*table["measures"]} for row in table["rows"].values())
 
 
 def _scores(study: Record) -> Iterator[Record]:

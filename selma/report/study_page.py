@@ -7,27 +7,38 @@ from selma.core.errors import RecordError
 from selma.report.charts import Chart, Mark
 from selma.report.numbers import Record, digits_of, interval, signed
 from selma.report.page import PALETTE, environment
-from selma.report.study_numbers import cell_of, claim_cells, columns_of, legend
+from selma.report.study_numbers import (
+    cell_of,
+    claim_cells,
+    columns_of,
+    hacking_of,
+    label_of,
+    legend,
+)
 
-TONES = {"shown": "good", "opposite": "bad", "not shown": "soft"}  # CSS class of each verdict
+TONES = {
+    "shown": "good",
+    "opposite": "bad",
+    "not shown": "soft",
+}  # CSS class of each verdict
 
 
 def render_study(study: Record) -> str:
     """Write the page: claims, and each table with a chart of the first measure's differences."""
     tables = []
     for table in study["tables"].values():
-        columns = columns_of(study, table)
+        columns = columns_of(table)
         rows = [
-            (label, [cell_of(study, row, column) for column in columns])
+            (label_of(study, label, row), [cell_of(row, column) for column in columns])
             for label, row in table["rows"].items()
         ]
-        tables.append((table, columns, rows, _chart(study, table)))
+        tables.append((table, columns, rows, _chart(table), _title(table)))
     most = max(len(table["against"]) for table in study["tables"].values())
     page = environment().get_template("study.html.j2")
     claims = [claim_cells(claim) for claim in study["claims"]]
     return page.render(
         study=study, claims=claims, tables=tables, legend=legend, tones=TONES,
-        title=_title(study), palette_rows=_palette(most),
+        palette_rows=_palette(most), hacking=hacking_of(study),
     )  # fmt: skip
 
 
@@ -39,17 +50,17 @@ def render_figure(study: Record, name: str) -> str:
         RecordError: it compares nothing.
     """
     table = choose("table of the study", name, study["tables"])
-    chart = _chart(study, table)
+    chart = _chart(table)
     if chart is None:
         raise RecordError(f"tables.{name}: compares nothing, so there is nothing to draw")
-    title = f"{_title(study)}: {table['title']}"
+    title = f"{_title(table)}: {table['title']}"
     made = environment().get_template("study.svg.j2")
     palette = _palette(len(table["against"]))
     return made.render(chart=chart, table=table, title=title, palette_rows=palette)
 
 
-def _chart(study: Record, table: Record) -> Chart | None:
-    measure = next(iter(study["measures"]))
+def _chart(table: Record) -> Chart | None:
+    measure = next(iter(table["measures"]))
     groups = {}
     for label, row in table["rows"].items():
         marks = [
@@ -70,8 +81,8 @@ def _mark(found: Record, against: str, place: int) -> Mark:
     return Mark(style, tip, found["difference"], found["low"], found["high"])
 
 
-def _title(study: Record) -> str:
-    about: dict[str, Any] = next(iter(study["measures"].values()))
+def _title(table: Record) -> str:
+    about: dict[str, Any] = next(iter(table["measures"].values()))
     return f"{about['title']}, {about['unit']}"
 
 

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from selma.report.numbers import Record
-from selma.report.study_numbers import Cell, cell_of, claim_cells, columns_of, legend
+from selma.report.study_numbers import (
+    Cell,
+    cell_of,
+    claim_cells,
+    columns_of,
+    hacking_of,
+    label_of,
+    legend,
+)
 
 DIGITS = 6  # of numbers in a CSV file
 NUMBERS = (
@@ -17,7 +25,8 @@ NUMBERS = (
 )  # fmt: skip
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
           "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
-          "−": "$-$", "–": "--", "×": r"$\times$", "≤": r"$\leq$"}  # fmt: skip
+          "−": "$-$", "–": "--", "×": r"$\times$", "≤": r"$\leq$",
+          "†": r"$\dagger$", "⚠": r"\textbf{!}"}  # fmt: skip
 
 
 def as_markdown(study: Record) -> str:
@@ -29,12 +38,14 @@ def as_markdown(study: Record) -> str:
         table = _pipes(list(claims[0]), lines)
         parts += [table, legend(study)]
     for table in study["tables"].values():
-        heads = ["", *(_bar(column.heading) for column in columns_of(study, table))]
+        heads = ["", *(_bar(column.heading) for column in columns_of(table))]
         lines = [
-            [_bar(label), *map(_strong_markdown, _cells(study, table, row))]
+            [_bar(label_of(study, label, row)), *map(_strong_markdown, _cells(table, row))]
             for label, row in table["rows"].items()
         ]
         parts += [f"**{table['title']}**", _pipes(heads, lines), legend(study, table)]
+    if marks := hacking_of(study):
+        parts += ["**Hacking alarm**", "\n".join(f"- {sentence}" for _, sentence in marks)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -46,12 +57,13 @@ def as_latex(study: Record) -> str:
         lines = [list(map(_latex, cells.values())) for cells in claims]
         parts.append(_tabular("claims", legend(study), list(claims[0]), lines))
     for table in study["tables"].values():
-        heads = ["", *(column.heading for column in columns_of(study, table))]
+        heads = ["", *(column.heading for column in columns_of(table))]
         lines = [
-            [_latex(label), *map(_strong_latex, _cells(study, table, row))]
+            [_latex(label_of(study, label, row)), *map(_strong_latex, _cells(table, row))]
             for label, row in table["rows"].items()
         ]
         parts.append(_tabular(table["title"], legend(study, table), heads, lines))
+    parts += [f"% {sentence}\n" for _, sentence in hacking_of(study)]
     return "\n".join(parts)
 
 
@@ -59,7 +71,7 @@ def as_csv(study: Record) -> str:
     """Write a line for every score, difference and claim, with all that is known of it."""
     out = io.StringIO()
     columns = ["table", "label", "row", "measure", "against", "value", *NUMBERS, "seeds",
-               "seed_means", "paper", "claim_verdict"]  # fmt: skip
+               "seed_means", "paper", "claim_verdict", "trained_against", "hacking"]  # fmt: skip
     writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for record in _records(study):
@@ -75,24 +87,31 @@ FORMATS: Mapping[str, Callable[[Record], str]] = {
 
 
 def _records(study: Record) -> Iterator[dict[str, Any]]:
+    marks = {(mark["first"], mark["second"]): mark["mark"] for mark in study["hacking"]}
     for name, table in study["tables"].items():
         for label, row in table["rows"].items():
             made = {"table": name, "label": label, "row": row["row"]}
             for measure, score in row["scores"].items():
                 paper = row["paper"].get(measure)
-                yield {**score, **made, "value": score["score"], "p_value": None, "paper": paper}
+                trained = {"trained_against": measure in row["trained_against"]}
+                own = {"value": score["score"], "p_value": None, "paper": paper}
+                yield {**score, **made, **own, **trained}
             for against, by_measure in row["differences"].items():
-                for found in by_measure.values():
+                for measure, found in by_measure.items():
                     own = {"against": found["second"], "value": found["difference"]}
+                    own |= {"trained_against": measure in row["trained_against"]}
+                    own |= {"hacking": marks.get((row["row"], found["second"]))}
                     yield {**found, **made, **own, "paper": row["paper"].get(against)}
     for claim in study["claims"]:
         own = {"table": "claims", "label": claim["claim"], "row": claim["first"],
-               "against": claim["second"], "value": claim["difference"]}  # fmt: skip
+               "against": claim["second"], "value": claim["difference"],
+               "trained_against": claim["trained"],
+               "hacking": marks.get((claim["first"], claim["second"]))}  # fmt: skip
         yield {**claim, **own}
 
 
-def _cells(study: Record, table: Record, row: Record) -> list[Cell]:
-    return [cell_of(study, row, column) for column in columns_of(study, table)]
+def _cells(table: Record, row: Record) -> list[Cell]:
+    return [cell_of(row, column) for column in columns_of(table)]
 
 
 def _pipes(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -104,12 +123,13 @@ def _pipes(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _strong_markdown(cell: Cell) -> str:
-    value = f"**{cell.value}**" if cell.strong else cell.value
+    value = f"**{cell.value}**{cell.note}" if cell.strong else f"{cell.value}{cell.note}"
     return f"{value} ({cell.ends})" if cell.ends else value
 
 
 def _strong_latex(cell: Cell) -> str:
     value = rf"\textbf{{{_latex(cell.value)}}}" if cell.strong else _latex(cell.value)
+    value += _latex(cell.note)
     return f"{value} ({_latex(cell.ends)})" if cell.ends else value
 
 

@@ -38,6 +38,10 @@ def unknown_names(params: "Params") -> Iterator[str]:
     yield from missing("compare.subject", [params.compare.subject], "models")
     yield from missing("compare.reference", [params.compare.reference], "models")
     yield from missing("compare.against", params.compare.against, "models")
+    yield from missing("compare.trained_against", params.compare.trained_against, "models")
+    for name, measures in params.compare.trained_against.items():
+        asked = set(measures) - set(params.preferences)
+        yield from missing(f"compare.trained_against.{name}", asked, "measures")
     shown = {params.report.measure} - set(params.preferences)
     yield from missing("report.measure", shown, "measures")
     trained = itertools.combinations(("skills", "mixtures", "routers", "fits"), 2)

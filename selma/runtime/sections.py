@@ -87,6 +87,12 @@ class ImagesParams(Section):
     batch_size: Batch
 
 
+class SamplesParams(ImagesParams):
+    """Pictures of a benchmark's prompts: the numbers `first`, `first` + 1, …, each of its noise."""
+
+    first: Annotated[int, Field(ge=0, le=1_000_000)]
+
+
 class SelectParams(Section):
     """Keep the step with the least loss on a share of the prompts, held out."""
 
@@ -284,11 +290,12 @@ class PreferenceParams(Section):
 
 
 class CompareParams(Section):
-    """Who is compared with whom, and the bootstrap over prompts."""
+    """Who is compared with whom, what models were trained against, the bootstrap over prompts."""
 
     subject: Name
     reference: Name
     against: list[Name]
+    trained_against: dict[Name, Annotated[list[Name], Field(min_length=1)]]
     resamples: Annotated[int, Field(ge=100, le=10_000_000)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
 

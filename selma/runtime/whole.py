@@ -26,6 +26,7 @@ from selma.runtime.sections import (
     PromptsParams,
     ReportParams,
     RouterParams,
+    SamplesParams,
     Section,
     Seed,
     SkillParams,
@@ -51,7 +52,7 @@ class Params(Section):
     fits: dict[Name, FitParams]
     searches: dict[Name, SearchParams]
     models: Annotated[dict[Name, ModelParams], Field(min_length=1)]
-    samples: ImagesParams
+    samples: SamplesParams
     benchmarks: dict[Name, BenchmarkParams]
     judges: dict[Name, JudgeParams]
     answers: dict[Name, AnswersParams]

@@ -1,8 +1,9 @@
-"""What a study found: its rows' scores, their differences with verdicts, and its claims."""
+"""What a study found: its rows' scores, their differences with verdicts, marks and claims."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from selma.comparing.hacking import hacking_mark
 from selma.comparing.seed_comparison import (
     SeedScores,
     claim_verdict,
@@ -11,6 +12,7 @@ from selma.comparing.seed_comparison import (
     row_score,
 )
 from selma.comparing.statistics import Bootstrap
+from selma.core.errors import ConfigError
 from selma.studies.study_file import FEW_SEEDS, Row, Study, TableParams, baselines, row_of
 
 Record = dict[str, Any]
@@ -21,10 +23,15 @@ def compare_study(study: Study, scores: Scores, *, seed: int = 0) -> Record:
     """Estimate all rows and differences; plain values, as for JSON.
 
     The differences of a table are one family for Holm's adjustment, whatever the measure; the
-    claims, which were written down before anything ran, are another.
+    claims, which were written down before anything ran, are another, and so are the differences of
+    rows that were trained against a measure, on all measures, which carry the hacking alarm.
+
+    Raises:
+        ConfigError: a table holds a paper's number for a part that no measure has.
+        RecordError, MissingDataError: two rows were not scored on the same prompts in one way.
     """
     how = Bootstrap(study.resamples, study.confidence, seed)
-    tables = {name: _table(study, table, scores, how) for name, table in study.tables.items()}
+    tables = {name: _table(study, name, scores, how) for name in study.tables}
     return {
         "name": study.name,
         "question": study.question,
@@ -34,20 +41,27 @@ def compare_study(study: Study, scores: Scores, *, seed: int = 0) -> Record:
         "resamples": study.resamples,
         "tables": tables,
         "claims": _claims(study, scores, how),
+        "hacking": _hacking_marks(study, scores, how),
         "few_seeds": len(study.seeds) < FEW_SEEDS,
     }
 
 
-def _table(study: Study, table: TableParams, scores: Scores, how: Bootstrap) -> Record:
+def _table(study: Study, name: str, scores: Scores, how: Bootstrap) -> Record:
+    table = study.tables[name]
+    columns = _columns(study, name, table, scores)
     rows: dict[str, Record] = {}
     differences: list[Record] = []
-    for label, name in table.rows.items():
-        row, paper = row_of(name), table.paper.get(label, {})
-        estimates = {m: row_score(scores[m, row], how) for m in study.measures}
-        rows[label] = {"row": name, "scores": estimates, "paper": paper}
+    for label, row_name in table.rows.items():
+        row = row_of(row_name)
+        rows[label] = {
+            "row": row_name,
+            "scores": {column: row_score(scores[column, row], how) for column in columns},
+            "paper": table.paper.get(label, {}),
+            "trained_against": list(study.trained_against.get(row_name, ())),
+        }
         for title, baseline in baselines(table, label).items():
-            for measure in study.measures:
-                found = compare_rows(scores[measure, row], scores[measure, baseline], how)
+            for column in columns:
+                found = compare_rows(scores[column, row], scores[column, baseline], how)
                 differences.append({**found, "label": label, "against": title})
     judged = judge_family(differences)
     for label, row_record in rows.items():
@@ -56,8 +70,30 @@ def _table(study: Study, table: TableParams, scores: Scores, how: Bootstrap) -> 
             title: {r["measure"]: r for r in own if r["against"] == title}
             for title in table.against
         }
-    return {"title": table.title, "against": list(table.against), "rows": rows,
-            "family": len(judged)}  # fmt: skip
+    return {
+        "title": table.title,
+        "measures": {column: _described(study, column, scores) for column in columns},
+        "against": list(table.against),
+        "rows": rows,
+        "family": len(judged),
+    }
+
+
+def _columns(study: Study, name: str, table: TableParams, scores: Scores) -> list[str]:
+    """List a table's measures, each before its parts, which are those of the study's first row."""
+    first = study.rows()[0]
+    columns: list[str] = []
+    for measure, split in table.measures.items():
+        parts = [key for key, row in scores if row == first and key.startswith(f"{measure}/")]
+        columns += [measure, *(parts if split != "none" else [])]
+    known = {*columns, *table.against}
+    for label, numbers in table.paper.items():
+        if unknown := sorted(set(numbers) - known):
+            raise ConfigError(
+                f"tables.{name}.paper.{label}: no column {', '.join(unknown)}; there are "
+                f"{', '.join(sorted(known))}"
+            )
+    return columns
 
 
 def _claims(study: Study, scores: Scores, how: Bootstrap) -> list[Record]:
@@ -75,13 +111,36 @@ def _claims(study: Study, scores: Scores, how: Bootstrap) -> list[Record]:
             "claim": claim.claim,
             "direction": claim.direction,
             "paper": claim.paper,
+            "trained": claim.measure in study.trained_against.get(claim.first, ()),
             "claim_verdict": claim_verdict(record, greater=claim.direction == "greater"),
         }
         for claim, record in zip(study.claims, judge_family(found), strict=True)
     ]
 
 
+def _hacking_marks(study: Study, scores: Scores, how: Bootstrap) -> list[Record]:
+    """Mark each pair whose first row was trained against a measure, as `hacking_mark` does."""
+    watched = [pair for pair in study.pairs() if str(pair[0]) in study.trained_against]
+    judged = judge_family(
+        [
+            compare_rows(scores[measure, first], scores[measure, second], how)
+            for first, second in watched
+            for measure in study.measures
+        ]
+    )
+    marks = []
+    for first, second in watched:
+        names = str(first), str(second)
+        own = {r["measure"]: r for r in judged if (r["first"], r["second"]) == names}
+        trained, other = (study.trained_against.get(name, ()) for name in names)
+        mark = hacking_mark(own, trained, other)
+        marks.append({**dict(zip(("first", "second"), names, strict=True)), **mark,
+                      "family": len(judged), "differences": own})  # fmt: skip
+    return marks
+
+
 def _described(study: Study, measure: str, scores: Scores) -> Record:
-    about = scores[measure, study.rows()[0]].one.about
-    return {"title": about.get("title", measure), "unit": about["unit"],
-            **scores[measure, study.rows()[0]].one.made_by}  # fmt: skip
+    """Say what a measure is, or a part of one, whose title is the part's name."""
+    one = scores[measure, study.rows()[0]].one
+    title = measure.partition("/")[2] or one.about.get("title", measure)
+    return {"title": title, "unit": one.about["unit"], **one.made_by}

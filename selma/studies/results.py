@@ -2,9 +2,11 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from selma.comparing.items import ItemScores, item_scores
+from selma.comparing.categories import split
+from selma.comparing.items import ALL_SKILLS, ItemScores, item_scores
 from selma.comparing.seed_comparison import SeedScores, over_seeds
 from selma.core.errors import MissingDataError, one_line
 from selma.core.tables import read_about, read_table
@@ -17,31 +19,37 @@ SCORES = "data/scores"
 def read_scores(
     study: Study, plan: Plan, revisions: Mapping[str, str], root: Path
 ) -> dict[tuple[str, Row], SeedScores]:
-    """Read the scores of all rows on all measures, with all seeds.
+    """Read the scores of all rows on all measures, with all seeds, and of the parts of a measure.
 
-    `revisions` are the experiments' commits by name. What is not in DVC's cache is fetched.
+    Keys are (measure, row) and, where a table splits a measure, (MEASURE/PART, row). `revisions`
+    are the experiments' commits by name. What is not in DVC's cache is fetched.
 
     Raises:
         MissingDataError: an experiment has no such table, or it is neither cached nor in a remote.
         RecordError: a row was not scored on the same prompts in one way with all seeds.
     """
     by_seed: dict[tuple[str, Row], dict[int, ItemScores]] = {}
+    splits = study.splits()
     for experiment in plan.experiments:
         rows = [row for row in study.rows() if row.variant == experiment.variant]
         wanted = [(measure, row) for measure in study.measures for row in rows]
-        read = _read_tables(root, revisions[experiment.name], wanted, experiment.name)
+        read = _read_tables(root, revisions[experiment.name], wanted, experiment.name, splits)
         for key, scores in read.items():
             by_seed.setdefault(key, {})[experiment.seed] = scores
     return {key: over_seeds(str(key[1]), seeds) for key, seeds in by_seed.items()}
 
 
 def _read_tables(
-    root: Path, revision: str, wanted: list[tuple[str, Row]], name: str
+    root: Path,
+    revision: str,
+    wanted: list[tuple[str, Row]],
+    name: str,
+    splits: Mapping[str, str],
 ) -> dict[tuple[str, Row], ItemScores]:
     from dvc.api import DVCFileSystem
 
     files = DVCFileSystem(str(root), rev=revision)
-    found = {}
+    found: dict[tuple[str, Row], ItemScores] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for measure, row in wanted:
             path = f"{SCORES}/{measure}/{row.model}.parquet"
@@ -56,5 +64,8 @@ def _read_tables(
                     f"`dvc exp remove {name}`, and `selma study run` makes it anew"
                 ) from error
             rows, about = read_table(copy, "scores"), read_about(copy)
-            found[measure, row] = item_scores(measure, str(row), rows, about)
+            whole = item_scores(measure, str(row), rows, about)
+            for part, scores in split(whole, rows, splits[measure]).items():
+                key = measure if part == ALL_SKILLS else f"{measure}/{part}"
+                found[key, row] = replace(scores, measure=key)
     return found

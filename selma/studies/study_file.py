@@ -30,11 +30,14 @@ class Row(NamedTuple):
 class TableParams(Section):
     """A table: a row of it for each label, compared with the rows in `against`.
 
-    A name in `against` without a variant is a model of the row's own variant. `paper` holds what is
-    printed elsewhere, by label and column, beside ours.
+    A column for each measure, and one for each part of its prompts where it is split: by their
+    skill, or by the category of the questions. A name in `against` without a variant is a model of
+    the row's own variant. `paper` holds what is printed elsewhere, by label and column, beside
+    ours; the column of a part is MEASURE/PART.
     """
 
     title: Place
+    measures: Annotated[dict[Name, Literal["none", "skill", "category"]], Field(min_length=1)]
     rows: Annotated[dict[Place, RowName], Field(min_length=1)]
     against: dict[Place, Baseline]
     paper: dict[Place, dict[Place, float]]
@@ -55,7 +58,8 @@ class Study(Section):
     """A study file, every key of which must be there.
 
     `settings` are what `dvc exp run -S` takes, common to all variants and before their own;
-    `targets` the DVC stages that are run, none for all.
+    `targets` the DVC stages that are run, none for all; `trained_against` the measures that rows
+    were trained or selected against: the others watch them.
     """
 
     name: Name
@@ -65,6 +69,7 @@ class Study(Section):
     targets: list[Place]
     variants: Annotated[dict[Name, list[Place]], Field(min_length=1)]
     measures: Annotated[list[Name], Field(min_length=1)]
+    trained_against: dict[RowName, Annotated[list[Name], Field(min_length=1)]]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     resamples: Annotated[int, Field(ge=100, le=10_000_000)]
     tables: Annotated[dict[Name, TableParams], Field(min_length=1)]
@@ -88,6 +93,23 @@ class Study(Section):
         ]
         named += [row_of(end) for claim in self.claims for end in (claim.first, claim.second)]
         return list(dict.fromkeys(named))
+
+    def pairs(self) -> list[tuple[Row, Row]]:
+        """List all pairs of rows that tables and claims compare, each once."""
+        named = [
+            (row_of(table.rows[label]), baseline)
+            for table in self.tables.values()
+            for label in table.rows
+            for baseline in baselines(table, label).values()
+        ]
+        named += [(row_of(claim.first), row_of(claim.second)) for claim in self.claims]
+        return list(dict.fromkeys(named))
+
+    def splits(self) -> dict[str, str]:
+        """Say of each measure how a table splits its prompts; "none" if none does."""
+        given = [table.measures for table in self.tables.values()]
+        found = {name: by for measures in given for name, by in measures.items() if by != "none"}
+        return {measure: found.get(measure, "none") for measure in self.measures}
 
 
 def read_study(path: Path) -> Study:
@@ -125,13 +147,30 @@ def _problems(study: Study) -> Iterator[str]:
             yield f"claim {claim.claim!r} names measure {claim.measure!r}; choose one of: {known}"
         if claim.first == claim.second:
             yield f"claim {claim.claim!r} compares {claim.first} with itself"
+    for name, measures in study.trained_against.items():
+        if row_of(name) not in study.rows():
+            yield f"trained_against names {name}, which is no row of a table or claim"
+        if unknown := sorted(set(measures) - set(study.measures)):
+            known = ", ".join(study.measures)
+            yield f"trained_against.{name} names {', '.join(unknown)}; choose of: {known}"
     given = [study.settings, *study.variants.values()]
     for setting in [setting for settings in given for setting in settings]:
         if _SEED_SETTING.match(setting):
             yield f"setting {setting!r}: the seeds stand under `seeds`"
     for name, table in study.tables.items():
-        for label, numbers in table.paper.items():
-            columns = {*study.measures, *table.against}
-            if label not in table.rows or not set(numbers) <= columns:
-                known = f"rows {', '.join(table.rows)}; columns {', '.join(sorted(columns))}"
-                yield f"tables.{name}.paper.{label}: no such row or column; there are {known}"
+        yield from _table_problems(study, name, table)
+
+
+def _table_problems(study: Study, name: str, table: TableParams) -> Iterator[str]:
+    for measure, split in table.measures.items():
+        if measure not in study.measures:
+            known = ", ".join(study.measures)
+            yield f"tables.{name}.measures names {measure!r}; choose of: {known}"
+        elif split not in ("none", study.splits()[measure]):
+            yield f"tables.{name}.measures.{measure}: another table splits it otherwise"
+    columns = {*table.measures, *table.against}
+    for label, numbers in table.paper.items():
+        wholes = {key if key in columns else key.partition("/")[0] for key in numbers}
+        if label not in table.rows or not wholes <= columns:
+            known = f"rows {', '.join(table.rows)}; columns {', '.join(sorted(columns))}"
+            yield f"tables.{name}.paper.{label}: no such row or column; there are {known}"

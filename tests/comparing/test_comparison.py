@@ -178,10 +178,11 @@ def table(models=tuple(LEVELS), measures=("pick", "dsg"), **options):
     }
 
 
-def summarised(given, subject="merged", reference="base", against=("mixture",)):
+def summarised(given, subject="merged", reference="base", against=("mixture",), trained=None):
     return summary.summarise(
-        given, subject=subject, reference=reference, against=against, bootstrap=HOW
-    )
+        given, subject=subject, reference=reference, against=against,
+        trained_against=trained or {}, bootstrap=HOW,
+    )  # fmt: skip
 
 
 def test_the_subject_meets_reference_and_rivals_and_all_others_meet_the_reference():

@@ -9,6 +9,7 @@ from selma.comparing.training_seeds import (
     crossed_bootstrap,
     detectable_over_seeds,
     estimate_over_seeds,
+    student_over_seeds,
 )
 from selma.core.errors import ConfigError
 
@@ -91,13 +92,13 @@ def test_what_is_detectable_is_found_with_the_power_that_was_asked_for():
     "deviations", [(0, 1, 0), (0, 1, 1), (0, 0, 1), (0.1, 1, 1), (1, 1, 1)], ids=str
 )
 def test_the_interval_of_three_seeds_covers_what_it_says(deviations):
-    """And so equal variants are told apart at 5 ± 2 %."""
     of_seed, of_prompt, rest = deviations
     draws = np.random.default_rng(7)
     covered = 0
     for _ in range(800):
         values = of_seed * draws.normal(size=(3, 1)) + of_prompt * draws.normal(size=(1, 60))
-        found = estimate(values + rest * draws.normal(size=(3, 60)))
+        values = values + rest * draws.normal(size=(3, 60))
+        found = student_over_seeds(values, np.ones(60), 0.95)
         covered += found.low <= 0 <= found.high
         assert (found.p_value > 0.05) == (found.low <= 0 <= found.high)
     assert 0.93 <= covered / 800 <= 0.97

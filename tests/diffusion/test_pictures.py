@@ -69,3 +69,4 @@ def test_seeds_come_from_what_is_drawn():
     ]
     assert requests[3].seed == derive_seed(5, "images", "count", "b", 1)
     assert make_requests({"b": "dog"}, 1, 5, "images", "count") == [requests[2]]
+    assert make_requests({"b": "dog"}, 1, 5, "images", "count", first=1) == [requests[3]]

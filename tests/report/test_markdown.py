@@ -13,6 +13,7 @@ from selma.report.markdown import (
     END,
     METRICS,
     START,
+    model_table,
     replace_results,
     results_table,
     table_of,
@@ -57,6 +58,50 @@ def test_the_verdict_decides_what_is_bold_and_not_the_interval(verdict):
             record.update(verdict=verdict, low=low, high=high)
         table = results_table(HEADLINE, found)
         assert table.count("**") == (0 if verdict == "undecided" else 2 * 2 * 2)
+
+
+def hacked(mark="alarm"):
+    """Model new was trained against PickScore, which rose, and DSG fell."""
+    changes = {"dsg_a": -3.0, "pick": 0.4}
+    differences = {
+        name: {**record, "difference": changes[name], "low": changes[name] - 0.2,
+               "high": changes[name] + 0.2, "minimum_detectable_effect": 1.5}
+        for record in comparison()["comparisons"]
+        if (name := record["measure"]) and record["model"] == "new" and record["skill"] == "all"
+    }  # fmt: skip
+    moved = mark in ("alarm", "watch")
+    return {
+        "first": "new", "second": "old", "mark": mark, "trained_against": ["pick"], "family": 2,
+        "independent": ["dsg_a"], "risen": ["pick"] if moved else [],
+        "fallen": ["dsg_a"] if moved else [], "differences": differences,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mark", "name", "words"),
+    [
+        ("alarm", "new ⚠", "- Hacking alarm: new − old. PickScore +0.400 (+0.200 to +0.600), which "
+         "new was trained or selected against; DSG −3.0 (−3.2 to −2.8), which it was not. Both are "
+         "decided: p ≤ 0.05, adjusted by Holm's method for 2 watched differences."),
+        ("watch", "new (⚠)", "Both by intervals of their own, and not decided among 2 watched"),
+        ("quiet", "new", "A fall is found with 80 % power from DSG 1.5 on."),
+        ("unwatched", "new", "and no measure here is decided by another judge."),
+    ],
+)  # fmt: skip
+def test_what_a_model_was_trained_against_is_said_and_the_alarm_given(mark, name, words):
+    table = results_table(HEADLINE, comparison() | {"hacking": [hacked(mark)]})
+    lines = table.splitlines()
+    assert cells(lines[0])[2] == name
+    assert cells(lines[2])[2] == "60.0" and cells(lines[3])[2] == "12.000†"
+    assert cells(lines[3])[4].startswith("**+2.500**† (")
+    assert words in lines[-1] and "†: trained or selected against this measure" in table
+
+
+def test_a_models_own_table_carries_its_alarm_and_no_others():
+    found = comparison() | {"hacking": [hacked()]}
+    assert "Hacking alarm: new − old" in model_table(HEADLINE, found, "new")
+    old = model_table(HEADLINE, found, "old")
+    assert "alarm" not in old and "†" not in old
 
 
 def test_one_model_has_a_table_without_differences():

@@ -12,6 +12,7 @@ from selma.core.errors import RecordError
 from selma.report.page import MAX_SIDE_PX, PALETTE, Content, _reduced, render_page
 
 from .conftest import changed, comparison, examples_of, item, png
+from .test_markdown import hacked
 
 VOID = {"meta", "img", "line", "rect", "circle", "polyline"}
 
@@ -73,6 +74,14 @@ def test_prompts_questions_and_names_are_text_never_markup(content):
     assert 'is it "red" & <i>warm</i>?' in [text for _, text in page.all("td")]
     assert "score, cosine & co" in [text for _, text in page.all("figcaption")]
     assert f"({escape('<b>odd</b>')})" in html
+
+
+def test_the_page_gives_the_hacking_alarm_and_marks_what_was_trained_against(content):
+    found = content.comparison | {"hacking": [hacked()]}
+    html = render_page(dataclasses.replace(content, comparison=found))
+    assert '<p class="bad">Hacking alarm: new − old. PickScore +0.400' in html
+    assert '<th scope="col">new ⚠</th>' in html and "<td>12.000†</td>" in html
+    assert "†" not in render_page(content) and "#hacking" not in render_page(content)
 
 
 def test_the_same_content_gives_the_same_bytes(content):

@@ -17,6 +17,7 @@ ABOUT = {"metric": "dsg", "measure": "dsg", "title": "DSG", "version": "1", "pol
 ABOUT |= {"judge": "j", "unit": "percent", "factor": 100.0}
 TABLE = {
     "title": "All & more",
+    "measures": {"dsg": "none"},
     "rows": {"merged | 50 %": "v/merged", "base": "v/base"},
     "against": {"base": "base"},
     "paper": {"merged | 50 %": {"dsg": 70.65}},
@@ -28,7 +29,7 @@ def study(seeds=(0, 1, 2), title="All & more"):
     claim = {"claim": "<b>better</b>", "measure": "dsg", "first": "v/merged", "second": "v/base"}
     made = Study(
         name="toy", question="Is it <better>?", seeds=list(seeds), settings=[], targets=[],
-        variants={"v": []}, measures=["dsg"], confidence=0.95, resamples=100,
+        variants={"v": []}, measures=["dsg"], trained_against={}, confidence=0.95, resamples=100,
         tables={"all": {**TABLE, "title": title}},
         claims=[{**claim, "direction": "greater", "paper": 2.1}],
     )  # fmt: skip

@@ -118,6 +118,7 @@ LIMITS = {  # key → largest and smallest value that are allowed, and one too m
     "images.per_prompt": (1, 10_000, 0, 10_001),
     "images.guidance_scale": (1.0, 100.0, 0.9, 100.1),
     "images.inference_steps": (1, 1000, 0, 1001),
+    "samples.first": (0, 1_000_000, -1, 1_000_001),
     "samples.batch_size": (1, 100_000, 0, 100_001),
     "correct.rounds": (0, 100, -1, 101),
     "correct.duplicate_iou": (0.0, 1.0, -0.1, 1.1),

@@ -27,27 +27,28 @@ def values(measure, model):
     return MEAN[model] + own - own.mean() + np.where(np.arange(N) % 2, 0.1, -0.1)
 
 
-def about(measure, factor):
+def about(measure, factor, judge="hand"):
     described = {"metric": "dsg", "title": measure.upper(), "version": "v", "policy": "p"}
-    described |= {"judge": "hand", "revision": "1", "judge_settings": {}, "preprocessing": ""}
+    described |= {"judge": judge, "revision": "1", "judge_settings": {}, "preprocessing": ""}
     described |= {"unit": "percent" if factor == 100 else "points", "factor": float(factor)}
     return {**described, "measure": measure, "benchmark": "b", "benchmark_sha256": "0" * 64}
 
 
-def write_scores(folder, measure, factor, models=MODELS):
-    for model in models:
+def write_scores(folder, measure, factor, judge="hand", sign=1):
+    for model in MODELS:
         rows = [
             {
                 "item_id": f"i{number:02d}",
                 "sample": 0,
                 "source": ("count", "common")[number % 2],
-                "score": float(value),
+                "score": sign * float(value),
                 "weight": 1.0,
                 "details": "{}",
             }
             for number, value in enumerate(values(measure, model))
         ]
-        write_table(folder / measure / f"{model}.parquet", "scores", rows, about(measure, factor))
+        path = folder / measure / f"{model}.parquet"
+        write_table(path, "scores", rows, about(measure, factor, judge))
 
 
 @pytest.fixture
@@ -64,6 +65,7 @@ def compare(folder, *, scores="scores", seed=0, models=MODELS, threads=1, **chan
     params["measures"] = {"asked": {**params["measures"]["dsg"]}}
     params["preferences"] = {"liked": {**params["preferences"]["hps"]}}
     row = {"subject": "new", "reference": "old", "against": ["rival"]}
+    row |= {"trained_against": {}}
     params["compare"] = {**row, "resamples": 2000, "confidence": 0.95, **changes}
     write_params(folder, params)
     run("compare", f"--scores {scores} --metrics out --plot plots/out.csv")
@@ -171,6 +173,21 @@ def test_scores_come_from_the_folder_of_the_arguments(folder):
     with pytest.raises(MissingDataError, match="scores/asked"):
         compare(folder)
     assert compare(folder, scores="elsewhere")["models"] == list(MODELS)
+
+
+def test_a_model_that_was_trained_against_a_measure_is_watched(folder):
+    """All scores of `liked`, by another judge, turned: rival is 10 points above old, and below."""
+    assert "hacking" not in compare(folder)
+    write_scores(folder / "scores", "liked", 1, "another", sign=-1)
+    found = compare(folder, trained_against={"rival": ["asked"]})
+    (mark,) = found["hacking"]
+    assert (mark["first"], mark["second"], mark["mark"]) == ("rival", "old", "alarm")
+    assert (mark["risen"], mark["fallen"], mark["family"]) == (["asked"], ["liked"], 2)
+    fall = mark["differences"]["liked"]
+    assert fall["difference"] == pytest.approx(-0.1, abs=1e-5)
+    same = one(found["comparisons"], measure="liked", model="rival", baseline="old", skill="all")
+    assert fall["p_value_holm"] == pytest.approx(2 * same["p_value"], abs=1e-6)
+    assert compare(folder)["comparisons"] == found["comparisons"]
 
 
 def test_a_model_that_is_no_row_is_refused(folder):

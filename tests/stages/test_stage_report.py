@@ -89,7 +89,7 @@ def report(folder, *, places=PLACES, moved=False, compare=None, **changes):
         "measures": {"dsg": {**params["measures"]["dsg"], "answers": "asked"}},
         "preferences": {"liked": LIKED},
         "compare": {"subject": "new", "reference": "old", "against": ["other"], "resamples": 100,
-                    "confidence": 0.95, **(compare or {})},
+                    "trained_against": {}, "confidence": 0.95, **(compare or {})},
         "report": {"measure": "dsg", "examples": 24, **changes},
     }  # fmt: skip
     write_params(folder, params)

@@ -62,6 +62,7 @@ def test_each_item_of_the_benchmark_is_drawn_with_seeds_that_know_no_model(folde
     taught = draw(folder, "taught", samples={**DRAWING, "per_prompt": 2}, seed=5)
     assert [row["seed"] for row in taught] == expected
     assert [row["prompt"] for row in rows[::2]] == ["two red stars", "a blue heart"]
+    assert draw(folder, "plain", samples={**DRAWING, "first": 1}, seed=5) == rows[1::2]
 
 
 def test_the_benchmark_is_the_argument_and_part_of_the_seed(folder):

@@ -45,6 +45,13 @@ def test_a_baseline_without_a_variant_is_of_the_rows_own(tmp_path):
         ("low: [rank=1]", "low: [rank=1, seed=4]", "'seed=4': the seeds stand under `seeds`"),
         ("{rank 1: {dsg", "{rank 9: {dsg", "tables.ranks.paper.rank 9: no such row or column"),
         ("direction: less", "direction: down", "claims.1.direction: .* 'greater' or 'less'"),
+        ("trained_against: {}", "trained_against: {low/mixture: [dsg]}", "trained_against names "
+         "low/mixture, which is no row"),
+        ("trained_against: {}", "trained_against: {low/merged: [pick]}", "trained_against."
+         "low/merged names pick; choose of: dsg"),
+        ("measures: {dsg: none}", "measures: {tifa: none}", "tables.ranks.measures names 'tifa'"),
+        ("measures: {dsg: none}", "measures: {dsg: skil}", "'none', 'skill' or 'category'"),
+        ("{rank 1: {dsg: 30.5", "{rank 1: {pick/s0: 30.5", "tables.ranks.paper.rank 1: no such"),
         ("second: low/base", "second: low/merged", "compares low/merged with itself"),
     ],
 )  # fmt: skip
@@ -53,6 +60,15 @@ def test_what_is_wrong_is_one_line(tmp_path, old, new, words):
     with pytest.raises(ConfigError, match=words) as caught:
         read_study(written(tmp_path, STUDY.replace(old, new)))
     assert "\n" not in str(caught.value) and "toy.yaml" in str(caught.value)
+
+
+def test_one_measure_is_split_in_one_way(tmp_path):
+    tables = STUDY.partition("tables:\n")[2].partition("claims:")[0]
+    again = tables.replace("ranks:", "again:").replace("dsg: none", "dsg: category")
+    text = STUDY.replace("claims:", f"{again}claims:")
+    assert read_study(written(tmp_path, text)).splits() == {"dsg": "category"}
+    with pytest.raises(ConfigError, match="tables.ranks.measures.dsg: another table splits it"):
+        read_study(written(tmp_path, text.replace("dsg: none", "dsg: skill")))
 
 
 def test_a_file_that_is_not_there_is_missing(tmp_path):

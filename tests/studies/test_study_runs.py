@@ -16,7 +16,7 @@ import pytest
 from toy import STUDY, Toy, environment
 
 from selma.core.errors import ConfigError, MissingDataError
-from selma.report.study_text import as_csv
+from selma.report.study_text import as_csv, as_markdown
 from selma.studies.comparison import compare_study
 from selma.studies.experiments import plan
 from selma.studies.results import read_scores
@@ -29,7 +29,7 @@ ALL = [f"{stage} seed {seed} rank {rank}" for rank in (1, 2) for seed in (1, 2, 
 
 
 def wait_for(condition):
-    for _ in range(6000):
+    for _ in range(30_000):  # five minutes, on a busy machine
         if condition():
             return
         time.sleep(0.01)
@@ -146,8 +146,9 @@ def test_a_change_that_runs_would_not_see_is_refused_and_another_is_not(toy):
     toy.git("checkout", "--quiet", "params.yaml", "README.md")
 
 
-def compared(toy):
-    study, what = planned(toy)
+def compared(toy, study=None):
+    own, what = planned(toy)
+    study = study or own
     found = states(toy.folder, study.name, what)
     ensure_done(found)
     revisions = {state.experiment.name: state.revision for state in found}
@@ -174,6 +175,24 @@ def test_the_table_holds_the_scores_of_every_seed(toy):
 def test_a_claim_is_shown_or_its_opposite(toy):
     verdicts = {claim["claim"]: claim["claim_verdict"] for claim in compared(toy)["claims"]}
     assert verdicts == {"merged beats base": "shown", "base beats merged": "opposite"}
+
+
+def test_a_table_may_have_a_column_for_each_skill(toy, tmp_path):
+    """Items 0 and 2 are of skill s0, and have 0 and 2 points; the others 1 and 3."""
+    text = STUDY.replace("{dsg: none}", "{dsg: skill}").replace("{dsg: 30.5,", "{dsg/s1: 30.5,")
+    (tmp_path / "toy.yaml").write_text(text)
+    found = compared(toy, read_study(tmp_path / "toy.yaml"))
+    table = found["tables"]["ranks"]
+    assert [about["title"] for about in table["measures"].values()] == ["DSG", "s0", "s1"]
+    scores = table["rows"]["rank 1"]["scores"]
+    assert [scores[name]["score"] for name in table["measures"]] == pytest.approx([33.5, 33, 34])
+    assert scores["dsg/s1"]["n_items"] == 2 and table["family"] == 3 * 3
+    line = next(line for line in as_markdown(found).splitlines() if line.startswith("| rank 1"))
+    cells = [cell.strip() for cell in line.split("|")]
+    assert cells[9].startswith("34.0 (") and cells[10] == "30.5"
+    (tmp_path / "toy.yaml").write_text(text.replace("dsg/s1", "dsg/s9"))
+    with pytest.raises(ConfigError, match="paper.rank 1: no column dsg/s9; there are base, dsg,"):
+        compared(toy, read_study(tmp_path / "toy.yaml"))
 
 
 def test_the_csv_has_all_records(toy):

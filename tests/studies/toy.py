@@ -31,7 +31,7 @@ else:
     for model in models:
         gain = {"base": 0.0, "merged": 0.1}[model] * rank
         rows = [
-            {"item_id": f"i{k}", "sample": 0, "source": "s", "weight": 1.0, "details": "{}",
+            {"item_id": f"i{k}", "sample": 0, "source": f"s{k % 2}", "weight": 1.0, "details": "{}",
              "score": 0.2 + gain + 0.01 * seed * (model == "merged") + 0.01 * k}
             for k in range(4)
         ]
@@ -64,11 +64,13 @@ variants:
   low: [rank=1]
   high: [rank=2, '~gone']
 measures: [dsg]
+trained_against: {}
 confidence: 0.95
 resamples: 200
 tables:
   ranks:
     title: By rank
+    measures: {dsg: none}
     rows: {rank 1: low/merged, rank 2: high/merged}
     against: {base: base, low: low/merged}
     paper: {rank 1: {dsg: 30.5, base: 9.0}}
