@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 from dvc_world import DvcWorld, lay_out
 from fork_server import ForkServer
-from tiny_world import DISTILLATION, MERGE, SEARCH, copy_models, tiny_params, write_benchmarks, write_dev_split
+from tiny_world import (
+    DISTILLATION,
+    MERGE,
+    SEARCH,
+    copy_models,
+    tiny_params,
+    write_benchmarks,
+    write_dev_split,
+)
 
 from selma.adapters.routers import read_router
 from selma.core.tables import read_table, write_table
@@ -196,8 +204,8 @@ def add_search(folder, params):
 
 
 ADDITIONS = [
-    add_skill, add_merge, add_fits, add_distillation, add_search, add_expert, add_router, add_combined,
-    add_benchmark, add_measure, add_judge, add_scorer,
+    add_skill, add_merge, add_fits, add_distillation, add_search, add_expert, add_router,
+    add_combined, add_benchmark, add_measure, add_judge, add_scorer,
 ]  # fmt: skip
 
 

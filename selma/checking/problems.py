@@ -20,8 +20,9 @@ MODEL_TYPES = {  # kind of judge or scorer → `model_type` of the config that i
 }  # fmt: skip
 MPLUG = ("configuration.json", "config.yaml", "vocab.txt", "pytorch_model.bin")  # of its release
 MADE = {
-    "models/distilled": "distillations", "models/experts": "skills", "models/fits": "fits", "models/merged": "merges",
-    "models/mixtures": "mixtures", "models/routers": "routers", "models/searches": "searches",
+    "models/distilled": "distillations", "models/experts": "skills", "models/fits": "fits",
+    "models/merged": "merges", "models/mixtures": "mixtures", "models/routers": "routers",
+    "models/searches": "searches",
 }  # fmt: skip
 
 
@@ -149,9 +150,7 @@ def _distillations(root: Path, params: Params, problems: _Problems) -> None:
         _made_or_there(root, params, problems, key, Path(row.student))
 
 
-def _made_or_there(
-    root: Path, params: Params, problems: _Problems, key: str, path: Path
-) -> None:
+def _made_or_there(root: Path, params: Params, problems: _Problems, key: str, path: Path) -> None:
     """A path is there, or a row makes it."""
     section = MADE.get(path.parent.as_posix())
     if section is None:
