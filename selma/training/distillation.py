@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from selma.training.teachers import Lesson, Teachers
 
-Predict = Callable[[Any, "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
-
 
 @dataclass(frozen=True)
 class Item:
