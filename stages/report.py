@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     args = stage_arguments(argv, __doc__, data=Path, metrics=Path, curves=Path, out=Path)
     settings = params.load_section("report", sections.ReportParams, args.params)
     compare = params.load_section("compare", sections.CompareParams, args.params)
-    sought = ("skills", "mixtures", "routers", "merges", "searches", "measures")
+    sought = ("skills", "mixtures", "routers", "distillations", "merges", "searches", "measures")
     names = {name: list(params.load_rows(name, object, args.params)) for name in sought}
     models = list(dict.fromkeys((compare.reference, compare.subject)))
     answers = None
@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     trained = [f"experts/{name}" for name in names["skills"]]
     trained += [f"{kind}/{name}" for kind in ("mixtures", "routers") for name in names[kind]]
+    trained += [f"distilled/{name}" for name in names["distillations"]]
     fits = params.load_rows("fits", FitParams, args.params)
     trained += [f"fits/{name}" for name, row in fits.items() if row.kind == "cat"]
     certified = {name: f"merges/{name}" for name in names["merges"]}

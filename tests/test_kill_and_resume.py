@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from tiny_world import (
+    DISTILLATION,
     ROOT,
     SEARCH,
     copy_models,
@@ -40,6 +41,7 @@ LONG = {
     "models": {"merged": {"weights": "models/experts/count.safetensors"}},
     "lora": {"train_steps": 40, "checkpoint_every_steps": 1},
     "fits": {"cat": {"kind": "cat", "skills": ["count"], "lora": {}}},
+    "distillations": {"mine": DISTILLATION},
     "searches": {"mine": {**SEARCH, "evaluations": 5}},
     "correct": correct_section(),
 }
@@ -109,6 +111,13 @@ def kill_when(folder, module, arguments, pattern):
             ["f.safetensors", "f.json", "m", "c"],
         ),
         (
+            "distil",
+            "--name mine --student models/experts/count.safetensors --experts models/experts "
+            "--prompts data/prompts --out OUT/d.safetensors --curve OUT/c",
+            "state.safetensors",
+            ["d.safetensors", "c"],
+        ),
+        (
             "search",
             "--search mine --experts models/experts --dev data/dev/pocket-dsg.parquet "
             "--out OUT/s.safetensors --certificate OUT/c --metrics OUT/m",
@@ -116,7 +125,7 @@ def kill_when(folder, module, arguments, pattern):
             ["s.safetensors", "c", "m"],
         ),
     ],
-    ids=["images", "correct", "lora", "samples", "fit", "search"],
+    ids=["images", "correct", "lora", "samples", "fit", "distil", "search"],
 )
 def test_a_killed_stage_resumes_and_ends_in_the_same_bytes(
     killed_world, monkeypatch, caplog, stage, arguments, pattern, outs

@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 from dvc_world import DvcWorld, lay_out
 from fork_server import ForkServer
-from tiny_world import MERGE, SEARCH, copy_models, tiny_params, write_benchmarks, write_dev_split
+from tiny_world import (
+    DISTILLATION,
+    MERGE,
+    SEARCH,
+    copy_models,
+    tiny_params,
+    write_benchmarks,
+    write_dev_split,
+)
 
 from selma.adapters.routers import read_router
 from selma.core.tables import read_table, write_table
@@ -184,6 +192,11 @@ def add_fits(folder, params):
     params["models"]["regmean"] = {"weights": "models/fits/regmean.safetensors"}
 
 
+def add_distillation(folder, params):
+    params["distillations"]["learnt"] = {**DISTILLATION, "weights": dict.fromkeys(SKILLS, 1.0)}
+    params["models"]["learnt"] = {"weights": "models/distilled/learnt.safetensors"}
+
+
 def add_search(folder, params):
     write_dev_split(folder)
     params["searches"]["best"] = {**SEARCH, "skills": list(SKILLS), "evaluations": 2}
@@ -191,8 +204,8 @@ def add_search(folder, params):
 
 
 ADDITIONS = [
-    add_skill, add_merge, add_fits, add_search, add_expert, add_router, add_combined,
-    add_benchmark, add_measure, add_judge, add_scorer,
+    add_skill, add_merge, add_fits, add_distillation, add_search, add_expert, add_router,
+    add_combined, add_benchmark, add_measure, add_judge, add_scorer,
 ]  # fmt: skip
 
 
@@ -216,6 +229,12 @@ def test_fits_are_rows_and_one_is_compared(world):
     add_fits(world.folder, world.params)
     new = {"fit_row@regmean", "fit@regmean", "fit_row@cat", "fit@cat"}
     new |= new_model("regmean", world.params)
+    assert world.status() == new | reads_models(world.params)
+
+
+def test_a_distillation_is_a_row_and_a_row_compares_it(world):
+    add_distillation(world.folder, world.params)
+    new = {"distillation_row@learnt", "distil@learnt", *new_model("learnt", world.params)}
     assert world.status() == new | reads_models(world.params)
 
 
@@ -392,7 +411,7 @@ def test_every_added_measure_is_compared_and_says_who_judged(grown):
     measures = {row["name"]: row for row in comparison["measures"]}
     assert list(measures) == ["dsg", "dsg_second", "dsg_lenient", "dsg_vilt", "hps", "clipscore"]
     assert comparison["models"] == [
-        "base", "merged", "without_count", "regmean", "best", "count_alone", "routed",
+        "base", "merged", "without_count", "regmean", "learnt", "best", "count_alone", "routed",
         "switched", "composed",
     ]  # fmt: skip
     assert measures["dsg_lenient"]["policy"] == "lenient, prompt mean"

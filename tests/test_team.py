@@ -12,6 +12,7 @@ import time
 import psutil
 import pytest
 from tiny_world import (
+    DISTILLATION,
     ROOT,
     copy_models,
     correct_section,
@@ -31,6 +32,7 @@ CHANGES = {
     "images": {"inference_steps": 2, "batch_size": 2},
     "samples": {"per_prompt": 2, "inference_steps": 2, "batch_size": 3},
     "models": {"merged": {"weights": "models/experts/count.safetensors"}},
+    "distillations": {"mine": {**DISTILLATION, "lora": {"train_steps": 2}}},
     "lora": {"train_steps": 6, "batch_size": 8, "micro_batch_size": 2, "checkpoint_every_steps": 2},
 }
 STAGES = {
@@ -38,6 +40,8 @@ STAGES = {
     "correct": "--skill count --images data/images/count.parquet --out OUT/i --corrections OUT/c "
     "--transcript OUT/t --metrics OUT/m",
     "lora": "--section skills --name count --images data/images --out OUT/l --curve OUT/c",
+    "distil": "--name mine --student models/experts/count.safetensors --experts models/experts "
+    "--prompts data/prompts --out OUT/d.safetensors --curve OUT/c",
     "samples": "--model merged --benchmark data/benchmarks/pocket-dsg.parquet --out OUT/s",
     "answers": "--answers dsg --model merged --benchmarks data/benchmarks --samples SAMPLES "
     "--out OUT/a",

@@ -146,6 +146,11 @@ def copy_models(source, folder):
     shutil.copytree(source / "models", folder / "models", dirs_exist_ok=True)
 
 
+DISTILLATION = {
+    "student": "models/merged/merged.safetensors", "kind": "composite", "weights": {"count": 1.0},
+    "guidance_scale": 3.0, "match": "guided",
+    "trajectory": {"guidance_scale": 2.0, "inference_steps": 2, "points": 1}, "lora": {},
+}  # fmt: skip
 SEARCH = {
     "method": "delta_mean",
     "skills": ["count"],

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from selma.checking.distillations import plan_distillation
 from selma.checking.flops import Costs, count_costs, count_router
 from selma.diffusion.stable_diffusion import StableDiffusion
 from selma.llm.generators import FREE
@@ -184,6 +185,9 @@ def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
         own = {skill: loras[skill] for skill in fit.experts}
         known = sum(pictures[skill] for skill in own)
         yield _fitting(f"fit@{name}", fit, own, known, counter, params_path)
+    for name, row in params.distillations.items():
+        experts = [loras[skill] for skill in row.experts]
+        yield plan_distillation(f"distil@{name}", row, experts, counter, params_path)
     for name, search in params.searches.items():
         yield _searching(f"search@{name}", search, root, params, params_path, counter)
     yield from _evaluating(root, params, counter, loras)

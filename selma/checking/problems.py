@@ -20,8 +20,9 @@ MODEL_TYPES = {  # kind of judge or scorer → `model_type` of the config that i
 }  # fmt: skip
 MPLUG = ("configuration.json", "config.yaml", "vocab.txt", "pytorch_model.bin")  # of its release
 MADE = {
-    "models/experts": "skills", "models/fits": "fits", "models/merged": "merges",
-    "models/mixtures": "mixtures", "models/routers": "routers", "models/searches": "searches",
+    "models/distilled": "distillations", "models/experts": "skills", "models/fits": "fits",
+    "models/merged": "merges", "models/mixtures": "mixtures", "models/routers": "routers",
+    "models/searches": "searches",
 }  # fmt: skip
 
 
@@ -94,6 +95,7 @@ def _backbone(root: Path, params: Params, problems: _Problems) -> None:
         return
     own = [row.images.inference_steps or 0 for row in params.skills.values()]  # type: ignore[attr-defined]
     own += [row.samples.inference_steps or 0 for row in params.searches.values()]  # type: ignore[attr-defined]
+    own += [row.trajectory.inference_steps for row in params.distillations.values()]
     steps = max(params.images.inference_steps, params.samples.inference_steps, *own)
     for problem in backbone_problems(folder, steps):
         problems.add(f"backbone.path: {problem}")
@@ -123,16 +125,12 @@ def _models(root: Path, params: Params, problems: _Problems) -> None:
         if isinstance(row, CompositeParams | SwitchParams):
             _experts(root, params, problems, f"models.{name}.experts", row)
             continue
-        section = MADE.get(path.parent.as_posix())
-        if section is not None and path.stem not in getattr(params, section):
-            rows = ", ".join(getattr(params, section)) or "none"
-            problems.add(f"{key}: {path} is made by no row of {section}; rows: {rows}")
-        elif section is None and not (root / path).exists():
-            _absent(problems, params, key, row.weights)
-        elif section is None and (root / path).is_dir() and row.weights != params.backbone.path:
+        if MADE.get(path.parent.as_posix()) or not (root / path).exists():
+            _made_or_there(root, params, problems, key, path)
+        elif (root / path).is_dir() and row.weights != params.backbone.path:
             for problem in backbone_problems(root / path, params.samples.inference_steps):
                 problems.add(f"{key}: {problem}")
-        elif section is None and (root / path).is_file() and path.suffix != ".safetensors":
+        elif (root / path).is_file() and path.suffix != ".safetensors":
             problems.add(f"{key}: {path}: expected an adapter's .safetensors or a folder")
 
 
@@ -140,15 +138,27 @@ def _experts(
     root: Path, params: Params, problems: _Problems, key: str, row: CompositeParams | SwitchParams
 ) -> None:
     """Each expert of a folder is there, or a row makes it."""
-    folder = Path(row.weights)
-    section = MADE.get(folder.as_posix())
     for expert in sorted(set(row.experts)):
-        path = folder / f"{expert}.safetensors"
-        if section is not None and expert not in getattr(params, section):
-            rows = ", ".join(getattr(params, section)) or "none"
-            problems.add(f"{key}: {path} is made by no row of {section}; rows: {rows}")
-        elif section is None and not (root / path).is_file():
+        path = Path(row.weights) / f"{expert}.safetensors"
+        _made_or_there(root, params, problems, key, path)
+
+
+def _distillations(root: Path, params: Params, problems: _Problems) -> None:
+    """Where a student starts is there, or a row makes it."""
+    for name, row in params.distillations.items():
+        key = f"distillations.{name}.student"
+        _made_or_there(root, params, problems, key, Path(row.student))
+
+
+def _made_or_there(root: Path, params: Params, problems: _Problems, key: str, path: Path) -> None:
+    """A path is there, or a row makes it."""
+    section = MADE.get(path.parent.as_posix())
+    if section is None:
+        if not (root / path).exists():
             _absent(problems, params, key, str(path))
+    elif path.stem not in getattr(params, section):
+        rows = ", ".join(getattr(params, section)) or "none"
+        problems.add(f"{key}: {path} is made by no row of {section}; rows: {rows}")
 
 
 def _judges(root: Path, params: Params, problems: _Problems) -> None:
@@ -259,6 +269,6 @@ def _absent(problems: _Problems, params: Params, key: str, path: str) -> None:
 
 
 CHECKS = (
-    _hub, _prompts, _backbone, check_corrections, _merges, check_searches, _routers, _models,
-    _judges, _measures, _preferences,
+    _hub, _prompts, _backbone, check_corrections, _merges, check_searches, _routers,
+    _distillations, _models, _judges, _measures, _preferences,
 )  # fmt: skip

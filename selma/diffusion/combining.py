@@ -3,9 +3,9 @@
 Source: Multi-LoRA Composition for Image Generation, arXiv 2402.16843, section 3.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from selma.diffusion.backbone import Backbone
 from selma.diffusion.expert_checks import denoiser_layer
@@ -89,10 +89,26 @@ class Composite:
 
     def __call__(self, step: Step) -> "torch.Tensor":
         """Take a step by the mean."""
-        import torch
+        shares = [(expert, 1 / len(self.order)) for expert in self.order]
+        prediction = mean_prediction(self.weights, shares, lambda: step.predict(step.latents))
+        return step.follow(prediction, step.latents)
 
-        predictions = []
-        for expert in self.order:
-            self.weights.use(expert)
-            predictions.append(step.predict(step.latents))
-        return step.follow(torch.stack(predictions).mean(0), step.latents)
+
+class Experts(Protocol):
+    """Experts of which one at a time is in place."""
+
+    def use(self, expert: str) -> None:
+        """Put an expert in place."""
+
+
+def mean_prediction(
+    experts: Experts, shares: Sequence[tuple[str, float]], predict: "Callable[[], torch.Tensor]"
+) -> "torch.Tensor":
+    """Compute Σᵢ wᵢ eᵢ, each expert's prediction by its share; the last stays in place."""
+    import torch
+
+    predictions = []
+    for expert, share in shares:
+        experts.use(expert)
+        predictions.append(share * predict())
+    return torch.stack(predictions).sum(0)

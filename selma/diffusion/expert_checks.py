@@ -1,10 +1,13 @@
 """Checks of experts that stay apart in a denoiser: their names and their layers."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from selma.core.errors import AdapterMismatchError, ConfigError
 from selma.diffusion.backbone import Backbone
+
+if TYPE_CHECKING:
+    import torch
 
 
 def denoiser_layer(backbone: Backbone, name: str, source: str) -> Any:
@@ -16,8 +19,9 @@ def denoiser_layer(backbone: Backbone, name: str, source: str) -> Any:
     component, _, path = name.partition(".")
     if component != backbone.component:
         raise AdapterMismatchError(
-            f"{source}: {name}: is a layer of {component}; experts that are routed, switched or "
-            f"composed may change {backbone.component} alone: merge them, or train them without it"
+            f"{source}: {name}: is a layer of {component}; experts that are routed, switched, "
+            f"composed or distilled may change {backbone.component} alone: merge them, or train "
+            "them without it"
         )
     try:
         return backbone.denoiser.get_submodule(path)
@@ -26,6 +30,28 @@ def denoiser_layer(backbone: Backbone, name: str, source: str) -> Any:
             f"{source}: {name}: the base model has no such layer; the adapter belongs to another "
             "base model"
         ) from error
+
+
+def linear_layer(
+    backbone: Backbone, name: str, source: str, updates: Iterable[tuple[int, int]]
+) -> "torch.nn.Linear":
+    """Find a linear layer that updates of these shapes (out, in) fit; else AdapterMismatchError."""
+    import torch
+
+    layer = denoiser_layer(backbone, name, source)
+    if not isinstance(layer, torch.nn.Linear):
+        raise AdapterMismatchError(
+            f"{source}: {name}: is a {type(layer).__name__}; only linear layers can be routed or "
+            "distilled: merge these experts instead, or train them on linear layers alone"
+        )
+    wanted = (layer.out_features, layer.in_features)
+    for got in updates:
+        if got != wanted:
+            raise AdapterMismatchError(
+                f"{source}: {name}: update is {got}, the base model's weight is {wanted}; the "
+                "adapter belongs to another base model"
+            )
+    return layer
 
 
 def check_router(experts: Sequence[str], top_k: int) -> None:

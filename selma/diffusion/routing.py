@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 
 from selma.core.errors import AdapterMismatchError
 from selma.diffusion.backbone import Backbone
-from selma.diffusion.expert_checks import check_router, denoiser_layer
+from selma.diffusion.expert_checks import check_router, linear_layer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,33 +94,16 @@ def add_router(
     check_router(experts, top_k)
     found: dict[str, torch.nn.Parameter] = {}
     for name in sorted(layers):
-        base = denoiser_layer(backbone, name, source)
-        if not isinstance(base, torch.nn.Linear):
-            raise AdapterMismatchError(
-                f"{source}: {name}: is a {type(base).__name__}; a router's layers are linear: "
-                "merge these experts instead, or train them on linear layers alone"
-            )
         stacked = [layers[name].get(expert) for expert in experts]
+        shapes = [(len(pair[1]), pair[0].shape[1]) for pair in stacked if pair is not None]
+        base = linear_layer(backbone, name, source, shapes)
         gate = torch.zeros(len(experts), base.in_features) if gates is None else gates[name]
-        _check_shapes(f"{source}: {name}", base, stacked, gate)
+        if gate.shape != (wanted := (len(experts), base.in_features)):
+            raise AdapterMismatchError(
+                f"{source}: {name}: its gate is {tuple(gate.shape)}, expected {wanted}: a row for "
+                "each expert"
+            )
         layer = RoutedLinear(base, stacked, gate, top_k)
         backbone.denoiser.set_submodule(name.removeprefix(f"{backbone.component}."), layer)
         found[name] = layer.gate
     return found
-
-
-def _check_shapes(
-    where: str, base: torch.nn.Linear, experts: Sequence[Factors | None], gate: "Tensor"
-) -> None:
-    wanted = (base.out_features, base.in_features)
-    for factors in experts:
-        if factors is not None and (got := (len(factors[1]), factors[0].shape[1])) != wanted:
-            raise AdapterMismatchError(
-                f"{where}: update is {got}, the base model's weight is {wanted}; the adapter "
-                "belongs to another base model"
-            )
-    if gate.shape != (len(experts), base.in_features):
-        raise AdapterMismatchError(
-            f"{where}: its gate is {tuple(gate.shape)}, expected {(len(experts), wanted[1])}: a "
-            "row for each expert"
-        )

@@ -25,6 +25,9 @@ def unknown_names(params: "Params") -> Iterator[str]:
     for name, fit in params.fits.items():
         key = "weights" if fit.kind == "regmean" else "skills"
         yield from missing(f"fits.{name}.{key}", getattr(fit, key), "skills")
+    for name, row in params.distillations.items():
+        key = "weights" if row.kind == "composite" else "skills"
+        yield from missing(f"distillations.{name}.{key}", row.experts, "skills")
     for name, search in params.searches.items():
         yield from missing(f"searches.{name}.skills", search.skills, "skills")
         yield from missing(f"searches.{name}.judge", [search.judge], "judges")
@@ -44,7 +47,7 @@ def unknown_names(params: "Params") -> Iterator[str]:
         yield from missing(f"compare.trained_against.{name}", asked, "measures")
     shown = {params.report.measure} - set(params.preferences)
     yield from missing("report.measure", shown, "measures")
-    trained = itertools.combinations(("skills", "mixtures", "routers", "fits"), 2)
-    for one, other in (("measures", "preferences"), *trained):
+    kinds = ("skills", "mixtures", "routers", "fits", "distillations")
+    for one, other in (("measures", "preferences"), *itertools.combinations(kinds, 2)):
         for name in sorted(set(getattr(params, one)) & set(getattr(params, other))):
             yield f"{name!r} is a row of {one} and of {other}; rename one"

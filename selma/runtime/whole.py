@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from selma.runtime.correct_params import CorrectParams
+from selma.runtime.distil_params import DistillationParams
 from selma.runtime.fit_params import FitParams
 from selma.runtime.search_params import SearchParams
 from selma.runtime.sections import (
@@ -50,6 +51,7 @@ class Params(Section):
     merges: dict[Name, MergeParams]
     mixtures: dict[Name, MixtureParams]
     fits: dict[Name, FitParams]
+    distillations: dict[Name, DistillationParams]
     searches: dict[Name, SearchParams]
     models: Annotated[dict[Name, ModelParams], Field(min_length=1)]
     samples: SamplesParams
@@ -63,7 +65,8 @@ class Params(Section):
 
 
 ROWS: dict[str, Any] = {
-    "answers": AnswersParams, "fits": FitParams, "judges": JudgeParams,
+    "answers": AnswersParams, "distillations": DistillationParams, "fits": FitParams,
+    "judges": JudgeParams,
     "mixtures": MixtureParams, "models": ModelParams, "preferences": PreferenceParams,
     "routers": RouterParams,
 }  # fmt: skip

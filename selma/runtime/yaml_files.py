@@ -15,6 +15,7 @@ S = TypeVar("S")
 BRANCHES: dict[str, tuple[int, tuple[str, ...]]] = {
     "measures": (2, ("dsg", "tifa")), "models": (2, ("one", "composite", "switch")),
     "merges": (4, ("number", "blocks")), "fits": (2, ("regmean", "cat")),
+    "distillations": (2, ("composite", "skill")),
     "searches": (3, ("dsg", "tifa")), "correct": (2, ("latent", "inpaint")),
 }  # fmt: skip
 

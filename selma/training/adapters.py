@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import linear
 
+from selma.adapters.factors import Adapter
 from selma.core.errors import ConfigError
 from selma.core.seeds import derive_seed
+from selma.diffusion.backbone import Backbone
+from selma.diffusion.expert_checks import linear_layer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,14 +27,18 @@ class LoraLinear(torch.nn.Module):
     cast and stay apart.
     """
 
-    def __init__(self, base: torch.nn.Linear, lora_a: "Tensor", adapters: int = 1) -> None:
-        """Wrap `base`, (out, in); `lora_a` is every A's first value, (rank, in); B starts as 0."""
+    def __init__(
+        self, base: torch.nn.Linear, lora_a: "Tensor", adapters: int = 1,
+        lora_b: "Tensor | None" = None,
+    ) -> None:  # fmt: skip
+        """Wrap `base`, (out, in); every A starts as `lora_a`, (rank, in), B as `lora_b`, or 0."""
         super().__init__()
         self.base = base
-        first = lora_a.to(base.weight.device)
-        zero = torch.zeros(base.out_features, len(lora_a), device=first.device)
-        self.lora_a = torch.nn.ParameterList([first.clone() for _ in range(adapters)])
-        self.lora_b = torch.nn.ParameterList([zero.clone() for _ in range(adapters)])
+        if lora_b is None:
+            lora_b = torch.zeros(base.out_features, len(lora_a))
+        first_a, first_b = lora_a.to(base.weight.device), lora_b.to(base.weight.device)
+        self.lora_a = torch.nn.ParameterList([first_a.clone() for _ in range(adapters)])
+        self.lora_b = torch.nn.ParameterList([first_b.clone() for _ in range(adapters)])
 
     def forward(self, inputs: "Tensor") -> "Tensor":
         """Map (N, …, in) to (N, …, out)."""
@@ -57,6 +64,36 @@ class LoraLinear(torch.nn.Module):
             low = torch.bmm(own, lora_a.mT)  # (S, tokens, rank)
             outputs = torch.baddbmm(linear(own, weight, bias), low, lora_b.mT)
         return outputs.reshape(*inputs.shape[:-1], -1)
+
+
+def put_adapter(
+    backbone: Backbone, adapter: Adapter, source: str
+) -> tuple[dict[str, LoraLinear], dict[str, "torch.nn.Parameter"]]:
+    """Put an adapter on a backbone's denoiser to be trained on; mutates it.
+
+    Args:
+        backbone: frozen and without an adapter.
+        adapter: by layer, ``unet.mid_block…``; its scale is folded into B.
+        source: its file, for errors.
+
+    Returns:
+        The layers as they are named in the adapter, and their parameters as in `add_adapters`.
+
+    Raises:
+        AdapterMismatchError: a layer is not the denoiser's, or not linear, or of another shape.
+    """
+    layers: dict[str, LoraLinear] = {}
+    found: dict[str, torch.nn.Parameter] = {}
+    for name, factors in sorted(adapter.items()):
+        base = linear_layer(backbone, name, source, [factors.shape])
+        lora_b = factors.scale * factors.lora_b
+        layer = layers[name] = LoraLinear(base, factors.lora_a, lora_b=lora_b)
+        path = name.removeprefix(f"{backbone.component}.")
+        backbone.denoiser.set_submodule(path, layer)
+        found |= {
+            f"{path}.lora_A.weight": layer.lora_a[0], f"{path}.lora_B.weight": layer.lora_b[0]
+        }  # fmt: skip
+    return layers, found
 
 
 def add_adapters(

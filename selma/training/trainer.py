@@ -146,16 +146,52 @@ def train_groups(
         losses: list[float] = torch.stack([part() for part in parts]).sum(0).tolist()
         return losses
 
+    return train_parts(
+        backbone,
+        groups,
+        lambda step: steps.parts(sets, step, batch_size),
+        items=f"{', '.join(str(len(own)) for own in sets.values())} pictures",
+        batch_size=batch_size,
+        part_size=min(size, batch_size),
+        train_steps=train_steps,
+        learning_rate=learning_rate,
+        on_step=on_step,
+        weight_decay=weight_decay,
+        max_gradient_norm=max_gradient_norm,
+        average_decay=average_decay,
+        selection=Selection(select["every_steps"], dev_losses) if select else None,
+        checkpointing=checkpointing,
+    )
+
+
+def train_parts(
+    backbone: Backbone,
+    groups: Mapping[str, Mapping[str, "torch.nn.Parameter"]],
+    parts_at: Callable[[int], Sequence[Callable[[], "torch.Tensor"]]],
+    *,
+    items: str,
+    batch_size: int,
+    part_size: int,
+    learning_rate: float,
+    train_steps: int,
+    on_step: Callable[[int, float], None] | None = None,
+    **settings: Any,
+) -> dict[str, Trained]:
+    """Train groups of weights in a frozen backbone by the summands of their losses; mutates them.
+
+    `parts_at` and the `settings` are as in `selma.training.loop.train`. `items` says what is
+    trained on; a step has `batch_size` of them for each group, its first part `part_size`.
+    """
+    import torch
+
     weights = [parameter for group in groups.values() for parameter in group.values()]
     logger.info(
-        "training %s on %s pictures: %d steps of %d, %d weights",
-        ", ".join(groups), ", ".join(str(len(own)) for own in sets.values()), train_steps,
+        "training %s on %s: %d steps of %d, %d weights", ", ".join(groups), items, train_steps,
         batch_size, sum(parameter.numel() for parameter in weights),
     )  # fmt: skip
-    first = steps.parts(sets, 0, batch_size)[0]
+    first = parts_at(0)[0]
     operations = count_operations(lambda: torch.autograd.grad(first().sum(), weights))
-    items = len(groups) * batch_size
-    meter = Meter(backbone, items, operations / (len(groups) * min(size, batch_size)))
+    meter = Meter(backbone, len(groups) * batch_size, operations / (len(groups) * part_size))
 
     def count(step: int, loss: float) -> None:
         meter()
@@ -164,16 +200,12 @@ def train_groups(
 
     state = train(
         list(groups.values()),
-        lambda step: steps.parts(sets, step, batch_size),
+        parts_at,
         train_steps=train_steps,
         learning_rate_at=lambda _: learning_rate,
-        weight_decay=weight_decay,
-        max_gradient_norm=max_gradient_norm,
-        average_decay=average_decay,
         scaled=backbone.denoiser.dtype == torch.float16,
-        selection=Selection(select["every_steps"], dev_losses) if select else None,
-        checkpointing=checkpointing,
         on_step=count,
+        **settings,
     )
     speed = meter.figures()
     logger.info(in_words(speed))

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from tiny_world import (
+    DISTILLATION,
     ROOT,
     SEARCH,
     shipped_params,
@@ -492,9 +493,47 @@ def test_a_fit_of_a_skills_name_would_have_its_curve(project):
     assert has(only(project, "fits", {"count": row}), "'count' is a row of skills and of fits")
 
 
-def test_weights_that_a_fit_or_a_search_makes(project):
-    for section in ("fits", "searches"):
-        found = only(project, "models.other", {"weights": f"models/{section}/mine.safetensors"})
+def test_a_sound_distillation_has_no_problem(project):
+    own = {key: value for key, value in DISTILLATION.items() if key != "weights"}
+    own |= {"kind": "skill", "skills": ["count", "common"], "match": "conditional"}
+    rows = {"one": DISTILLATION, "two": {**own, "student": "models/distilled/one.safetensors"}}
+    assert problems(project, "distillations", rows) == []
+
+
+WAY = DISTILLATION["trajectory"]
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"weights": {"cuont": 1.0}}, ["distillations.mine.weights names 'cuont', not in skills"]),
+        ({"weights": {"count": 0.0}}, ["distillations.mine.weights.count: ", "greater than 0"]),
+        ({"kind": "swich"}, ["distillations.mine", "'composite', 'skill'"]),
+        ({"skills": ["count"]}, ["distillations.mine.skills is not a known key"]),
+        ({"match": "both"}, ["distillations.mine.match", "'guided' or 'conditional'"]),
+        ({"student": "models/merged/nothing.safetensors"},
+         ["distillations.mine.student: ", "is made by no row of merges; rows: merged"]),
+        ({"student": "elsewhere/s.safetensors"},
+         ["distillations.mine.student: elsewhere/s.safetensors: no such"]),
+        ({"guidance_scale": 1.5}, ["distillations.mine: ", "guidance_scale is 1.5, below the stu"]),
+        ({"trajectory": {**WAY, "points": 3}},
+         ["distillations.mine.trajectory: ", "points are 3, more than the 2 inference_steps"]),
+        ({"trajectory": {**WAY, "inference_steps": 1001}},
+         ["distillations.mine.trajectory.inference_steps: ", "less than or equal to 1000"]),
+        ({"lora": {"rank": 3}}, ["distillations.mine.lora.rank is not a known key"]),
+        ({"lora": {"select": None}}, ["distillations.mine.lora.select is not a known key"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_wrong_distillation(project, change, parts):
+    assert has(only(project, "distillations", {"mine": {**DISTILLATION, **change}}), *parts)
+
+
+def test_weights_that_a_fit_a_search_or_a_distillation_makes(project):
+    for section, folder in (
+        ("fits", "fits"), ("searches", "searches"), ("distillations", "distilled")
+    ):  # fmt: skip
+        found = only(project, "models.other", {"weights": f"models/{folder}/mine.safetensors"})
         assert has(found, f"is made by no row of {section}; rows: none")
 
 

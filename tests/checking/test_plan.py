@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from dvc_world import lay_out
 from tiny_world import (
+    DISTILLATION,
     ROOT,
     SEARCH,
     copy_models,
@@ -307,6 +308,30 @@ def test_a_fit_that_is_trained_computes_all_experts_and_one_in_closed_form_nothi
     assert found["fit@two"].disk == 4 * costs.parameters
     assert (found["fit@one"].number, found["fit@one"].operations) == (2, None)
     assert found["fit@one"].disk == 4 * costs.parameters
+
+
+@pytest.mark.parametrize(
+    ("kind", "match", "teachers", "student", "teacher"),
+    [
+        ({"kind": "composite", "weights": {"count": 1.0, "common": 1.0}}, "guided", 2, 2, 2),
+        ({"kind": "skill", "skills": ["count", "common"]}, "guided", 1, 2, 2),
+        ({"kind": "skill", "skills": ["count", "common"]}, "conditional", 1, 1, 1),
+    ],
+)
+def test_a_distillation_draws_asks_its_teachers_and_trains(
+    world, kind, match, teachers, student, teacher
+):
+    row = {key: value for key, value in DISTILLATION.items() if key != "weights"}
+    row |= {**kind, "match": match, "lora": {"train_steps": 9}, "guidance_scale": 3.0}
+    row["trajectory"] = {"guidance_scale": 3.0, "inference_steps": 7, "points": 4}
+    lora = {"rank": 3, "batch_size": 5}
+    found = works(world, lora=lora, distillations={"mine": row})["distil@mine"]
+    params = load_params(world / "params.yaml")
+    costs = Counter(world / "models/pocket/base").costs(params.lora.model_copy(update={"rank": 6}))
+    point = teachers * teacher * costs.predict + student * costs.train
+    assert (found.number, found.what) == (9 * 5, "prompts")
+    assert found.operations == 9 * 5 * (7 * 2 * costs.predict + 4 * point)
+    assert found.disk == 2 * costs.parameters
 
 
 def test_a_search_draws_and_asks_for_each_evaluation(world):

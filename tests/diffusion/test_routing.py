@@ -145,7 +145,7 @@ def test_a_picture_does_not_depend_on_its_batch(make_backbone):
     [
         ("text_encoder.encoder.layers.0.q", "is a layer of text_encoder; experts that are routed"),
         ("unet.mid_block.nothing", "the base model has no such layer"),
-        ("unet.conv_in", "is a Conv2d; a router's layers are linear"),
+        ("unet.conv_in", "is a Conv2d; only linear layers can be routed"),
     ],
 )
 def test_layers_that_cannot_be_routed_are_named(make_backbone, layer, words):

@@ -68,7 +68,7 @@ def folder(world):
     return world
 
 
-CURVES = ("experts/count", "mixtures/both", "routers/moe", "fits/scalars")
+CURVES = ("experts/count", "mixtures/both", "routers/moe", "fits/scalars", "distilled/learnt")
 PLACES = "--data data --metrics metrics --curves plots/loss --out report"
 
 
@@ -82,6 +82,7 @@ def report(folder, *, places=PLACES, moved=False, compare=None, **changes):
         "merges": {"sum": merge},
         "fits": {"scalars": {"kind": "cat", "skills": ["count"], "lora": {}}},
         "searches": {"best": {}},
+        "distillations": {"learnt": {}},
         "mixtures": {"both": {"skills": ["count"], "lora": {}}},
         "routers": {"moe": {"skills": ["count"], "top_k": 1, "lora": {}}},
         "models": {name: {"weights": "w"} for name in COLOUR},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from stage_world import read_json, run
-from tiny_world import tiny_params, write_params
+from tiny_world import DISTILLATION, tiny_params, write_params
 
 from selma.core.errors import ConfigError, MissingDataError
 
@@ -86,6 +86,22 @@ def test_a_routers_row_holds_the_pictures_and_experts_of_its_own_skills_alone(fo
         "models/experts/common.safetensors": sha256("expert common"),
         "models/experts/count.safetensors": sha256("expert count"),
     }
+
+
+def test_a_distillations_row_holds_the_prompts_and_experts_of_its_own_skills_alone(folder):
+    params = tiny_params()
+    own_skill = {key: value for key, value in DISTILLATION.items() if key != "weights"}
+    own_skill |= {"kind": "skill", "skills": ["count"]}
+    params["distillations"] = {"one": DISTILLATION, "own": own_skill}
+    write_params(folder, params)
+    for skill in ("count", "common"):
+        put(folder / "data/prompts" / f"{skill}.parquet", skill)
+        put(folder / "models/experts" / f"{skill}.safetensors", f"expert {skill}")
+    for name in ("one", "own"):
+        assert row("distillations", name, "models/experts data/prompts")["files"] == {
+            "data/prompts/count.parquet": sha256("count"),
+            "models/experts/count.safetensors": sha256("expert count"),
+        }
 
 
 @pytest.mark.parametrize("how", [{"combine": "composite"}, {"combine": "switch", "every_steps": 2}])
