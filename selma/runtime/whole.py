@@ -6,6 +6,7 @@ from pydantic import Field
 
 from selma.runtime.correct_params import CorrectParams
 from selma.runtime.fit_params import FitParams
+from selma.runtime.model_params import ModelParams
 from selma.runtime.search_params import SearchParams
 from selma.runtime.sections import (
     AnswersParams,
@@ -20,7 +21,6 @@ from selma.runtime.sections import (
     MeasureParams,
     MergeParams,
     MixtureParams,
-    ModelParams,
     Name,
     PreferenceParams,
     PromptsParams,
