@@ -31,7 +31,9 @@ PARAMETERS = {
     "structure_diffusion": {},
     "syngen": GUIDED,
 }
-SPOKEN = ["red star big ring", "a red star ring", "star blue ring"]  # 16 tokens are read, a letter is one
+# Of 16 tokens, a letter each. CLIP reads from left to right: a phrase at the start of a prompt has
+# the states that it has alone, so each prompt has one elsewhere.
+SPOKEN = ["red star big ring", "ring a red star", "star blue ring"]
 UNSPOKEN = ["dog", "", "the sky at noon"]
 HOW = {"guidance_scale": 3.0, "inference_steps": 4}
 EVERY = pytest.mark.parametrize("kind", sorted(SAMPLERS))

@@ -111,7 +111,6 @@ class Copies:
         The last N rows of the text that it gets are the prompts'; those before, without a prompt,
         stay as they are.
         """
-
         import torch
 
         def values(text: "Tensor") -> "Tensor":
