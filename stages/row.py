@@ -10,8 +10,8 @@ from typing import Any
 from selma.core.files import read_json, write_json
 from selma.core.fingerprints import content_sha256
 from selma.runtime.arguments import stage_arguments
+from selma.runtime.model_params import ModelParams
 from selma.runtime.params import load_row, load_rows
-from selma.runtime.sections import ModelParams
 from selma.runtime.session import run_stage
 from selma.runtime.whole import ROWS
 

@@ -13,11 +13,13 @@ from selma.diffusion.backbone import Backbone
 from selma.diffusion.combining import Composite, ExpertWeights, Switch
 from selma.diffusion.drawing import draw
 from selma.diffusion.loading import LIBRARIES, add_updates, load_backbone
+from selma.diffusion.samplers.loading import make_sampler
 from selma.diffusion.steps import TakeStep
 from selma.runtime.arguments import prepare_machine, stage_arguments
+from selma.runtime.model_params import ModelParams
 from selma.runtime.params import load_row, load_section
 from selma.runtime.progress import in_words
-from selma.runtime.sections import BackboneParams, ModelParams, SamplesParams, Seed
+from selma.runtime.sections import BackboneParams, SamplesParams, Seed
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import resumable_work
 
@@ -52,6 +54,8 @@ def main(argv: list[str] | None = None) -> None:
             params["take_step"] = combine(backbone, experts, row)
         elif taught:
             teach(backbone, weights)
+        if (sampler := getattr(row, "sampler", None)) is not None:
+            params["take_step"] = make_sampler(backbone, prompts.values(), **sampler.model_dump())
         drawn = draw(
             prompts, backbone, names=names, seed=seed, directory=work, advance=advance, **params
         )

@@ -6,8 +6,9 @@ from pathlib import Path
 from selma.core.tables import read_about, read_table, write_table
 from selma.measuring.scoring import score_answers
 from selma.runtime.arguments import prepare_machine, stage_arguments
+from selma.runtime.model_params import ModelParams
 from selma.runtime.params import load_row, load_rows
-from selma.runtime.sections import AnswersParams, MeasureParams, ModelParams
+from selma.runtime.sections import AnswersParams, MeasureParams
 from selma.runtime.session import run_stage
 
 logger = logging.getLogger(__name__)

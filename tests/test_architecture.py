@@ -22,7 +22,8 @@ BESIDE = {
     ("training", "diffusion"): "the backbone that is taught",
     ("correction", "diffusion"): "the models that edit",
 }
-POCKET_USERS = {"llm", "judges", "correction", "commands", "foundation"}  # loaded when it is chosen
+# Packages that load it when it is chosen.
+POCKET_USERS = {"llm", "judges", "correction", "diffusion", "commands", "foundation"}
 NO_DEPS = {
     "runtime": "checks values that stand under `params`, journals, locks; the bytes are not its",
     "commands": "words for people",
@@ -356,8 +357,10 @@ POCKET = {
     "selma/commands/score_options.py": "table of choices in words: judges",
     "selma/correction/detectors/loading.py": "table of choices: detectors",
     "selma/correction/detectors/pocket.py": "what the table loads",
+    "selma/diffusion/samplers/phrases.py": "table of choices: grammars of phrases",
     "selma/judges/loading.py": "table of choices: judges",
     "selma/llm/generators.py": "table of choices: text generators",
+    "selma/runtime/model_params.py": "table of choices: grammars of phrases",
     "selma/runtime/sections.py": "table of choices: prompts.backend",
     "selma/scorers/hps.py": "table of choices: versions of HPS",
     "selma/tiny/presets.py": "its grammar, in place of a hosted LLM",

@@ -15,11 +15,11 @@ from selma.checking.flops import Costs, count_costs, count_router
 from selma.diffusion.stable_diffusion import StableDiffusion
 from selma.llm.generators import FREE
 from selma.llm.prices import CHARACTERS_PER_TOKEN, Price, find_price, tokens_of
+from selma.runtime.model_params import CompositeParams
 from selma.runtime.params import laid_over, load_mixture, load_router, load_skill_section
 from selma.runtime.search_params import SearchParams
 from selma.runtime.sections import (
     AnswersParams,
-    CompositeParams,
     ImagesParams,
     LlmParams,
     LoraParams,
@@ -103,7 +103,7 @@ class Counter:
 
     def drawing(
         self, stage: str, number: int | None, settings: ImagesParams, costs: Costs | None,
-        predictions: int = 1,
+        predictions: float = 1,
     ) -> Work:  # fmt: skip
         """Plan a stage that draws pictures, with so many guided predictions in each step.
 
@@ -238,12 +238,15 @@ def _evaluating(
         return None if rows is None else each * len(rows)
 
     for model, row in params.models.items():
-        costs, times = counter.costs(params.lora), 1
+        costs, times = counter.costs(params.lora), 1.0
         router = params.routers.get(Path(row.weights).stem)
         if isinstance(row, CompositeParams):
             times = len(row.experts)
         elif router and Path(row.weights).parent.as_posix() == "models/routers":
             costs = counter.routed([loras[skill] for skill in router.skills], router.top_k)
+        # forward and back by the prompts alone; how often latents are refined is not foreseen
+        extra = 1 if params.samples.guidance_scale > 1 else 2
+        times += extra * getattr(getattr(row, "sampler", None), "steps_share", 0.0)
         for name in benchmarks:
             stage = f"samples@{model}-{name}"
             yield counter.drawing(stage, drawn(name), params.samples, costs, times)

@@ -10,8 +10,8 @@ from selma.checking.corrections import check_corrections
 from selma.checking.searches import check_measure, check_searches
 from selma.core.choices import choose
 from selma.core.errors import SelmaError
+from selma.runtime.model_params import CompositeParams, SwitchParams
 from selma.runtime.params import load_params
-from selma.runtime.sections import CompositeParams, SwitchParams
 from selma.runtime.whole import Params
 
 MODEL_TYPES = {  # kind of judge or scorer → `model_type` of the config that its loader takes
@@ -119,9 +119,16 @@ def _routers(root: Path, params: Params, problems: _Problems) -> None:
 def _models(root: Path, params: Params, problems: _Problems) -> None:
     """A model's weights are there and can be loaded, or a row makes them."""
     from selma.diffusion.inspection import backbone_problems
+    from selma.diffusion.samplers.checks import check_sampler
 
     for name, row in params.models.items():
         key, path = f"models.{name}.weights", Path(row.weights)
+        if (sampler := getattr(row, "sampler", None)) is not None:
+            folder = root / (path if (root / path).is_dir() else params.backbone.path)
+            problems.attempt(
+                lambda f=folder, s=sampler: check_sampler(f, **s.model_dump()),
+                f"models.{name}.sampler",
+            )
         if isinstance(row, CompositeParams | SwitchParams):
             _experts(root, params, problems, f"models.{name}.experts", row)
             continue

@@ -1,8 +1,8 @@
 """Draws what diffusers' stock pipelines draw, seed by seed; in float32 the same pictures."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from selma.diffusion.backbone import Backbone, Conditions, Trajectory
 from selma.diffusion.steps import Step, TakeStep, take_step
+from selma.diffusion.text_layers import Project, replaced_forward, text_layers
 
 if TYPE_CHECKING:
     import torch
@@ -42,10 +43,10 @@ def draw_batch(
     """
     import torch
 
-    with torch.inference_mode():
+    with torch.no_grad():
         latents = denoise(
-            backbone.encode_prompts(prompts), seeds, backbone, guidance_scale=guidance_scale,
-            inference_steps=inference_steps, take_step=take_step,
+            prompts, backbone.encode_prompts(prompts), seeds, backbone,
+            guidance_scale=guidance_scale, inference_steps=inference_steps, take_step=take_step,
         )  # fmt: skip
         pixels = backbone.decode(latents)  # (N, 3, H, W) in [-1, 1]
         pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
@@ -54,24 +55,26 @@ def draw_batch(
 
 
 def denoise(
-    conditions: Conditions, seeds: Sequence[int], backbone: Backbone, *, guidance_scale: float,
-    inference_steps: int, take_step: TakeStep = take_step,
+    prompts: Sequence[str], conditions: Conditions, seeds: Sequence[int], backbone: Backbone, *,
+    guidance_scale: float, inference_steps: int, take_step: TakeStep = take_step,
 ) -> "torch.Tensor":  # fmt: skip
     """Go from each seed's noise to latents (N, C, h, w), as `draw_batch` does; without gradients.
 
-    `conditions` are of N encoded prompts.
+    `conditions` are the N prompts, encoded.
     """
     import torch
 
     trajectory = backbone.trajectory(inference_steps)
-    with torch.inference_mode(), _text_projected_once(backbone):
+    with torch.no_grad(), _text_projected_once(backbone):
         dtype = next(iter(conditions.values())).dtype
         latents = initial_noise(seeds, backbone, dtype) * trajectory.initial_scale
         predict = guided_prediction(backbone, conditions, guidance_scale)
+        ask = _asked(backbone, trajectory, conditions)
         for number, timestep in enumerate(trajectory.timesteps):
             step = Step(
-                number, timestep, latents,
+                number, inference_steps, timestep, prompts, latents,
                 predict=partial(predict, trajectory, timestep),
+                ask=partial(ask, timestep),
                 follow=partial(_follow, trajectory, timestep),
             )  # fmt: skip
             latents = take_step(step)
@@ -107,6 +110,23 @@ def guided_prediction(
     return predict
 
 
+def _asked(
+    backbone: Backbone, trajectory: Trajectory, conditions: Conditions
+) -> "Callable[[torch.Tensor, torch.Tensor, tuple[int, ...]], torch.Tensor]":
+    """Prepare to predict some rows of a batch at a timestep by their prompts alone."""
+
+    @cache  # so that their text is projected once
+    def conditions_of(rows: tuple[int, ...]) -> Conditions:
+        return {name: values[list(rows)] for name, values in conditions.items()}
+
+    def ask(
+        timestep: "torch.Tensor", latents: "torch.Tensor", rows: tuple[int, ...]
+    ) -> "torch.Tensor":
+        return backbone.predict(trajectory.seen(latents, timestep), timestep, conditions_of(rows))
+
+    return ask
+
+
 def _follow(
     trajectory: Trajectory, timestep: "torch.Tensor", prediction: "torch.Tensor",
     latents: "torch.Tensor",
@@ -115,38 +135,28 @@ def _follow(
     return following
 
 
-@contextlib.contextmanager
-def _text_projected_once(backbone: Backbone) -> Iterator[None]:
+def _text_projected_once(backbone: Backbone) -> contextlib.AbstractContextManager[None]:
     """Keep what attention makes of the text, its keys and values, over the steps of a batch.
 
-    A step may put other weights in place of a layer's; what each of them makes of it is kept.
+    A step may put other weights in place of a layer's, or ask by other texts; what each of them
+    makes of each is kept.
     """
-    named = backbone.denoiser.named_modules()
-    layers = [layer for name, layer in named if name.endswith(backbone.text_projections)]
-    before = [vars(layer).get("forward") for layer in layers]  # None: its class's
-    for layer in layers:
-        layer.forward = _kept(layer)
-    try:
-        yield
-    finally:
-        for layer, own in zip(layers, before, strict=True):
-            del layer.forward
-            if own is not None:
-                layer.forward = own
+    return replaced_forward(text_layers(backbone, backbone.text_projections), _kept)
 
 
-_Kept = dict[int, "tuple[Any, torch.Tensor, torch.Tensor]"]  # weight, text, projection by id
+_Kept = dict[tuple[int, int], "tuple[Any, torch.Tensor, torch.Tensor]"]
 
 
-def _kept(layer: Any) -> object:
-    project, known = layer.forward, _Kept()
+def _kept(project: Project, layer: Any) -> Project:
+    # The weights and texts themselves are held, so that no other has their id.
+    known = _Kept()
 
     def projected(text: "torch.Tensor") -> "torch.Tensor":
         weight = getattr(layer, "weight", None)
-        kept = known.get(id(weight))  # of the weight that it holds, so that no other has its id
-        if kept is None or kept[1] is not text:
-            kept = known[id(weight)] = (weight, text, project(text))
-        return kept[2]
+        key = id(weight), id(text)
+        if key not in known:
+            known[key] = (weight, text, project(text))
+        return known[key][2]
 
     return projected
 

@@ -1,6 +1,6 @@
 """The sections and rows of params.yaml: which keys they have, and what a value may be."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
@@ -176,50 +176,6 @@ class RouterParams(Section):
     skills: Annotated[list[Name], Field(min_length=1)]
     top_k: Positive
     lora: GateOverrides  # type: ignore[valid-type]
-
-
-class WeightsParams(Section):
-    """A model that is compared: a file on the backbone, or the folder of a backbone itself."""
-
-    weights: Place
-
-
-class CompositeParams(Section):
-    """A model that is compared: experts of the folder `weights`, all of them in every step."""
-
-    weights: Place
-    experts: Annotated[list[Name], Field(min_length=1)]
-    combine: Literal["composite"]
-
-
-class SwitchParams(Section):
-    """A model that is compared: experts of the folder `weights`, by turns, each some steps."""
-
-    weights: Place
-    experts: Annotated[list[Name], Field(min_length=1)]
-    combine: Literal["switch"]
-    every_steps: Positive
-
-
-def _how_combined(row: Any) -> str:
-    """Tell which kind of row of `models` it is, by what it says or lacks."""
-    if not isinstance(row, Mapping):
-        return str(getattr(row, "combine", "one"))
-    if not {"experts", "combine", "every_steps"} & set(row):
-        return "one"
-    return str(row.get("combine"))
-
-
-ModelParams: Any = Annotated[
-    Annotated[WeightsParams, Tag("one")]
-    | Annotated[CompositeParams, Tag("composite")]
-    | Annotated[SwitchParams, Tag("switch")],
-    Discriminator(
-        _how_combined,
-        custom_error_type="combine",
-        custom_error_message="combine should be 'switch' or 'composite' where there are experts",
-    ),
-]
 
 
 class BenchmarkParams(Section):

@@ -7,6 +7,7 @@ from pydantic import Field
 from selma.runtime.correct_params import CorrectParams
 from selma.runtime.distil_params import DistillationParams
 from selma.runtime.fit_params import FitParams
+from selma.runtime.model_params import ModelParams
 from selma.runtime.search_params import SearchParams
 from selma.runtime.sections import (
     AnswersParams,
@@ -21,7 +22,6 @@ from selma.runtime.sections import (
     MeasureParams,
     MergeParams,
     MixtureParams,
-    ModelParams,
     Name,
     PreferenceParams,
     PromptsParams,

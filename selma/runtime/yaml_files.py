@@ -11,13 +11,20 @@ from selma.core.errors import ConfigError, MissingDataError
 from selma.core.files import write_bytes_atomic
 
 S = TypeVar("S")
-# Pydantic's names of a union's branches, and where in a key they stand, by section.
-BRANCHES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "measures": (2, ("dsg", "tifa")), "models": (2, ("one", "composite", "switch")),
-    "merges": (4, ("number", "blocks")), "fits": (2, ("regmean", "cat")),
-    "distillations": (2, ("composite", "skill")),
-    "searches": (3, ("dsg", "tifa")), "correct": (2, ("latent", "inpaint")),
-}  # fmt: skip
+# Pydantic's names of a union's branches, and where in a key they stand, by section; where there
+# is another inside of one, it stands where it does without the first.
+BRANCHES: dict[str, tuple[tuple[int, tuple[str, ...]], ...]] = {
+    "measures": ((2, ("dsg", "tifa")),),
+    "models": (
+        (2, ("one", "composite", "switch")),
+        (3, ("syngen", "attend_and_excite", "structure_diffusion")),
+    ),
+    "merges": ((4, ("number", "blocks")),),
+    "fits": ((2, ("regmean", "cat")),),
+    "distillations": ((2, ("composite", "skill")),),
+    "searches": ((3, ("dsg", "tifa")),),
+    "correct": ((2, ("latent", "inpaint")),),
+}
 
 
 def read_yaml(path: Path) -> Any:
@@ -83,9 +90,9 @@ def validate(model: type[S], value: object, where: str, prefix: str = "") -> S:
 
 def _problem(detail: Any, prefix: str) -> str:
     place = [part for part in (*prefix.split("."), *map(str, detail["loc"])) if part]
-    at, names = BRANCHES.get(place[0] if place else "", (0, ()))
-    if names and place[at : at + 1] and place[at] in names:
-        del place[at]
+    for at, names in BRANCHES.get(place[0] if place else "", ()):
+        if place[at : at + 1] and place[at] in names:
+            del place[at]
     key = ".".join(place) or "the file"
     if detail["type"] == "extra_forbidden":
         return f"{key} is not a known key (value {detail['input']!r}); remove or correct it"

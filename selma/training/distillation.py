@@ -59,8 +59,8 @@ MATCHES: dict[str, Callable[[float, float], Guidance]] = {
 
 
 def own_latents(
-    backbone: Backbone, conditions: Conditions, seeds: Sequence[int], *, guidance_scale: float,
-    inference_steps: int, numbers: Sequence[int],
+    backbone: Backbone, prompts: Sequence[str], conditions: Conditions, seeds: Sequence[int], *,
+    guidance_scale: float, inference_steps: int, numbers: Sequence[int],
 ) -> "dict[int, torch.Tensor]":  # fmt: skip
     """Draw as `denoise` does and look at the latents, (N, C, h, w), before steps of some numbers.
 
@@ -74,10 +74,10 @@ def own_latents(
         return take_step(step)
 
     denoise(
-        conditions, seeds, backbone, guidance_scale=guidance_scale,
+        prompts, conditions, seeds, backbone, guidance_scale=guidance_scale,
         inference_steps=inference_steps, take_step=look,
     )  # fmt: skip
-    return {number: latents.clone() for number, latents in found.items()}  # for autograd
+    return found
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,10 @@ class Distillation:
         backbone, steps = self.backbone, self.inference_steps
         where = backbone.device, backbone.denoiser.dtype
         told = {name: values[list(rows)].to(*where) for name, values in self.conditions.items()}
+        prompts = [self.items[row].prompt for row in rows]
         latents = own_latents(
-            backbone, told, seeds, guidance_scale=self.guidance.drawing, inference_steps=steps,
-            numbers=points,
+            backbone, prompts, told, seeds, guidance_scale=self.guidance.drawing,
+            inference_steps=steps, numbers=points,
         )  # fmt: skip
         student = guided_prediction(backbone, told, self.guidance.student)
         taught = [

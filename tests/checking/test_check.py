@@ -176,6 +176,32 @@ def test_a_backbone_that_is_compared_is_looked_into_too(project):
     assert has(only(project, "models.other", model), "models.other.weights", "unet: holds no")
 
 
+def test_a_sampler_that_does_not_fit_the_backbone_or_whose_grammar_is_not_there(project):
+    unet = {
+        "sample_size": 8, "block_out_channels": [64, 128],
+        "down_block_types": ["CrossAttnDownBlock2D"] * 2,
+        "up_block_types": ["CrossAttnUpBlock2D"] * 2,
+    }  # fmt: skip
+    put(project / "models/pocket/base/unet/config.json", unet)
+    found = {"kind": "pocket", "model": None}
+    sampler = {"kind": "syngen", "phrases": found, "map_size": 4, "step_size": 1.0}
+    sampler["steps_share"] = 0.5
+    model = {"weights": "models/merged/merged.safetensors", "sampler": sampler}
+    assert problems(project, "models.other", model) == []
+    for changes, words in (
+        ({"map_size": 16}, "has maps of 16 rows; choose of: 4, 8"),
+        ({"phrases": {"kind": "spacy", "model": "en_no"}}, "spacy download en_no"),
+        ({"phrases": {"kind": "spacy", "model": None}}, "needs the name of a pipeline"),
+    ):
+        other = {**model, "sampler": {**sampler, **changes}}
+        assert has(only(project, "models.other", other), "models.other.sampler: ", words)
+    write_backbone(project / "models/other")
+    put(project / "models/other/model_index.json", {"_class_name": "StableDiffusion3Pipeline"})
+    other = {**model, "weights": "models/other"}
+    (found,) = (one for one in problems(project, "models.other", other) if ".sampler: " in one)
+    assert has(found, "sampler 'syngen' needs a U-Net", "StableDiffusion3 has none")
+
+
 def test_weights_that_are_no_adapters_file(project):
     put(project / "models/lora.bin")
     found = only(project, "models.other", {"weights": "models/lora.bin"})

@@ -113,6 +113,22 @@ def test_a_composite_costs_as_many_predictions_as_experts_and_a_switch_one(world
     assert both.operations == plain.operations + extra
 
 
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+def test_a_guided_step_of_a_sampler_goes_forward_and_back_by_the_prompts_alone(
+    world, guidance_scale
+):
+    sampler = {
+        "kind": "syngen", "phrases": {"kind": "pocket", "model": None}, "map_size": 4,
+        "step_size": 1.0, "steps_share": 0.5,
+    }  # fmt: skip
+    models = {"rival": {"weights": "models/pocket/base", "sampler": sampler}}
+    samples = {"inference_steps": 4, "guidance_scale": guidance_scale}
+    found = works(world, models=models, samples=samples)
+    costs = Counter(world / "models/pocket/base").costs(load_lora(world))
+    rival, plain = (found[f"samples@{name}-pocket-dsg"] for name in ("rival", "base"))
+    assert rival.operations == plain.operations + plain.number * 2 * 2 * costs.predict
+
+
 def test_a_routers_layers_and_gates_are_counted_by_hand(world):
     """Of each token: R · in of all A, R · out of all B, 2 · in of the gate; twice as operations."""
     routers = {"moe": {"skills": ["count", "common"], "top_k": 2, "lora": {"train_steps": 4}}}

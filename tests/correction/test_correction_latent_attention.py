@@ -6,11 +6,12 @@ import torch
 from gated_model import ATTENTION
 
 from selma.core.errors import ConfigError
-from selma.correction.editors.latent.attention import find_layers, grid_of, watched
 from selma.correction.editors.latent.denoising import Guide, Wish
 from selma.correction.editors.latent.guidance import AttentionGuide, Target, attention_loss
+from selma.correction.editors.latent.layers import find_layers
 from selma.correction.editors.latent.levels import make_levels
 from selma.correction.layout import Box
+from selma.diffusion.attention import watched
 from selma.diffusion.gated import Region
 from selma.diffusion.loading import load_backbone
 from selma.diffusion.tiny import write_tiny_gated
@@ -46,49 +47,9 @@ def test_the_four_published_layers_are_watched_with_heads_cells_and_tokens(backb
         torch.testing.assert_close(seen.sum(dim=-1), torch.ones(seen.shape[:-1]))
 
 
-def test_watching_changes_no_prediction_and_ends(backbone):
-    guide, unet = make_guide(backbone), backbone.denoiser
-    before = dict(unet.attn_processors)
-    with torch.no_grad():
-        plain = guide.predict(latents(), 0, 500)
-        with watched(unet, find_layers(unet, None)):
-            assert torch.equal(guide.predict(latents(), 0, 500), plain)
-    assert all(one is before[name] for name, one in unet.attn_processors.items())
-
-
-def test_what_is_watched_is_what_the_layer_does(backbone):
-    """The attention that is noted, times the layer's values, is the layer's output."""
-    unet = backbone.denoiser
-    (name,) = find_layers(unet, ["mid_block"])
-    module, text = unet.get_submodule(name), torch.randn(1, 5, 16)
-    hidden = torch.randn(1, 15, 32)
-    with watched(unet, [name]) as maps, torch.no_grad():
-        output = module(hidden, encoder_hidden_states=text)
-        values = module.to_v(text).unflatten(-1, (module.heads, -1)).transpose(1, 2)
-        mixed = module.to_out[0]((maps[name] @ values).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(output, mixed, rtol=1e-4, atol=1e-5)
-
-
-def test_the_processors_return_even_after_a_failure(backbone):
-    unet = backbone.denoiser
-    (name,) = find_layers(unet, ["mid_block"])
-    before = unet.get_submodule(name).processor
-    with pytest.raises(ZeroDivisionError), watched(unet, [name]):
-        raise ZeroDivisionError
-    assert unet.get_submodule(name).processor is before
-
-
 def test_a_layer_that_is_not_there_is_named(backbone):
     with pytest.raises(ConfigError, match=r"no cross-attention in 'up_blocks\.7'; choose of: down"):
         find_layers(backbone.denoiser, ["mid_block", "up_blocks.7"])
-
-
-@pytest.mark.parametrize(
-    ("cells", "latent", "grid"),
-    [(64, (64, 64), (8, 8)), (60, (6, 10), (6, 10)), (15, (6, 10), (3, 5)), (6, (5, 9), (2, 3))],
-)
-def test_a_number_of_cells_is_a_grid(cells, latent, grid):
-    assert grid_of(cells, latent) == grid
 
 
 def uniform(heads=2, tokens=4, cells=16):

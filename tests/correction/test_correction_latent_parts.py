@@ -4,8 +4,8 @@ import torch
 from gated_model import WholeBox, latent_settings
 from PIL import Image
 
-from selma.correction.editors.latent.attention import find_layers
 from selma.correction.editors.latent.attributes import change_attribute
+from selma.correction.editors.latent.layers import find_layers
 from selma.correction.editors.latent.levels import make_levels
 from selma.correction.editors.latent.moving import move_object
 from selma.correction.editors.latent.objects import draw_object, object_mask

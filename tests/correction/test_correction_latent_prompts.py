@@ -1,14 +1,10 @@
 import pytest
 
-from selma.correction.editors.latent.prompts import (
-    Span,
-    object_prompt,
-    scene_prompt,
-    tokens_of,
-)
+from selma.correction.editors.latent.prompts import object_prompt, scene_prompt
 from selma.correction.layout import check_layout
 from selma.diffusion.loading import load_backbone
 from selma.diffusion.tiny import write_tiny_gated
+from selma.diffusion.tokens import Span, tokens_of
 
 NOUNS = ["kite", "owl", "seagull", "boat", "palm tree", "wolf"]
 

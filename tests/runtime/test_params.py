@@ -6,6 +6,7 @@ import pytest
 from tiny_world import ROOT, shipped_params, tiny_params, write_params
 
 from selma.core.errors import ConfigError, MissingDataError
+from selma.runtime.model_params import ModelParams
 from selma.runtime.params import (
     load_mixture,
     load_params,
@@ -21,7 +22,6 @@ from selma.runtime.sections import (
     ImagesParams,
     LoraParams,
     MeasureParams,
-    ModelParams,
     PromptsParams,
     Seed,
     Threads,
@@ -316,6 +316,57 @@ def test_a_model_that_is_of_no_kind_is_one_line(path, row, words):
     with pytest.raises(ConfigError, match=words) as caught:
         load_row("models", "x", ModelParams, path)
     assert str(caught.value).count("models.x") == 1 and "\n" not in str(caught.value)
+
+
+FOUND = {"kind": "pocket", "model": None}
+SYNGEN = {"kind": "syngen", "phrases": FOUND, "map_size": 4, "step_size": 1.0, "steps_share": 0.5}
+STRUCTURE = {"kind": "structure_diffusion", "phrases": FOUND}
+ATTEND = {
+    **SYNGEN, "kind": "attend_and_excite", "refinements": [{"at_share": 0.0, "attention": 0.1}],
+    "iterations_max": 2,
+}  # fmt: skip
+
+
+def test_a_model_may_draw_by_a_sampler_of_its_own_and_a_plain_one_says_nothing_of_it(path):
+    models = {
+        name: {"weights": "w", "sampler": sampler}
+        for name, sampler in (("a", SYNGEN), ("b", STRUCTURE), ("c", ATTEND), ("d", None))
+    }
+    write_params(path.parent, {**shipped_params(), "models": models})
+    found = load_rows("models", ModelParams, path)
+    written = {name: row.model_dump() for name, row in found.items()}
+    assert written == {**models, "d": {"weights": "w"}}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "words"),
+    [
+        ({**SYNGEN, "kind": "syngn"}, r"models\.x\.sampler: input tag 'syngn' .* 'syngen'"),
+        ({**SYNGEN, "map_size": 1}, r"models\.x\.sampler\.map_size: input should be greater"),
+        ({**SYNGEN, "map_size": 1025}, r"sampler\.map_size: input should be less"),
+        ({**SYNGEN, "step_size": 0.0}, r"sampler\.step_size: input should be greater than 0"),
+        ({**SYNGEN, "step_size": 1.1e6}, r"sampler\.step_size: input should be less"),
+        ({**SYNGEN, "steps_share": 1.1}, r"sampler\.steps_share: input should be less"),
+        ({**STRUCTURE, "map_size": 4}, r"models\.x\.sampler\.map_size is not a known key"),
+        ({**ATTEND, "iterations_max": -1}, r"sampler\.iterations_max: input should be greater"),
+        ({**ATTEND, "iterations_max": 1001}, r"sampler\.iterations_max: input should be less"),
+        ({**ATTEND, "refinements": [{"at_share": 2.0, "attention": 0.1}]},
+         r"sampler\.refinements\.0\.at_share: input should be less"),
+        ({"kind": "syngen", "phrases": {"kind": "pocke", "model": None}},
+         r"models\.x\.sampler\.phrases\.kind: input should be 'pocket' or 'spacy'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_sampler_is_one_line(path, sampler, words):
+    changed(path, models={"x": {"weights": "w", "sampler": sampler}})
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_row("models", "x", ModelParams, path)
+    assert "\n" not in str(caught.value)
+
+
+def test_experts_that_stay_apart_have_no_sampler(path):
+    changed(path, models={"x": {**SWITCH, "sampler": STRUCTURE}})
+    with pytest.raises(ConfigError, match=r"models\.x\.sampler is not a known key"):
+        load_row("models", "x", ModelParams, path)
 
 
 def test_a_router_is_trained_as_an_expert_but_for_its_overrides(path):

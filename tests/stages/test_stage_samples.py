@@ -28,6 +28,10 @@ MODELS = {
         "weights": "models/experts", "experts": ["count", "count"], "combine": "composite",
     },
     "moe": {"weights": "models/routers/moe.safetensors"},
+    "structured": {
+        "weights": "models/experts/count.safetensors",
+        "sampler": {"kind": "structure_diffusion", "phrases": {"kind": "pocket", "model": None}},
+    },
 }  # fmt: skip
 
 
@@ -230,3 +234,12 @@ def test_torch_works_with_the_threads_of_params(folder, one_thread):
     with pytest.raises(MissingDataError):  # after that
         draw(folder, "other", threads=2)
     assert torch.get_num_threads() == 2
+
+
+def test_a_model_with_a_sampler_draws_by_it_and_its_weights_what_has_a_phrase(folder):
+    """A prompt that is all one phrase has nothing to be told apart, and is drawn plainly."""
+    write_benchmark("first", item("a", "two red stars"), item("b", "a blue heart and a red star"))
+    taught, structured = (draw(folder, name) for name in ("taught", "structured"))
+    assert [row["seed"] for row in taught] == [row["seed"] for row in structured]
+    assert abs(pixels(taught[0]) - pixels(structured[0])).max() <= 1
+    assert abs(pixels(taught[1]) - pixels(structured[1])).max() > 1

@@ -157,14 +157,14 @@ def test_the_students_latents_are_those_of_the_picture_with_its_seed(make_backbo
     how = {"guidance_scale": 3.0, "inference_steps": 4}
     draw_batch(["a b", "c"], [5, 6], backbone, take_step=look, **how)
     told = backbone.encode_prompts(["a b", "c"])
-    found = own_latents(backbone, told, [5, 6], numbers=[0, 2, 3], **how)
+    found = own_latents(backbone, ["a b", "c"], told, [5, 6], numbers=[0, 2, 3], **how)
     assert sorted(found) == [0, 2, 3]
     assert all(torch.equal(latents, drawn[number]) for number, latents in found.items())
     assert not any(latents.requires_grad or latents.is_inference() for latents in found.values())
     by_hand = [latents for latents, _ in points_by_hand(make_backbone, "count", ["a b"], [5])]
     found = own_latents(
-        backbone, backbone.encode_prompts(["a b"]), [5], guidance_scale=3.0, inference_steps=2,
-        numbers=[0, 1],
+        backbone, ["a b"], backbone.encode_prompts(["a b"]), [5], guidance_scale=3.0,
+        inference_steps=2, numbers=[0, 1],
     )  # fmt: skip
     for number, latents in enumerate(by_hand):
         torch.testing.assert_close(found[number], latents, rtol=1e-4, atol=1e-5)

@@ -11,7 +11,7 @@ from selma.correction.editors.latent.finishing import finish
 from selma.correction.editors.latent.guidance import AttentionGuide, Target
 from selma.correction.editors.latent.moving import move_object
 from selma.correction.editors.latent.objects import Drawn, draw_object
-from selma.correction.editors.latent.prompts import Prompt, scene_prompt, tokens_of
+from selma.correction.editors.latent.prompts import Prompt, scene_prompt
 from selma.correction.editors.latent.stacks import Adjust, unchanged
 from selma.correction.editors.latent.studio import Studio, region
 from selma.correction.editors.prompts import negative_prompt
@@ -20,6 +20,7 @@ from selma.correction.loop import Job
 from selma.correction.masks import Mask, removal_mask
 from selma.correction.words import with_article
 from selma.diffusion.gated import SLOTS, Region
+from selma.diffusion.tokens import tokens_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,9 +8,9 @@ from selma.adapters.files import read_adapter
 from selma.core.errors import BackendError, ConfigError
 from selma.core.seeds import derive_seed
 from selma.correction.canvas import Fit, fit_to_canvas, to_rgb
-from selma.correction.editors.latent.attention import find_layers
 from selma.correction.editors.latent.attributes import first_redrawn
 from selma.correction.editors.latent.editing import edit
+from selma.correction.editors.latent.layers import find_layers
 from selma.correction.editors.latent.levels import make_levels
 from selma.correction.editors.latent.refining import Refiner
 from selma.correction.editors.latent.settings import LatentSettings

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from selma.correction.editors.latent.attention import Maps, grid_of, watched
 from selma.correction.editors.latent.denoising import Guide
 from selma.correction.editors.latent.levels import Levels
 from selma.correction.editors.latent.settings import AttentionGuidance
 from selma.correction.geometry import cells_of
 from selma.correction.layout import Box
+from selma.diffusion.attention import Maps, grid_of, watched
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selma.correction.editors.latent.attention import watched
 from selma.correction.editors.latent.denoising import Wish
 from selma.correction.editors.latent.guidance import Reference
-from selma.correction.editors.latent.prompts import Span, object_prompt, tokens_of
+from selma.correction.editors.latent.prompts import object_prompt
 from selma.correction.editors.latent.stacks import draw
 from selma.correction.editors.latent.studio import Layer, Studio, region
 from selma.correction.editors.prompts import negative_prompt
@@ -18,6 +17,8 @@ from selma.correction.masks import Mask, choose_candidate
 from selma.correction.scene import Scene
 from selma.correction.segmenters.protocol import Candidates
 from selma.correction.words import with_article
+from selma.diffusion.attention import watched
+from selma.diffusion.tokens import Span, tokens_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,20 +1,11 @@
-"""Prompts of scenes, and which of their tokens are a phrase's."""
+"""Prompts of scenes, and where in them a phrase stands."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from selma.correction.layout import Layout, Named
 from selma.correction.scene import Label
 from selma.correction.words import number_word, plural, with_article
-
-
-@dataclass(frozen=True)
-class Span:
-    """Characters of a prompt, from `start` up to `end`."""
-
-    start: int
-    end: int
+from selma.diffusion.tokens import Span
 
 
 @dataclass(frozen=True)
@@ -72,23 +63,3 @@ def _append(text: str, more: str) -> tuple[Span, str]:
 
 def _several(label: Label, count: int) -> str:
     return " ".join(filter(None, (number_word(count), label.attribute, plural(label.noun))))
-
-
-def tokens_of(tokenizer: Any, text: str, spans: Sequence[Span]) -> list[tuple[int, ...]]:
-    """Find the positions of the tokens that lie in each span, as the text encoder sees them.
-
-    Positions count the start token. A span that is cut off, because the prompt is too long, has
-    none.
-    """
-    read = tokenizer(
-        text, truncation=True, max_length=tokenizer.model_max_length, return_offsets_mapping=True
-    )
-    offsets = read["offset_mapping"]
-    return [
-        tuple(
-            position
-            for position, (start, end) in enumerate(offsets)
-            if start < min(end, span.end) and end > span.start
-        )
-        for span in spans
-    ]

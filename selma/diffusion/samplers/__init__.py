@@ -1,0 +1,1 @@
+"""Ways of drawing that bind words to what they describe, without training."""
