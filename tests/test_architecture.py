@@ -11,7 +11,7 @@ LAYERS = (
     {"core"},
     {"runtime", "llm", "pictures", "metrics", "pocket", "hub", "adapters"},
     {"diffusion", "training", "merging", "prompts", "questions", "benchmarks", "judges", "scorers"}
-    | {"comparing", "correction"},
+    | {"comparing", "correction", "sources"},
     {"measuring"},
     {"report", "tracking", "checking", "foundation", "studies", "tiny"},
     {"commands"},
@@ -23,7 +23,7 @@ BESIDE = {
     ("correction", "diffusion"): "the models that edit",
 }
 # Packages that load it when it is chosen.
-POCKET_USERS = {"llm", "judges", "correction", "diffusion", "commands", "foundation"}
+POCKET_USERS = {"llm", "judges", "correction", "diffusion", "sources", "commands", "foundation"}
 NO_DEPS = {
     "runtime": "checks values that stand under `params`, journals, locks; the bytes are not its",
     "commands": "words for people",
@@ -353,6 +353,7 @@ def test_the_graph_names_no_row():
 
 POCKET = {
     "dvc.yaml": "the package as a dep of the stages that may load it",
+    "selma/checking/problems.py": "kinds of sources whose path is code",
     "selma/commands/questions.py": "table of choices: who writes questions",
     "selma/commands/score_options.py": "table of choices in words: judges",
     "selma/correction/detectors/loading.py": "table of choices: detectors",
@@ -362,7 +363,10 @@ POCKET = {
     "selma/llm/generators.py": "table of choices: text generators",
     "selma/runtime/model_params.py": "table of choices: grammars of phrases",
     "selma/runtime/sections.py": "table of choices: prompts.backend",
+    "selma/runtime/source_params.py": "table of choices: sources",
+    "selma/runtime/yaml_files.py": "names of kinds in a table",
     "selma/scorers/hps.py": "table of choices: versions of HPS",
+    "selma/sources/truth.py": "table of choices: ground truth",
     "selma/tiny/presets.py": "its grammar, in place of a hosted LLM",
 }
 POCKET_STAGES = {"benchmarks", "train_autoencoder", "train_base", "train_detector"}

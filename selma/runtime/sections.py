@@ -93,6 +93,12 @@ class SamplesParams(ImagesParams):
     first: Annotated[int, Field(ge=0, le=1_000_000)]
 
 
+class TrainingImagesParams(ImagesParams):
+    """The pictures that are trained on: a row of `sources`, and how they are drawn."""
+
+    source: Name
+
+
 class SelectParams(Section):
     """Keep the step with the least loss on a share of the prompts, held out."""
 

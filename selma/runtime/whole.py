@@ -8,6 +8,7 @@ from selma.runtime.correct_params import CorrectParams
 from selma.runtime.distil_params import DistillationParams
 from selma.runtime.fit_params import FitParams
 from selma.runtime.model_params import ModelParams
+from selma.runtime.rater_params import RaterParams
 from selma.runtime.search_params import SearchParams
 from selma.runtime.sections import (
     AnswersParams,
@@ -15,7 +16,6 @@ from selma.runtime.sections import (
     BenchmarkParams,
     CompareParams,
     HubParams,
-    ImagesParams,
     JudgeParams,
     LlmParams,
     LoraParams,
@@ -32,7 +32,9 @@ from selma.runtime.sections import (
     Seed,
     SkillParams,
     Threads,
+    TrainingImagesParams,
 )
+from selma.runtime.source_params import SourceParams
 
 
 class Params(Section):
@@ -44,7 +46,8 @@ class Params(Section):
     backbone: BackboneParams
     llm: LlmParams
     prompts: PromptsParams
-    images: ImagesParams
+    images: TrainingImagesParams
+    sources: Annotated[dict[Name, SourceParams], Field(min_length=1)]
     correct: CorrectParams
     lora: LoraParams
     skills: Annotated[dict[Name, SkillParams], Field(min_length=1)]
@@ -57,6 +60,7 @@ class Params(Section):
     samples: SamplesParams
     benchmarks: dict[Name, BenchmarkParams]
     judges: dict[Name, JudgeParams]
+    raters: Annotated[dict[Name, RaterParams], Field(min_length=1)]
     answers: dict[Name, AnswersParams]
     measures: dict[Name, MeasureParams]
     preferences: dict[Name, PreferenceParams]

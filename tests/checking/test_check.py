@@ -48,7 +48,8 @@ def project(tmp_path, monkeypatch):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in shipped_params()["benchmarks"]:
         put(tmp_path / "data/benchmarks" / f"{name}.parquet")
-    write_backbone(tmp_path / "models/pocket/base")
+    for name in ("base", "weak_base"):
+        write_backbone(tmp_path / "models/pocket" / name)
     for name, config in SCORERS.items():
         put(tmp_path / "models/pocket" / name / "config.json", config)
         put(tmp_path / "models/pocket" / name / "model.safetensors")
@@ -127,6 +128,16 @@ def test_a_hosted_llm_or_judge_without_a_key(project, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     assert problems(project, "judges.pocket", judge) == []
     assert has(only(project, "judges.pocket", {**judge, "model": None}), "judges.pocket.model")
+
+
+def test_what_a_source_or_a_rater_names_is_looked_for(project):
+    for key in ("sources.backbone.path", "raters.pickscore.path"):
+        assert has(only(project, key, "nothing"), f"{key}: nothing: no such file or folder")
+    unknown = "images.source names 'sefl', not in sources; known: self, backbone, truth"
+    assert has(only(project, "images.source", "sefl"), unknown)
+    thresholds = {"faithful": 0.5}
+    found = only(project, "sources.best_of.best_of.thresholds", thresholds)
+    assert has(found, "sources.best_of.best_of names 'faithful', not in raters")
 
 
 def test_a_skills_own_numbers_are_checked_too(project):

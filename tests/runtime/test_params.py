@@ -19,13 +19,13 @@ from selma.runtime.params import (
 from selma.runtime.sections import (
     CompareParams,
     DsgParams,
-    ImagesParams,
     LoraParams,
     MeasureParams,
     PromptsParams,
     Seed,
     Threads,
     TifaParams,
+    TrainingImagesParams,
 )
 
 
@@ -119,6 +119,9 @@ LIMITS = {  # key → largest and smallest value that are allowed, and one too m
     "images.guidance_scale": (1.0, 100.0, 0.9, 100.1),
     "images.inference_steps": (1, 1000, 0, 1001),
     "samples.first": (0, 1_000_000, -1, 1_000_001),
+    "sources.best_of.best_of.candidates": (1, 10_000, 0, 10_001),
+    "sources.best_of.best_of.thresholds.faithfulness": (-1e9, 1e9, -1.1e9, 1.1e9),
+    "sources.truth.per_skill": (1, 10_000_000, 0, 10_000_001),
     "samples.batch_size": (1, 100_000, 0, 100_001),
     "correct.rounds": (0, 100, -1, 101),
     "correct.duplicate_iou": (0.0, 1.0, -0.1, 1.1),
@@ -147,6 +150,10 @@ LIMITS = {  # key → largest and smallest value that are allowed, and one too m
     "judges.pocket.max_new_tokens": (1, 10_000, 0, 10_001),
     "judges.pocket.beams": (1, 100, 0, 101),
     "judges.pocket.batch_size": (1, 100_000, 0, 100_001),
+    "raters.faithfulness.temperature": (0.0, 2.0, -0.1, 2.1),
+    "raters.faithfulness.retries": (0, 100, -1, 101),
+    "raters.faithfulness.no_answer_max": (0.0, 1.0, -0.1, 1.1),
+    "raters.pickscore.batch_size": (1, 100_000, 0, 100_001),
     "measures.dsg.no_answer_max": (0.0, 1.0, -0.1, 1.1),
     "measures.tifa.no_answer_max": (0.0, 1.0, -0.1, 1.1),
     "compare.resamples": (100, 10_000_000, 99, 10_000_001),
@@ -238,7 +245,7 @@ def test_a_skill_overrides_only_what_it_names(path):
 
 def test_each_section_of_a_skill_is_laid_over_its_own(path):
     with_skill(path, images={"per_prompt": 3}, prompts={"per_skill": 9})
-    assert load_skill_section("images", ImagesParams, "count", path).per_prompt == 3
+    assert load_skill_section("images", TrainingImagesParams, "count", path).per_prompt == 3
     assert load_skill_section("prompts", PromptsParams, "count", path).per_skill == 9
 
 
