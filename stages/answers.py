@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from selma.core.tables import read_table, write_table
-from selma.judges.loading import WITHOUT_WEIGHTS, judge_settings
+from selma.judges.loading import WITHOUT_WEIGHTS, row_settings
 from selma.measuring.asking import ask
 from selma.measuring.samples import read_samples
 from selma.runtime.arguments import prepare_machine, stage_arguments
@@ -39,8 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         what="pictures",
         libraries=None if judge.kind == "endpoint" else (),  # its limit is of requests at once
     ) as (work, advance):
-        given = {**judge.model_dump(), "path": judge.model or path}
-        settings = judge_settings(judge.kind, given, template=row.template)
+        settings = row_settings(judge.model_dump(), template=row.template)
         answers, about = ask(
             benchmark,
             pictures,

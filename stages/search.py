@@ -9,7 +9,7 @@ from selma.core.devices import prepare_device
 from selma.core.files import write_json
 from selma.core.tables import content_hash, read_table
 from selma.diffusion.loading import load_backbone
-from selma.judges.loading import WITHOUT_WEIGHTS, judge_settings, load_judge
+from selma.judges.loading import WITHOUT_WEIGHTS, load_judge, row_settings
 from selma.measuring.dev_scores import DevSplit
 from selma.measuring.search_checks import check_search
 from selma.measuring.searching import Settings, Trial, as_facts, best, in_words, search
@@ -94,9 +94,7 @@ def dev_split(
     judge: JudgeParams, replies: Path,
 ) -> DevSplit:  # fmt: skip
     """Load the judge, once for all trials; what a paid one says is kept in `replies`."""
-    path = None if judge.kind in WITHOUT_WEIGHTS else judge.path
-    given = {**judge.model_dump(), "path": judge.model or path}
-    settings = judge_settings(judge.kind, given, template=row.template)
+    settings = row_settings(judge.model_dump(), template=row.template)
     scoring = row.measure.model_dump(exclude={"kind", "path", "no_answer_max"})
     if row.measure.kind == "tifa":
         scoring["sbert_path"] = row.measure.path

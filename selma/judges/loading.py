@@ -103,6 +103,15 @@ def judge_settings(kind: str, values: Mapping[str, Any], *, template: str) -> Ju
     )
 
 
+def row_settings(row: Mapping[str, Any], *, template: str) -> JudgeSettings:
+    """Make the settings of a judge as a row of params says it: an endpoint's model, or its folder.
+
+    The path of a row without weights is the code that answers, which is not loaded from there.
+    """
+    path = None if row["kind"] in WITHOUT_WEIGHTS else row["path"]
+    return judge_settings(row["kind"], {**row, "path": row["model"] or path}, template=template)
+
+
 def describe_judge(about: Mapping[str, Any], settings: JudgeSettings) -> dict[str, Any]:
     """Say what decides a model's answers, the same wherever its folder lies.
 

@@ -27,18 +27,27 @@ class PocketQuestionWriter(PocketLLM):
 
     def answer(self, request: str, rng: random.Random) -> str:
         """Answer what the request's last line asks for."""
-        asked = _LAST_CAPTION.fullmatch(request)
-        description = read_caption(asked["caption"]) if asked else None
-        if asked is None or description is None:
-            return _REFUSAL
-        if not asked["rest"]:
-            return _quiz(description, rng)
-        answer = _ANSWERS.get(asked["rest"].rstrip().rsplit("\n", 1)[-1])
-        graph = {tuple_text(description, each): each for each in dsg_questions(description)}
-        given = {text: int(number) for number, text in _TUPLE.findall(asked["rest"])}
-        if answer is None or not set(given) <= set(graph):
-            return _REFUSAL
-        return _put_down(answer(graph, given), rng)
+        return answer_about_questions(request, rng) or _REFUSAL
+
+
+def answer_about_questions(request: str, rng: random.Random) -> str | None:
+    """Answer a request of `selma.questions`; None if it is another one."""
+    asked = _LAST_CAPTION.fullmatch(request)
+    if asked is None:
+        return None
+    last_line = asked["rest"].rstrip().rsplit("\n", 1)[-1]
+    if last_line and last_line not in _ANSWERS:
+        return None
+    description = read_caption(asked["caption"])
+    if description is None:
+        return _REFUSAL
+    if not last_line:
+        return _quiz(description, rng)
+    graph = {tuple_text(description, each): each for each in dsg_questions(description)}
+    given = {text: int(number) for number, text in _TUPLE.findall(asked["rest"])}
+    if not set(given) <= set(graph):
+        return _REFUSAL
+    return _put_down(_ANSWERS[last_line](graph, given), rng)
 
 
 def tuple_text(description: Description, question: Question) -> str:

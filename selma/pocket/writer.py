@@ -4,6 +4,7 @@ import random
 import re
 
 from selma.pocket.picture_replies import answer_about_picture
+from selma.pocket.question_writer import answer_about_questions
 from selma.pocket.replies import PocketLLM, add_talk, draw_style
 from selma.pocket.skills import DRAW, write_prompt
 
@@ -26,14 +27,15 @@ _CLOSINGS = ("Let me know if you need more!", "I hope these prompts help.")
 
 
 class PocketWriter(PocketLLM):
-    """Writes prompts for the skill a request tells of; answers those about pictures."""
+    """Writes prompts for the skill a request tells of, questions, and what pictures show."""
 
     model, revision, option = MODEL, REVISION, "llm.revision"
 
     def answer(self, request: str, rng: random.Random) -> str:
-        about_picture = answer_about_picture(request, rng)
-        if about_picture is not None:
-            return about_picture
+        for answer_other in (answer_about_picture, answer_about_questions):
+            answer = answer_other(request, rng)
+            if answer is not None:
+                return answer
         skill = guess_skill(request)
         asked = _NUMBER_ASKED.search(request)
         if skill is None or asked is None:

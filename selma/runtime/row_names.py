@@ -28,6 +28,9 @@ def unknown_names(params: "Params") -> Iterator[str]:
     for name, search in params.searches.items():
         yield from missing(f"searches.{name}.skills", search.skills, "skills")
         yield from missing(f"searches.{name}.judge", [search.judge], "judges")
+    for name, rater in params.raters.items():
+        judges = [rater.judge] if hasattr(rater, "judge") else []
+        yield from missing(f"raters.{name}.judge", judges, "judges")
     for name, answers in params.answers.items():
         yield from missing(f"answers.{name}.judge", [answers.judge], "judges")
         yield from missing(f"answers.{name}.benchmark", [answers.benchmark], "benchmarks")

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from selma.runtime.correct_params import CorrectParams
 from selma.runtime.fit_params import FitParams
+from selma.runtime.rater_params import RaterParams
 from selma.runtime.search_params import SearchParams
 from selma.runtime.sections import (
     AnswersParams,
@@ -54,6 +55,7 @@ class Params(Section):
     samples: ImagesParams
     benchmarks: dict[Name, BenchmarkParams]
     judges: dict[Name, JudgeParams]
+    raters: dict[Name, RaterParams]
     answers: dict[Name, AnswersParams]
     measures: dict[Name, MeasureParams]
     preferences: dict[Name, PreferenceParams]

@@ -24,7 +24,9 @@ from selma.scorers.hps import HPS_VERSIONS, POCKET_VERSION, RESIZE_BY_ANTIALIAS
 from selma.scorers.prompt_rules import Tokens, describe_prompts, prompt_tokenizer
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from selma.scorers.pixels import ImageSettings
 
@@ -206,20 +208,31 @@ def score_samples(
     return rows, about
 
 
-def _score_batch(batch: Sequence[Row], scorer: Scorer, judge: str) -> list[tuple[float, bool]]:
-    """Score pictures; also whether each one's prompt was truncated."""
+def score_pairs(
+    pictures: "Sequence[NDArray[np.uint8]]", prompts: Sequence[str], scorer: Scorer, where: str
+) -> list[tuple[float, bool]]:
+    """Score pictures (H, W, 3) of any sizes; also whether each one's prompt was truncated.
+
+    RecordError, which begins with `where`, if a score is not finite.
+    """
     import torch
 
-    from selma.pictures.png import picture_of
     from selma.scorers.pixels import preprocess
 
-    pixels = preprocess([picture_of(row) for row in batch], scorer.settings)
-    tokens = scorer.tokenize([row["prompt"] for row in batch])
+    tokens = scorer.tokenize(prompts)
     with torch.inference_mode():
-        scores = scorer.score(torch.from_numpy(pixels), tokens)
+        scores = scorer.score(torch.from_numpy(preprocess(pictures, scorer.settings)), tokens)
     if not bool(torch.isfinite(scores).all()):
-        raise RecordError(f"{judge}: a score of items {batch[0]['item_id']!r} … is not finite")
+        raise RecordError(f"{where} is not finite")
     return list(zip(scores.tolist(), map(bool, tokens.truncated), strict=True))
+
+
+def _score_batch(batch: Sequence[Row], scorer: Scorer, judge: str) -> list[tuple[float, bool]]:
+    from selma.pictures.png import picture_of
+
+    pictures, prompts = [picture_of(row) for row in batch], [row["prompt"] for row in batch]
+    where = f"{judge}: a score of items {batch[0]['item_id']!r} …"
+    return score_pairs(pictures, prompts, scorer, where)
 
 
 def _settings_and_origin(directory: Path, metric: str) -> tuple["ImageSettings", Origin | None]:

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from selma.core.errors import ConfigError
+from selma.pocket import question_writer
+from selma.pocket.question_writer import PocketQuestionWriter
 from selma.pocket.skills import TRAINED_SKILLS
 from selma.pocket.writer import MODEL, REVISION, PocketWriter, guess_skill
 from selma.prompts.asking import build_request
 from selma.prompts.replies import parse_reply
 from selma.prompts.skills import read_skill
+from selma.questions.requests import choices_request, tuples_request
 
 FOLDER = Path(__file__).parents[2] / "data" / "skills"
 WRITER = PocketWriter(MODEL, REVISION)
@@ -74,3 +77,16 @@ def test_an_unknown_model_or_revision_is_refused():
         PocketWriter("gpt", REVISION)
     with pytest.raises(ConfigError, match=r"llm\.revision"):
         PocketWriter(MODEL, "0")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        tuples_request("a red star", ""),
+        choices_request("a red star", ""),
+        tuples_request("a dog", ""),
+    ],
+)
+def test_it_writes_questions_too(text):
+    alone = PocketQuestionWriter(question_writer.MODEL, question_writer.REVISION)
+    assert WRITER.generate(text, seed=4) == alone.generate(text, seed=4)
