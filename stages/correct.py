@@ -15,7 +15,7 @@ from selma.correction.summary import summarise
 from selma.correction.tables import CorrectedTable, correct_table, passed_through
 from selma.diffusion.loading import LIBRARIES
 from selma.llm.budget import LEDGER
-from selma.llm.generators import COMPUTED, FREE, LlmOptions, RecordedLlm, make_answer, usage_of
+from selma.llm.generators import FREE, LlmOptions, RecordedLlm, kept_replies, make_answer, usage_of
 from selma.llm.transcript import TRANSCRIPT, Exchange, Transcript, as_rows, from_rows
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.correct_params import CorrectParams
@@ -78,8 +78,8 @@ def transcript(llm: LlmOptions, work: Path, table: Path) -> Transcript:
     def released() -> list[Exchange]:
         return from_rows(released_table(table, "transcript"), str(table))
 
-    kept = work / TRANSCRIPT.name if llm.backend in FREE else root() / TRANSCRIPT
-    return Transcript(kept, released if llm.backend not in COMPUTED else list)
+    here, shared = work / TRANSCRIPT.name, root() / TRANSCRIPT
+    return kept_replies(llm, here=here, shared=shared, released=released)
 
 
 def write(done: CorrectedTable, *, corrections: Path, transcript: Path, metrics: Path) -> None:

@@ -9,9 +9,9 @@ from selma.benchmarks.folder import benchmark_files
 from selma.core.files import write_bytes_atomic, write_json
 from selma.core.tables import read_table, write_table
 from selma.llm.budget import LEDGER
-from selma.llm.generators import COMPUTED, FREE, LlmOptions, RecordedLlm, make_answer
+from selma.llm.generators import FREE, LlmOptions, RecordedLlm, kept_replies, make_answer
 from selma.llm.prices import find_price
-from selma.llm.transcript import TRANSCRIPT, Exchange, Transcript, as_rows, from_rows
+from selma.llm.transcript import TRANSCRIPT, Exchange, as_rows, from_rows
 from selma.prompts.asking import REQUEST_VERSION, foreseen_tokens
 from selma.prompts.coverage import compare, coverage, lopsided, plot_csv
 from selma.prompts.skills import SkillSpec, read_skill
@@ -57,10 +57,8 @@ def main(argv: list[str] | None = None) -> None:
         f"prompts-{args.skill}", [args.instructions], {"seed": seed},
         total=params["per_skill"], what="prompts",
     ) as (work, advance):  # fmt: skip
-        # A replay is of what was released alone.
-        path = work / kept.name if llm.backend in FREE else kept
-        known = released if llm.backend not in COMPUTED else list
-        recorded = RecordedLlm(llm, answer, Transcript(path, known))
+        said = kept_replies(llm, here=work / kept.name, shared=kept, released=released)
+        recorded = RecordedLlm(llm, answer, said)
         written = write_prompts(
             spec, recorded, **params, json=llm.reply_format == "json_schema", seed=seed,
             benchmark_prompts=benchmark_prompts, on_kept=advance,

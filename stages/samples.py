@@ -1,11 +1,11 @@
 """Draws a benchmark's prompts with a model: a backbone, alone or with what it was taught."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from selma.adapters.files import read_adapter
+from selma.adapters.files import read_updates
 from selma.adapters.routers import is_router, read_router
 from selma.core.devices import prepare_device
 from selma.core.tables import read_table, write_table
@@ -20,9 +20,6 @@ from selma.runtime.progress import in_words
 from selma.runtime.sections import BackboneParams, ImagesParams, ModelParams, Seed
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import resumable_work
-
-if TYPE_CHECKING:
-    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -59,16 +56,10 @@ def main(argv: list[str] | None = None) -> None:
     logger.info(in_words(drawn.counts))
 
 
-def updates(path: Path) -> "Iterator[tuple[str, torch.Tensor]]":
-    """Multiply out an adapter's updates, one layer at a time."""
-    for name, layer in read_adapter(path).items():
-        yield name, layer.delta().view(layer.weight_shape)
-
-
 def teach(backbone: Backbone, weights: Path) -> None:
     """Put a router on the backbone, or add an adapter to its weights; the file says which it is."""
     if not is_router(weights):
-        add_updates(backbone.components, updates(weights), str(weights))
+        add_updates(backbone.components, read_updates(weights), str(weights))
         return
     from selma.diffusion.routing import add_router
 
@@ -81,7 +72,7 @@ def teach(backbone: Backbone, weights: Path) -> None:
 
 def combine(backbone: Backbone, experts: Mapping[str, Path], row: Any) -> TakeStep:
     """Prepare experts for a way of drawing in which they stay apart."""
-    known = {name: updates(path) for name, path in experts.items()}
+    known = {name: read_updates(path) for name, path in experts.items()}
     weights = ExpertWeights(backbone, known, {name: str(path) for name, path in experts.items()})
     if row.combine == "switch":
         return Switch(weights, row.experts, row.every_steps)

@@ -11,7 +11,7 @@ LAYERS = (
     {"core"},
     {"runtime", "llm", "pictures", "metrics", "pocket", "hub", "adapters"},
     {"diffusion", "training", "merging", "prompts", "questions", "benchmarks", "judges", "scorers"}
-    | {"comparing", "correction"},
+    | {"comparing", "correction", "sources"},
     {"measuring"},
     {"report", "tracking", "checking", "foundation", "studies", "tiny"},
     {"commands"},
@@ -22,7 +22,14 @@ BESIDE = {
     ("training", "diffusion"): "the backbone that is taught",
     ("correction", "diffusion"): "the models that edit",
 }
-POCKET_USERS = {"llm", "judges", "correction", "commands", "foundation"}  # loaded when it is chosen
+POCKET_USERS = {
+    "llm",
+    "judges",
+    "correction",
+    "sources",
+    "commands",
+    "foundation",
+}  # loaded when it is chosen
 NO_DEPS = {
     "runtime": "checks values that stand under `params`, journals, locks; the bytes are not its",
     "commands": "words for people",
@@ -359,7 +366,9 @@ POCKET = {
     "selma/judges/loading.py": "table of choices: judges",
     "selma/llm/generators.py": "table of choices: text generators",
     "selma/runtime/sections.py": "table of choices: prompts.backend",
+    "selma/runtime/source_params.py": "table of choices: sources",
     "selma/scorers/hps.py": "table of choices: versions of HPS",
+    "selma/sources/truth.py": "table of choices: ground truth",
     "selma/tiny/presets.py": "its grammar, in place of a hosted LLM",
 }
 POCKET_STAGES = {"benchmarks", "train_autoencoder", "train_base", "train_detector"}

@@ -3,7 +3,7 @@
 A layer is ``<component>.<module>``, ``unet.mid_block…to_q``; the layouts are in `formats`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,14 @@ from selma.adapters.formats.writing import write_diffusers
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["AdapterFile", "factors_of", "read_adapter", "read_file", "read_provenance"]
+__all__ = [
+    "AdapterFile",
+    "factors_of",
+    "read_adapter",
+    "read_file",
+    "read_provenance",
+    "read_updates",
+]
 
 
 def write_adapter(
@@ -41,6 +48,12 @@ def read_adapter(path: Path) -> dict[str, LoraFactors]:
             named twice, or a number is not finite.
     """
     return read_file(path).adapter
+
+
+def read_updates(path: Path) -> "Iterator[tuple[str, torch.Tensor]]":
+    """Multiply out an adapter's updates, ΔW in its weight's shape, one layer at a time."""
+    for name, layer in read_adapter(path).items():
+        yield name, layer.delta().view(layer.weight_shape)
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

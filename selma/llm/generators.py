@@ -117,6 +117,18 @@ def make_answer(options: LlmOptions, ledger: Path) -> Answer:
     return choose("LLM backend", options.backend, BACKENDS)(options, ledger)
 
 
+def kept_replies(
+    options: LlmOptions, *, here: Path, shared: Path, released: Callable[[], list[Exchange]]
+) -> Transcript:
+    """Open what was asked before: `here` if it is free, else in the working copy's `shared` file.
+
+    What was paid for so outlives the stage; `released` are exchanges that DVC has, which do not
+    count for what our own code answers.
+    """
+    path = here if options.backend in FREE else shared
+    return Transcript(path, list if options.backend in COMPUTED else released)
+
+
 def free_answer(generator: TextGenerator) -> Answer:
     """Let what answers here, and costs nothing, answer requests."""
     return lambda request, schema: Reply(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from selma.core.errors import MissingDataError
 from selma.pictures.checks import Key, PictureSet, Row, check_pictures
@@ -116,13 +116,18 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             return _colours(np.lib.format.read_array(file, allow_pickle=False))
     with Image.open(path) as picture:
-        if picture.mode in READABLE_MODES:
-            pixels: NDArray[np.uint8] = np.asarray(picture.convert("RGB"))
-            return pixels
-        values = np.asarray(picture)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError("has values that are NaN or infinite")
-        raise ValueError(f"is of mode {picture.mode}; save it with 8 bits a channel")
+        return pixels_of(picture)
+
+
+def pixels_of(picture: Image.Image) -> NDArray[np.uint8]:
+    """Read an opened picture as RGB, (H, W, 3), turned as its camera says; as `read_pixels`."""
+    if picture.mode in READABLE_MODES:
+        pixels: NDArray[np.uint8] = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        return pixels
+    values = np.asarray(picture)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError("has values that are NaN or infinite")
+    raise ValueError(f"is of mode {picture.mode}; save it with 8 bits a channel")
 
 
 def _colours(values: NDArray[Any]) -> NDArray[np.uint8]:

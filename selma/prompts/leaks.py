@@ -30,7 +30,7 @@ class Nearness:
 
 
 def check_disjoint(where: str, prompts: Mapping[str, str], benchmark: Mapping[str, str]) -> None:
-    """See that no prompt of a dev split, by id, is one of a benchmark's after `normalise`.
+    """See that no prompt or caption, by id, is one of a benchmark's after `normalise`.
 
     RecordError, which begins with the file `where`, names those that stand in both.
     """
@@ -44,7 +44,7 @@ def check_disjoint(where: str, prompts: Mapping[str, str], benchmark: Mapping[st
         more = f" and {len(both) - SHOWN} more" if len(both) > SHOWN else ""
         raise RecordError(
             f"{where}: {len(both)} of its {len(prompts)} prompts stand in a benchmark too: "
-            f"{', '.join(both[:SHOWN])}{more}; take them out, or what is searched on it has "
+            f"{', '.join(both[:SHOWN])}{more}; take them out, or what is made by it has "
             "seen the benchmark"
         )
 

@@ -28,6 +28,11 @@ def unknown_names(params: "Params") -> Iterator[str]:
     for name, search in params.searches.items():
         yield from missing(f"searches.{name}.skills", search.skills, "skills")
         yield from missing(f"searches.{name}.judge", [search.judge], "judges")
+    yield from missing("images.source", [params.images.source], "sources")
+    for name, source in params.sources.items():
+        best_of = getattr(source, "best_of", None)
+        if best_of is not None:
+            yield from missing(f"sources.{name}.best_of", best_of.raters, "raters")
     for name, rater in params.raters.items():
         judges = [rater.judge] if hasattr(rater, "judge") else []
         yield from missing(f"raters.{name}.judge", judges, "judges")

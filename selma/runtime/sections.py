@@ -87,6 +87,12 @@ class ImagesParams(Section):
     batch_size: Batch
 
 
+class TrainingImagesParams(ImagesParams):
+    """The pictures that are trained on: a row of `sources`, and how they are drawn."""
+
+    source: Name
+
+
 class SelectParams(Section):
     """Keep the step with the least loss on a share of the prompts, held out."""
 

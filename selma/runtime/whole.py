@@ -31,7 +31,9 @@ from selma.runtime.sections import (
     Seed,
     SkillParams,
     Threads,
+    TrainingImagesParams,
 )
+from selma.runtime.source_params import SourceParams
 
 
 class Params(Section):
@@ -43,7 +45,8 @@ class Params(Section):
     backbone: BackboneParams
     llm: LlmParams
     prompts: PromptsParams
-    images: ImagesParams
+    images: TrainingImagesParams
+    sources: Annotated[dict[Name, SourceParams], Field(min_length=1)]
     correct: CorrectParams
     lora: LoraParams
     skills: Annotated[dict[Name, SkillParams], Field(min_length=1)]
@@ -55,7 +58,7 @@ class Params(Section):
     samples: ImagesParams
     benchmarks: dict[Name, BenchmarkParams]
     judges: dict[Name, JudgeParams]
-    raters: dict[Name, RaterParams]
+    raters: Annotated[dict[Name, RaterParams], Field(min_length=1)]
     answers: dict[Name, AnswersParams]
     measures: dict[Name, MeasureParams]
     preferences: dict[Name, PreferenceParams]

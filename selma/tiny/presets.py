@@ -140,7 +140,8 @@ def _replace_models(params: Any) -> dict[str, Writer]:
     for row in params["measures"].values():
         if row.get("mapping") == "sbert":
             replace(row, "path", write_sentence_encoder)
-    for row in params["preferences"].values():
+    by_scorer = [row for row in params["raters"].values() if "judge" not in row]
+    for row in (*params["preferences"].values(), *by_scorer):
         known: dict[str, Writer] = {
             "pickscore": scorers.write_clip,
             "imagereward": scorers.write_imagereward,

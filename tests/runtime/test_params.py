@@ -18,7 +18,6 @@ from selma.runtime.params import (
 from selma.runtime.sections import (
     CompareParams,
     DsgParams,
-    ImagesParams,
     LoraParams,
     MeasureParams,
     ModelParams,
@@ -26,6 +25,7 @@ from selma.runtime.sections import (
     Seed,
     Threads,
     TifaParams,
+    TrainingImagesParams,
 )
 
 
@@ -118,6 +118,9 @@ LIMITS = {  # key → largest and smallest value that are allowed, and one too m
     "images.per_prompt": (1, 10_000, 0, 10_001),
     "images.guidance_scale": (1.0, 100.0, 0.9, 100.1),
     "images.inference_steps": (1, 1000, 0, 1001),
+    "sources.best_of.best_of.candidates": (1, 10_000, 0, 10_001),
+    "sources.best_of.best_of.thresholds.faithfulness": (-1e9, 1e9, -1.1e9, 1.1e9),
+    "sources.truth.per_skill": (1, 10_000_000, 0, 10_000_001),
     "samples.batch_size": (1, 100_000, 0, 100_001),
     "correct.rounds": (0, 100, -1, 101),
     "correct.duplicate_iou": (0.0, 1.0, -0.1, 1.1),
@@ -241,7 +244,7 @@ def test_a_skill_overrides_only_what_it_names(path):
 
 def test_each_section_of_a_skill_is_laid_over_its_own(path):
     with_skill(path, images={"per_prompt": 3}, prompts={"per_skill": 9})
-    assert load_skill_section("images", ImagesParams, "count", path).per_prompt == 3
+    assert load_skill_section("images", TrainingImagesParams, "count", path).per_prompt == 3
     assert load_skill_section("prompts", PromptsParams, "count", path).per_skill == 9
 
 
