@@ -1,12 +1,15 @@
 """Has a skill's training pictures drawn, or takes those of a source that has its own."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from selma.adapters.files import read_updates
 from selma.core.devices import prepare_device
-from selma.core.files import write_json
-from selma.core.tables import read_about, read_table, write_table
+from selma.core.errors import MissingDataError
+from selma.core.files import read_json, write_json
+from selma.core.tables import read_table, write_table
 from selma.diffusion.drawing import draw
 from selma.diffusion.loading import LIBRARIES, add_updates, load_backbone
 from selma.diffusion.requests import as_images
@@ -26,8 +29,9 @@ def main(argv: list[str] | None = None) -> None:
     args = stage_arguments(
         argv, __doc__, skill=str, prompts=Path, source=Path, out=Path, metrics=Path
     )
-    truth, source = read_table(args.source, "images"), read_about(args.source)["row"]
-    if source.get("pictures") == "truth":
+    source = read_json(args.source / "row.json")["row"]
+    truth = true_pictures(args.source, args.skill, source) if "pictures" in source else []
+    if truth and source["pictures"] == "truth":
         write_json(args.metrics, {"pictures": len(truth), "black_images": count_black(truth)})
         write_table(args.out, "images", truth)
         return
@@ -58,6 +62,17 @@ def main(argv: list[str] | None = None) -> None:
         write_json(args.metrics, drawn.counts)
         write_table(args.out, "images", as_images(drawn.rows))
     logger.info(in_words(drawn.counts))
+
+
+def true_pictures(folder: Path, skill: str, source: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Read what the source has of a skill."""
+    path = folder / f"{skill}.parquet"
+    if not path.is_file():
+        known = ", ".join(sorted(one.stem for one in folder.glob("*.parquet")))
+        raise MissingDataError(
+            f"{source['path']}: has no pictures of the skill {skill}; there are: {known}"
+        )
+    return read_table(path, "images")
 
 
 if __name__ == "__main__":

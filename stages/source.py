@@ -10,8 +10,8 @@ from selma.core.tables import write_table
 from selma.diffusion.requests import Request, as_images, picture_row
 from selma.prompts.leaks import check_disjoint
 from selma.runtime.arguments import stage_arguments
-from selma.runtime.params import load_row, load_rows, load_section
-from selma.runtime.sections import Seed, SkillParams
+from selma.runtime.params import load_row, load_section
+from selma.runtime.sections import Seed
 from selma.runtime.session import run_stage
 from selma.runtime.source_params import SourceParams
 from selma.sources.truth import TRUTHS, read_truth
@@ -20,7 +20,7 @@ WITH_WEIGHTS = ("adapter", "backbone")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write a table for each skill, without rows if a model draws; no caption is a benchmark's.
+    """Write the row, and of ground truth a table for each skill; no caption is a benchmark's.
 
     What decides which of several pictures is kept goes to a file of its own, so that no picture is
     drawn again for it.
@@ -35,18 +35,17 @@ def main(argv: list[str] | None = None) -> None:
         row["candidates"] = best_of["candidates"]
         names = sorted({*best_of["thresholds"], *best_of["rank_by"]})
         best_of["raters"] = {name: read_json(args.raters / f"{name}.json") for name in names}
-    about: dict[str, Any] = {"row": row}
+    content: dict[str, Any] = {"row": row}
     if row["kind"] in WITH_WEIGHTS:
-        about["files"] = {row["path"]: content_sha256(Path(row["path"]))}
-    truth = {}
-    for skill in load_rows("skills", SkillParams, args.params):
-        pairs = read_truth(row, skill, seed=seed) if row["kind"] in TRUTHS else []
-        where = f"{row['path']} of {skill}"
-        captions = {pair.name: pair.caption for pair in pairs}
-        check_disjoint(where, captions, benchmark_prompts([args.benchmarks]) if pairs else {})
-        truth[skill] = [picture_row(Request(p.name, 0, p.caption, 0), p.picture) for p in pairs]
-    for skill, rows in truth.items():
-        write_table(args.out / f"{skill}.parquet", "images", as_images(rows), about)
+        content["files"] = {row["path"]: content_sha256(Path(row["path"]))}
+    truth = read_truth(row, seed=seed) if row["kind"] in TRUTHS else {}
+    known = benchmark_prompts([args.benchmarks]) if truth else {}
+    for skill, pairs in truth.items():
+        where = f"{args.source}: {skill} of {row['path']}"
+        check_disjoint(where, {pair.name: pair.caption for pair in pairs}, known)
+        rows = [picture_row(Request(p.name, 0, p.caption, 0), p.picture) for p in pairs]
+        write_table(args.out / f"{skill}.parquet", "images", as_images(rows))
+    write_json(args.out / "row.json", content)
     write_json(args.best, best_of)
 
 

@@ -367,6 +367,7 @@ POCKET = {
     "selma/llm/generators.py": "table of choices: text generators",
     "selma/runtime/sections.py": "table of choices: prompts.backend",
     "selma/runtime/source_params.py": "table of choices: sources",
+    "selma/runtime/yaml_files.py": "names of kinds in a table",
     "selma/scorers/hps.py": "table of choices: versions of HPS",
     "selma/sources/truth.py": "table of choices: ground truth",
     "selma/tiny/presets.py": "its grammar, in place of a hosted LLM",

@@ -13,11 +13,15 @@ from tiny_world import (
     write_images,
     write_params,
     write_prompts,
+    write_source,
 )
 
 OUT = "--out out/file --params params.yaml"
 LORA = f"lora --section skills --name count --images data/images --curve out/curve.csv {OUT}"
-IMAGES = f"images --skill count --prompts data/prompts/count.parquet --metrics out/x.json {OUT}"
+IMAGES = (
+    "images --skill count --prompts data/prompts/count.parquet --source data/sources/mine "
+    f"--metrics out/x.json {OUT}"
+)
 PROMPTS = (
     "prompts --skill count --instructions data/skills/count.yaml --benchmarks data/benchmarks "
     f"--transcript out/t.parquet --metrics out/x.json --coverage out/y.json "
@@ -117,6 +121,7 @@ def test_a_table_that_is_cut_short_is_named_with_what_to_do(folder):
 
 def test_a_base_model_that_is_cut_in_half_is_named(folder, tiny_models):
     write_prompts(folder, "count", 2)
+    write_source(folder)
     copy_models(tiny_models, folder)
     cut(folder / "models/pocket/base/unet/diffusion_pytorch_model.safetensors")
     code, line = refused(folder, IMAGES)

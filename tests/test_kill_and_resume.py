@@ -20,6 +20,7 @@ from tiny_world import (
     write_images,
     write_params,
     write_prompts,
+    write_source,
 )
 
 DYING = """
@@ -52,6 +53,7 @@ def killed_world(tmp_path, tiny_models, monkeypatch):
     write_benchmarks(tmp_path)
     write_dev_split(tmp_path)
     write_prompts(tmp_path, "count", 40)
+    write_source(tmp_path)
     write_images(tmp_path, "count", 8)
     write_expert(tmp_path, "count")
     copy_models(tiny_models, tmp_path)
@@ -78,7 +80,8 @@ def kill_when(folder, module, arguments, pattern):
     [
         (
             "images",
-            "--skill count --prompts data/prompts/count.parquet --out OUT/i --metrics OUT/m",
+            "--skill count --prompts data/prompts/count.parquet --source data/sources/mine "
+            "--out OUT/i --metrics OUT/m",
             "batch-000003.parquet",
             ["i", "m"],
         ),

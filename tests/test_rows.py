@@ -47,11 +47,14 @@ def base_params():
         "answers": ("dsg",),
         "measures": ("dsg",),
         "preferences": ("hps",),
+        "raters": ("pickscore",),
+        "sources": ("self", "truth"),
     }.items():
         params[section] = {name: params[section][name] for name in names}
     params["merges"]["merged"]["weights"] = dict.fromkeys(SKILLS, 1.0)
     params["mixtures"]["mixture"]["skills"] = list(SKILLS)
     params["compare"]["against"] = []
+    params["sources"]["truth"]["per_skill"] = 4
     return params
 
 
@@ -202,7 +205,7 @@ def test_nothing_is_to_be_done_after_a_run(world):
 
 def test_a_skill_is_a_file_and_a_row(world):
     add_skill(world.folder, world.params)
-    new = names("{}@spatial", "prompts", "images", "correct", "lora")
+    new = names("{}@spatial", "prompts", "images", "best", "correct", "lora")
     assert world.status() == new | {"report"}
 
 
@@ -249,7 +252,7 @@ def test_a_second_benchmark_is_drawn_and_asked_and_the_training_prompts_are_chec
     new |= names("samples@{}-second", "base", "merged") | names(
         "answers@second-{}", "base", "merged"
     )
-    checked = names("prompts@{}", *SKILLS)
+    checked = names("prompts@{}", *SKILLS) | names("source@{}", *world.params["sources"])
     assert world.status() == new | checked | EVERY_ROW
 
 
@@ -297,6 +300,10 @@ def set_value(params, key, value):
             "preferences@hps-merged", *EVERY_ROW}),
         ("compare.resamples", 300, EVERY_ROW),
         ("report.examples", 1, {"report"}),
+        ("images.source", "truth", {"images@count", "images@attributes", "best@count",
+            "best@attributes", "report"}),
+        ("sources.truth.per_skill", 5, {"source@truth"}),
+        ("raters.pickscore.batch_size", 1, {"rater_row@pickscore"}),
     ],
 )  # fmt: skip
 def test_an_override_is_read_by_what_depends_on_it_alone(world, key, value, stages):

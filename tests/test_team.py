@@ -21,6 +21,7 @@ from tiny_world import (
     write_images,
     write_params,
     write_prompts,
+    write_source,
 )
 
 from selma.core import team
@@ -34,7 +35,8 @@ CHANGES = {
     "lora": {"train_steps": 6, "batch_size": 8, "micro_batch_size": 2, "checkpoint_every_steps": 2},
 }
 STAGES = {
-    "images": "--skill count --prompts data/prompts/count.parquet --out OUT/i --metrics OUT/m",
+    "images": "--skill count --prompts data/prompts/count.parquet --source data/sources/mine "
+    "--out OUT/i --metrics OUT/m",
     "correct": "--skill count --images data/images/count.parquet --out OUT/i --corrections OUT/c "
     "--transcript OUT/t --metrics OUT/m",
     "lora": "--section skills --name count --images data/images --out OUT/l --curve OUT/c",
@@ -54,6 +56,7 @@ def world(tmp_path, tiny_models, monkeypatch):
     write_params(tmp_path, params)
     write_benchmarks(tmp_path)
     write_prompts(tmp_path, "count", 9)
+    write_source(tmp_path)
     write_images(tmp_path, "count", 7)
     write_expert(tmp_path, "count")
     copy_models(tiny_models, tmp_path)

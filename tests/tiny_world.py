@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from selma.core.files import write_json
 from selma.core.tables import write_table
 
 ROOT = Path(__file__).parent.parent
@@ -109,6 +110,14 @@ def write_images(folder, skill, number):
     requests = make_requests({f"{skill}-{k}": f"{k} red cats" for k in range(number)}, 1, 0, skill)
     rows = [picture_row(r, noise.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for r in requests]
     write_table(folder / "data/images" / f"{skill}.parquet", "images", as_images(rows))
+
+
+SELF = {"kind": "self", "path": "selma/diffusion"}
+
+
+def write_source(folder, row=SELF):
+    """Write data/sources/mine, of a model that draws."""
+    write_json(folder / "data/sources/mine/row.json", {"row": row})
 
 
 def write_prompts(folder, skill, number):

@@ -4,14 +4,23 @@ import shutil
 
 import pytest
 from stage_world import pixels, read_json, rows_of, run, stock_picture, stock_pipeline
-from tiny_world import tiny_params, write_params, write_prompts
+from tiny_world import (
+    SELF,
+    tiny_params,
+    write_expert,
+    write_images,
+    write_params,
+    write_prompts,
+    write_source,
+)
 
 from selma.core.errors import MissingDataError
 from selma.core.seeds import derive_seed
 from selma.core.tables import read_table, write_table
 
 COMMAND = (
-    "--skill count --prompts data/prompts/count.parquet --out images.parquet --metrics counts.json"
+    "--skill count --prompts data/prompts/count.parquet --source data/sources/mine "
+    "--out images.parquet --metrics counts.json"
 )
 DRAWING = {"per_prompt": 1, "guidance_scale": 2.0, "inference_steps": 2, "batch_size": 3}
 
@@ -19,11 +28,13 @@ DRAWING = {"per_prompt": 1, "guidance_scale": 2.0, "inference_steps": 2, "batch_
 @pytest.fixture
 def folder(with_models):
     write_prompts(with_models, "count", 2)
+    write_source(with_models)
     return with_models
 
 
 def draw(folder, arguments=COMMAND, *, override=None, **changes):
     params = tiny_params(**{"images": DRAWING, **changes})
+    params["skills"]["x"] = params["skills"]["common"]
     if override is not None:
         params["skills"]["count"]["images"] = override
     write_params(folder, params)
@@ -89,6 +100,75 @@ def test_the_backbone_is_the_folder_of_params(folder):
     expected = stock_picture(stock_pipeline("other"), drawn[0]["prompt"], drawn[0]["seed"], **how)
     assert difference(pixels(drawn[0]), expected) <= 1
     assert difference(pixels(drawn[0]), pixels(plain[0])) > 1
+
+
+def test_another_backbone_draws_the_same_prompts_with_the_same_seeds(folder):
+    """What is taught may be another model, which is not even there."""
+    shutil.copytree(folder / "models/pocket/base", folder / "weak")
+    config = folder / "weak/scheduler/scheduler_config.json"
+    config.write_text(config.read_text().replace("0.012", "0.02"))
+    plain = draw(folder)
+    write_source(folder, {"kind": "backbone", "path": "weak", "dtype": "float32"})
+    drawn = draw(folder, backbone={"path": "nowhere"})
+    how = {key: DRAWING[key] for key in ("guidance_scale", "inference_steps")}
+    assert [row["seed"] for row in drawn] == [row["seed"] for row in plain]
+    expected = stock_picture(stock_pipeline("weak"), drawn[0]["prompt"], drawn[0]["seed"], **how)
+    assert difference(pixels(drawn[0]), expected) <= 1
+    assert difference(pixels(drawn[0]), pixels(plain[0])) > 1
+
+
+def test_an_adapter_of_an_earlier_round_draws(folder):
+    """Stock diffusers with the update in its weights draws the same."""
+    from selma.adapters.files import read_adapter
+
+    write_expert(folder, "before")
+    path = "models/experts/before.safetensors"
+    write_source(folder, {"kind": "adapter", "path": path})
+    row = draw(folder)[0]
+    pipeline = stock_pipeline("models/pocket/base")
+    for name, factors in read_adapter(folder / path).items():
+        pipeline.unet.get_submodule(name.removeprefix("unet.")).weight.data += factors.delta()
+    how = {key: DRAWING[key] for key in ("guidance_scale", "inference_steps")}
+    expected = stock_picture(pipeline, row["prompt"], row["seed"], **how)
+    assert difference(pixels(row), expected) <= 1
+
+
+def test_candidates_take_the_place_of_per_prompt(folder):
+    write_source(folder, {**SELF, "candidates": 3})
+    rows = draw(folder)
+    assert keys(rows) == [(f"count-{k:03d}", n) for k in range(2) for n in range(3)]
+    write_source(folder)
+    assert rows[::3] == draw(folder)  # the first is what would be drawn alone
+
+
+def with_truth(folder, pictures):
+    write_images(folder, "count", 3)
+    shutil.copy(folder / "data/images/count.parquet", folder / "data/sources/mine")
+    write_source(folder, {"kind": "folder", "path": "mine", "pictures": pictures})
+    return rows_of("data/images/count.parquet", "images")
+
+
+def test_true_pictures_are_taken_as_they_are_and_no_model_is_loaded(folder):
+    truth = with_truth(folder, "truth")
+    assert draw(folder, backbone={"path": "nowhere"}) == truth
+    assert read_json("counts.json") == {"pictures": 3, "black_images": 0}
+
+
+def test_captions_are_drawn_as_prompts_are(folder):
+    truth, rows = with_truth(folder, "drawn"), draw(folder)
+    assert [(row["prompt_id"], row["prompt"]) for row in rows] == [
+        (row["prompt_id"], row["prompt"]) for row in truth
+    ]
+    assert rows[0]["seed"] == derive_seed(0, "images", "count", rows[0]["prompt_id"], 0)
+    assert rows[0]["sha256"] != truth[0]["sha256"]
+
+
+def test_a_skill_without_true_pictures_is_told(folder):
+    with_truth(folder, "truth")
+    with pytest.raises(
+        MissingDataError, match="mine: has no pictures of the skill x; there"
+    ):
+        draw(folder, COMMAND.replace("--skill count", "--skill x"))
 
 
 def test_the_dtype_is_that_of_params(folder):
