@@ -359,6 +359,7 @@ def test_the_graph_names_no_row():
 
 POCKET = {
     "dvc.yaml": "the package as a dep of the stages that may load it",
+    "selma/checking/problems.py": "kinds of sources whose path is code",
     "selma/commands/questions.py": "table of choices: who writes questions",
     "selma/commands/score_options.py": "table of choices in words: judges",
     "selma/correction/detectors/loading.py": "table of choices: detectors",

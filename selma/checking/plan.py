@@ -23,6 +23,7 @@ from selma.runtime.sections import (
     LlmParams,
     LoraParams,
     PromptsParams,
+    TrainingImagesParams,
 )
 from selma.runtime.whole import Params
 
@@ -161,10 +162,10 @@ def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
     for skill, row in params.skills.items():
         prompts = load_skill_section("prompts", PromptsParams, skill, params_path)
         yield _writing(f"prompts@{skill}", params.llm, prompts, root / row.instructions)
-        settings = load_skill_section("images", ImagesParams, skill, params_path)
-        pictures[skill] = prompts.per_skill * settings.per_prompt
+        settings = load_skill_section("images", TrainingImagesParams, skill, params_path)
+        drawn, pictures[skill] = _pictures(params, prompts, settings)
         costs = counter.costs(params.lora)
-        yield counter.drawing(f"images@{skill}", pictures[skill], settings, costs)
+        yield counter.drawing(f"images@{skill}", drawn, settings, costs)
         yield _correcting(f"correct@{skill}", params, pictures[skill], counter)
     for skill in params.skills:
         loras[skill] = load_skill_section("lora", LoraParams, skill, params_path)
@@ -266,6 +267,17 @@ def _writing(stage: str, llm: LlmParams, prompts: PromptsParams, instructions: P
         paid = Paid(llm.model, requests, *tokens, price=price)
     disk = float(BYTES_PER_ROW * prompts.per_skill)
     return Work(stage, "LLM requests", requests, disk=disk, paid=paid)
+
+
+def _pictures(params: Params, prompts: PromptsParams, images: ImagesParams) -> tuple[int, int]:
+    """How many pictures are drawn and, at most, trained on; a user's pairs count as the prompts."""
+    source = params.sources[params.images.source]
+    captions = getattr(source, "per_skill", prompts.per_skill)
+    if getattr(source, "pictures", None) == "truth":
+        return 0, captions
+    if best_of := getattr(source, "best_of", None):
+        return captions * best_of.candidates, captions
+    return (captions * images.per_prompt,) * 2
 
 
 def _correcting(stage: str, params: Params, pictures: int, counter: Counter) -> Work:

@@ -251,6 +251,14 @@ def _model_folder(folder: Path, kind: str) -> Iterator[str]:
         yield f"{folder}: is a model of type {found!r}; {kind!r} needs {MODEL_TYPES[kind]!r}"
 
 
+def _sources(root: Path, params: Params, problems: _Problems) -> None:
+    """What draws, rates or holds pairs is there; the code that does is not looked for."""
+    for section, without_files in (("sources", ("self", "pocket")), ("raters", ("dsg", "tifa"))):
+        for name, row in getattr(params, section).items():
+            if row.kind not in without_files and not (root / row.path).exists():
+                _absent(problems, params, f"{section}.{name}.path", row.path)
+
+
 def _absent(problems: _Problems, params: Params, key: str, path: str) -> None:
     """Tell that a path is not there, unless a row of `hub` brings it."""
     parts = Path(path).parts
@@ -260,5 +268,5 @@ def _absent(problems: _Problems, params: Params, key: str, path: str) -> None:
 
 CHECKS = (
     _hub, _prompts, _backbone, check_corrections, _merges, check_searches, _routers, _models,
-    _judges, _measures, _preferences,
+    _judges, _measures, _preferences, _sources,
 )  # fmt: skip

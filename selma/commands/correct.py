@@ -134,10 +134,10 @@ def _drawn(args: argparse.Namespace, seed: int) -> Any:
     from selma.diffusion.loading import load_backbone
     from selma.diffusion.requests import Request
     from selma.runtime.params import load_section
-    from selma.runtime.sections import BackboneParams, ImagesParams
+    from selma.runtime.sections import BackboneParams, TrainingImagesParams
 
     model = load_section("backbone", BackboneParams, args.params)
-    how = load_section("images", ImagesParams, args.params)
+    how = load_section("images", TrainingImagesParams, args.params)
     backbone = load_backbone(model.path, model.dtype, prepare_device())
     draw = batch_drawer(
         backbone, guidance_scale=how.guidance_scale, inference_steps=how.inference_steps

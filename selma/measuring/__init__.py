@@ -1,1 +1,1 @@
-"""The acts ask, score and compare, shared by stages and commands."""
+"""The acts ask, score, compare, rate and choose, shared by stages and commands."""

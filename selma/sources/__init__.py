@@ -1,1 +1,1 @@
-"""Where training pictures come from beside the model itself: ground truth, the best of several."""
+"""Where training pictures come from beside the model that is taught: ground truth."""

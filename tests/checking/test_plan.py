@@ -94,6 +94,19 @@ def test_numbers_and_operations_are_those_of_the_settings(world):
     assert found["preferences@hps-base"].number == 2 * len(rows)
 
 
+def test_a_source_decides_how_many_pictures_are_drawn_and_trained_on(world):
+    def counts(source):
+        images = {"source": source, "per_prompt": 2}
+        found = works(world, prompts={"per_skill": 10}, images=images)
+        return found["images@count"].number, found["correct@count"].number
+
+    per_skill, candidates = 160, 4  # of the preset
+    assert counts("self") == (20, 20)
+    assert counts("best_of") == (10 * candidates, 10)
+    assert counts("captions") == (2 * per_skill, 2 * per_skill)
+    assert counts("truth") == (0, per_skill)
+
+
 EXPERTS = {"weights": "models/experts", "experts": ["count", "common"]}
 
 

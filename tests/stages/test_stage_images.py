@@ -165,9 +165,7 @@ def test_captions_are_drawn_as_prompts_are(folder):
 
 def test_a_skill_without_true_pictures_is_told(folder):
     with_truth(folder, "truth")
-    with pytest.raises(
-        MissingDataError, match="mine: has no pictures of the skill x; there"
-    ):
+    with pytest.raises(MissingDataError, match="mine: has no pictures of the skill x; there"):
         draw(folder, COMMAND.replace("--skill count", "--skill x"))
 
 
