@@ -87,6 +87,7 @@ def write_models(folder):
         parameter.data *= 3  # untrained, but pictures of different prompts should differ
     save_pipeline(models / "base", build_autoencoder(0), tokenizer, denoiser)
     save_grounded(models / "gligen", models / "base", build_gated_unet(denoiser.unet, 0))
+    shutil.copytree(models / "base", models / "weak_base")
     for seed, name in enumerate(("pickscore", "hps", "imagereward")):
         save_scorer(build_scorer(name, tokenizer, seed), tokenizer, models / name)
     save_detector(build_detector(tokenizer, 0), tokenizer, models / "detector")

@@ -98,7 +98,7 @@ def test_a_source_decides_how_many_pictures_are_drawn_and_trained_on(world):
     def counts(source):
         images = {"source": source, "per_prompt": 2}
         found = works(world, prompts={"per_skill": 10}, images=images)
-        return found["images@count"].number, found["correct@count"].number
+        return found["images@common"].number, found["correct@common"].number
 
     per_skill, candidates = 160, 4  # of the preset
     assert counts("self") == (20, 20)
