@@ -89,6 +89,10 @@ def params():
                   "path": str(MODELS / "pickscore")},
         "human": {**scorer, "version": "v2.1", "path": str(MODELS / "hps")},
     }  # fmt: skip
+    values["sources"] = {"own": values["sources"]["self"]}
+    values["images"]["source"] = "own"
+    liked = {**values["raters"]["pickscore"], "path": str(MODELS / "pickscore")}
+    values["raters"] = {"liked": liked}
     values["compare"] |= {"subject": "taught", "reference": "stock", "against": ["rival"]}
     values["report"]["measure"] = "faithful"
     return values

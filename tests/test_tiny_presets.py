@@ -61,6 +61,8 @@ def test_only_the_same_prompts_and_judges_are_kept_and_a_second_repro_does_nothi
     _, world, kept = world
     same = {f"prompts@{skill}" for skill in world.params["skills"]}
     same |= {f"judge_row@{judge}" for judge in world.params["judges"]}
+    same |= {f"rater_row@{rater}" for rater in world.params["raters"]}
+    same |= {f"source@{source}" for source in world.params["sources"]}
     assert kept in (set(), same)
     assert world.repro() == []
 
