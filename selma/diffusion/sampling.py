@@ -42,37 +42,61 @@ def draw_batch(
     """
     import torch
 
-    trajectory = backbone.trajectory(inference_steps)
-    with torch.inference_mode(), _text_projected_once(backbone):
-        conditions = backbone.encode_prompts(prompts)
-        dtype = next(iter(conditions.values())).dtype
-        latents = initial_noise(seeds, backbone, dtype) * trajectory.initial_scale
-        predict = _guided(backbone, trajectory, conditions, guidance_scale)
-        for number, timestep in enumerate(trajectory.timesteps):
-            step = Step(
-                number, timestep, latents,
-                predict=partial(predict, timestep),
-                follow=partial(_follow, trajectory, timestep),
-            )  # fmt: skip
-            latents = take_step(step)
+    with torch.inference_mode():
+        latents = denoise(
+            backbone.encode_prompts(prompts), seeds, backbone, guidance_scale=guidance_scale,
+            inference_steps=inference_steps, take_step=take_step,
+        )  # fmt: skip
         pixels = backbone.decode(latents)  # (N, 3, H, W) in [-1, 1]
         pixels = (pixels * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
     result: NDArray[np.float32] = pixels.float().cpu().numpy()
     return result
 
 
-def _guided(
-    backbone: Backbone, trajectory: Trajectory, conditions: Conditions, guidance_scale: float
-) -> "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]":
-    """Prepare to predict a batch at a timestep, by guidance against the empty prompt if above 1."""
+def denoise(
+    conditions: Conditions, seeds: Sequence[int], backbone: Backbone, *, guidance_scale: float,
+    inference_steps: int, take_step: TakeStep = take_step,
+) -> "torch.Tensor":  # fmt: skip
+    """Go from each seed's noise to latents (N, C, h, w), as `draw_batch` does; without gradients.
+
+    `conditions` are of N encoded prompts.
+    """
+    import torch
+
+    trajectory = backbone.trajectory(inference_steps)
+    with torch.inference_mode(), _text_projected_once(backbone):
+        dtype = next(iter(conditions.values())).dtype
+        latents = initial_noise(seeds, backbone, dtype) * trajectory.initial_scale
+        predict = guided_prediction(backbone, conditions, guidance_scale)
+        for number, timestep in enumerate(trajectory.timesteps):
+            step = Step(
+                number, timestep, latents,
+                predict=partial(predict, trajectory, timestep),
+                follow=partial(_follow, trajectory, timestep),
+            )  # fmt: skip
+            latents = take_step(step)
+    return latents
+
+
+def guided_prediction(
+    backbone: Backbone, conditions: Conditions, guidance_scale: float
+) -> "Callable[[Trajectory, torch.Tensor, torch.Tensor], torch.Tensor]":
+    """Prepare to predict a batch at a timestep, by guidance against the empty prompt if above 1.
+
+    Returns a function of a trajectory, one of its timesteps and latents there (N, C, h, w).
+    """
     import torch
 
     guided = guidance_scale > 1
     if guided:
         without = backbone.unconditional(len(next(iter(conditions.values()))))
-        conditions = {n: torch.cat([without[n], conditions[n]]) for n in conditions}  # (2N, …)
+        conditions = {  # (2N, …)
+            name: torch.cat([without[name].to(told), told]) for name, told in conditions.items()
+        }
 
-    def predict(timestep: "torch.Tensor", latents: "torch.Tensor") -> "torch.Tensor":
+    def predict(
+        trajectory: Trajectory, timestep: "torch.Tensor", latents: "torch.Tensor"
+    ) -> "torch.Tensor":
         seen = torch.cat([latents] * 2) if guided else latents  # (2N, C, h, w)
         prediction = backbone.predict(trajectory.seen(seen, timestep), timestep, conditions)
         if guided:

@@ -1,6 +1,7 @@
 """Puts LoRA adapters on linear layers of a denoiser."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,7 +28,7 @@ class LoraLinear(torch.nn.Module):
     def __init__(self, base: torch.nn.Linear, lora_a: "Tensor", adapters: int = 1) -> None:
         """Wrap `base`, (out, in); `lora_a` is every A's first value, (rank, in); B starts as 0."""
         super().__init__()
-        self.base = base
+        self.base, self.enabled = base, True
         first = lora_a.to(base.weight.device)
         zero = torch.zeros(base.out_features, len(lora_a), device=first.device)
         self.lora_a = torch.nn.ParameterList([first.clone() for _ in range(adapters)])
@@ -36,6 +37,8 @@ class LoraLinear(torch.nn.Module):
     def forward(self, inputs: "Tensor") -> "Tensor":
         """Map (N, …, in) to (N, …, out)."""
         weight, bias = self.base.weight, self.base.bias
+        if not self.enabled:
+            return linear(inputs, weight, bias)
         if len(self.lora_a) > 1:
             return self._stacked(inputs)
         lora_a, lora_b = self.lora_a[0], self.lora_b[0]
@@ -57,6 +60,19 @@ class LoraLinear(torch.nn.Module):
             low = torch.bmm(own, lora_a.mT)  # (S, tokens, rank)
             outputs = torch.baddbmm(linear(own, weight, bias), low, lora_b.mT)
         return outputs.reshape(*inputs.shape[:-1], -1)
+
+
+@contextlib.contextmanager
+def without_adapters(denoiser: Any) -> Iterator[None]:
+    """Let a denoiser compute meanwhile as it did before it had adapters."""
+    layers = [module for module in denoiser.modules() if isinstance(module, LoraLinear)]
+    for layer in layers:
+        layer.enabled = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enabled = True
 
 
 def add_adapters(
