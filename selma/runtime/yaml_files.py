@@ -13,6 +13,7 @@ from selma.core.files import write_bytes_atomic
 S = TypeVar("S")
 # Pydantic's names of a union's branches, and where in a key they stand, by section.
 BRANCHES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "objectives": (2, ("denoise", "dpo", "ddpo")),
     "raters": (2, ("clipscore", "dsg", "hps", "imagereward", "pickscore", "tifa")),
     "sources": (2, ("adapter", "backbone", "folder", "parquet", "pocket", "self")),
     "measures": (2, ("dsg", "tifa")), "models": (2, ("one", "composite", "switch")),
