@@ -21,7 +21,7 @@ from selma.runtime.fit_params import FitParams
 from selma.runtime.journal import journal
 from selma.runtime.params import laid_over, load_row, load_section
 from selma.runtime.progress import training_progress
-from selma.runtime.sections import BackboneParams, LoraParams, Seed
+from selma.runtime.sections import NOT_A_ROUTERS, BackboneParams, LoraParams, Seed
 from selma.runtime.session import run_stage
 from selma.runtime.workspace import workspace
 
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     if row.kind == "cat":
         fit, folder, shared, every = cat, args.images, LIBRARIES, STEPS_PER_POINT
         lora = laid_over("lora", LoraParams, row.lora, args.params)
-        given["lora"] = lora.model_dump(exclude={"rank", "targets"})
+        given["lora"] = lora.model_dump(exclude=NOT_A_ROUTERS)
     files = {skill: args.experts / f"{skill}.safetensors" for skill in row.experts}
     tables = {skill: folder / f"{skill}.parquet" for skill in row.experts}
     settings = {"seed": seed, **machine, **given, **model.model_dump()}

@@ -15,6 +15,8 @@ from selma.runtime.params import load_row, load_rows
 from selma.runtime.session import run_stage
 from selma.runtime.whole import ROWS
 
+TABLES = ("corrected", "pairs", "prompts")  # folders with a table for each skill
+
 
 def main(argv: list[str] | None = None) -> None:
     """Write {row, files}; of a folder of skills' files only those of the row's own skills count.
@@ -29,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     skills = sorted({*getattr(row, "skills", ()), *getattr(row, "experts", ())})
     for path in args.inputs:
         if skills:
-            suffix = ".parquet" if path.name in ("corrected", "prompts") else ".safetensors"
+            suffix = ".parquet" if path.name in TABLES else ".safetensors"
             own = (path / f"{skill}{suffix}" for skill in skills)
             files |= {str(file): content_sha256(file) for file in own}
         elif path.suffix == ".json" and path.parent.parent == args.out.parent.parent:

@@ -17,7 +17,8 @@ from tiny_world import (
 )
 
 OUT = "--out out/file --params params.yaml"
-LORA = f"lora --section skills --name count --images data/images --curve out/curve.csv {OUT}"
+TABLES = "--images data/images --pairs data/pairs --objective data/rows/objective.json"
+LORA = f"lora --section skills --name count {TABLES} --curve out/curve.csv {OUT}"
 IMAGES = (
     "images --skill count --prompts data/prompts/count.parquet --source data/sources/mine "
     f"--metrics out/x.json {OUT}"

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +15,15 @@ from tiny_world import (
     SEARCH,
     copy_models,
     correct_section,
-    tiny_params,
+    with_objective,
     write_benchmarks,
     write_dev_split,
     write_expert,
     write_images,
+    write_pairs,
     write_params,
     write_prompts,
+    write_rater,
     write_source,
 )
 
@@ -36,6 +39,7 @@ threading.Thread(target=watch, args=[sys.argv[1]], daemon=True).start()
 sys.argv = sys.argv[2:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """  # the killer lives in the process, so that a busy machine does not make it come too late
+TABLES = "--images data/images --pairs data/pairs --objective data/rows/objective.json"
 LONG = {
     "images": {"per_prompt": 2, "inference_steps": 3, "batch_size": 2},
     "samples": {"per_prompt": 4, "inference_steps": 3, "batch_size": 1},
@@ -51,14 +55,18 @@ LONG = {
 @pytest.fixture
 def killed_world(tmp_path, tiny_models, monkeypatch):
     """A folder with the inputs of all these stages."""
-    write_params(tmp_path, tiny_params(**LONG))
+    for objective in ("dpo", "ddpo", "denoise"):  # the last stays params.yaml
+        write_params(tmp_path, with_objective(objective, **LONG))
+        shutil.copy(tmp_path / "params.yaml", tmp_path / f"{objective}.yaml")
     write_benchmarks(tmp_path)
     write_dev_split(tmp_path)
     write_prompts(tmp_path, "count", 40)
     write_source(tmp_path)
     write_images(tmp_path, "count", 8)
+    write_pairs(tmp_path, "count", 8)
     write_expert(tmp_path, "count")
     copy_models(tiny_models, tmp_path)
+    write_rater(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -96,7 +104,26 @@ def kill_when(folder, module, arguments, pattern):
         ),
         (
             "lora",
-            "--section skills --name count --images data/images --out OUT/l --curve OUT/c",
+            f"--section skills --name count {TABLES} --out OUT/l --curve OUT/c",
+            "state.safetensors",
+            ["l", "c"],
+        ),
+        (
+            "pairs",
+            "--params dpo.yaml --skill count --images data/images/count.parquet "
+            "--objective data/rows/objective.json --out OUT/p --transcript OUT/t --metrics OUT/m",
+            "batch-000003.parquet",
+            ["p", "t", "m"],
+        ),
+        (
+            "lora",
+            f"--params dpo.yaml --section skills --name count {TABLES} --out OUT/l --curve OUT/c",
+            "state.safetensors",
+            ["l", "c"],
+        ),
+        (
+            "lora",
+            f"--params ddpo.yaml --section skills --name count {TABLES} --out OUT/l --curve OUT/c",
             "state.safetensors",
             ["l", "c"],
         ),
@@ -128,7 +155,10 @@ def kill_when(folder, module, arguments, pattern):
             ["s.safetensors", "c", "m"],
         ),
     ],
-    ids=["images", "correct", "lora", "samples", "fit", "distil", "search"],
+    ids=[
+        *("images", "correct", "lora", "pairs", "dpo", "ddpo", "samples", "fit", "distil"),
+        "search",
+    ],
 )
 def test_a_killed_stage_resumes_and_ends_in_the_same_bytes(
     killed_world, monkeypatch, caplog, stage, arguments, pattern, outs

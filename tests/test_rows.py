@@ -30,6 +30,8 @@ from selma.core.tables import read_table, write_table
 sys.path += [str(Path(__file__).parent / name) for name in ("judges",)]
 SKILLS = ("count", "attributes")
 EVERY_ROW = {"compare", "report"}  # they read all rows' names
+PAIRS = {"pairs@count", "pairs@attributes"}
+TRAININGS = {"lora@count", "lora@attributes", "mixture@mixture"}
 SPATIAL = """\
 version: 1
 skill: spatial
@@ -218,7 +220,7 @@ def test_nothing_is_to_be_done_after_a_run(world):
 
 def test_a_skill_is_a_file_and_a_row(world):
     add_skill(world.folder, world.params)
-    new = names("{}@spatial", "prompts", "images", "best", "correct", "lora")
+    new = names("{}@spatial", "prompts", "images", "best", "correct", "pairs", "lora")
     assert world.status() == new | {"report"}
 
 
@@ -305,9 +307,12 @@ def set_value(params, key, value):
     ("key", "value", "stages"),
     [
         ("correct.keep", "all", {"correct@count", "correct@attributes"}),
+        ("objectives.dpo.beta", 1.0, set()),
+        ("objectives.ddpo.rater", "faithfulness", set()),
+        ("lora.objective", "dpo", {"objective_row", *PAIRS, *TRAININGS}),
         ("merges.merged.scale", 0.5, {"merge@merged", "report"}),
         ("skills.count.lora", {"rank": 1}, {"lora@count", "report"}),
-        ("skills.count.images", {"batch_size": 1}, {"images@count", "report"}),
+        ("skills.count.images", {"batch_size": 1}, {"images@count", "pairs@count", "report"}),
         ("skills.count.prompts", {"rouge_l_max": 0.9}, {"prompts@count", "report"}),
         ("mixtures.mixture.lora", {"rank": 1}, {"mixture_row@mixture", "mixture@mixture",
             "report"}),
@@ -344,7 +349,7 @@ def one_bit_changed(folder):
     ("file", "stages"),
     [
         ("base/unet", {"images@count", "images@attributes", "correct@count",
-            "correct@attributes", "lora@count", "lora@attributes",
+            "correct@attributes", "lora@count", "lora@attributes", *PAIRS,
             "mixture@mixture", "model_row@base", "samples@base-pocket-dsg",
             "samples@merged-pocket-dsg"}),
         ("hps", {"preference_row@hps"}),

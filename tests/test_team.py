@@ -17,11 +17,14 @@ from tiny_world import (
     copy_models,
     correct_section,
     tiny_params,
+    with_objective,
     write_benchmarks,
     write_expert,
     write_images,
+    write_pairs,
     write_params,
     write_prompts,
+    write_rater,
     write_source,
 )
 
@@ -36,14 +39,21 @@ CHANGES = {
     "distillations": {"mine": {**DISTILLATION, "lora": {"train_steps": 2}}},
     "lora": {"train_steps": 6, "batch_size": 8, "micro_batch_size": 2, "checkpoint_every_steps": 2},
 }
+TABLES = "--images data/images --pairs data/pairs --objective data/rows/objective.json"
 STAGES = {
     "images": "--skill count --prompts data/prompts/count.parquet --source data/sources/mine "
     "--out OUT/i --metrics OUT/m",
     "correct": "--skill count --images data/images/count.parquet --out OUT/i --corrections OUT/c "
     "--transcript OUT/t --metrics OUT/m",
-    "lora": "--section skills --name count --images data/images --out OUT/l --curve OUT/c",
+    "lora": f"--section skills --name count {TABLES} --out OUT/l --curve OUT/c",
     "distil": "--name mine --student models/experts/count.safetensors --experts models/experts "
     "--prompts data/prompts --out OUT/d.safetensors --curve OUT/c",
+    "lora-dpo": f"--params dpo.yaml --section skills --name count {TABLES} --out OUT/l "
+    "--curve OUT/c",
+    "lora-ddpo": f"--params ddpo.yaml --section skills --name count {TABLES} --out OUT/l "
+    "--curve OUT/c",
+    "pairs-dpo": "--params dpo.yaml --skill count --images data/images/count.parquet "
+    "--objective data/rows/objective.json --out OUT/p --transcript OUT/t --metrics OUT/m",
     "samples": "--model merged --benchmark data/benchmarks/pocket-dsg.parquet --out OUT/s",
     "answers": "--answers dsg --model merged --benchmarks data/benchmarks --samples SAMPLES "
     "--out OUT/a",
@@ -58,6 +68,12 @@ def world(tmp_path, tiny_models, monkeypatch):
     params["judges"]["pocket"]["batch_size"] = 3
     params["preferences"]["pickscore"]["batch_size"] = 3
     write_params(tmp_path, params)
+    for objective in ("dpo", "ddpo"):
+        (tmp_path / objective).mkdir()
+        write_params(tmp_path / objective, with_objective(objective, **CHANGES))
+        (tmp_path / objective / "params.yaml").rename(tmp_path / f"{objective}.yaml")
+    write_rater(tmp_path)
+    write_pairs(tmp_path, "count", 7)
     write_benchmarks(tmp_path)
     write_prompts(tmp_path, "count", 9)
     write_source(tmp_path)
@@ -69,12 +85,16 @@ def world(tmp_path, tiny_models, monkeypatch):
     return tmp_path
 
 
+def script(stage):
+    return stage.partition("-")[0]
+
+
 def begin(world, stage, processes, out, *, fresh="0"):
     arguments = STAGES[stage].replace("OUT", out).replace("SAMPLES", "one/samples")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SELMA_PROCESSES": str(processes)}
     environment |= {"DVC_ROOT": str(world), "SELMA_FRESH": fresh}
     return subprocess.Popen(
-        [sys.executable, "-m", f"stages.{stage}", *arguments.split()],
+        [sys.executable, "-m", f"stages.{script(stage)}", *arguments.split()],
         cwd=world, env=environment, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -82,7 +102,7 @@ def begin(world, stage, processes, out, *, fresh="0"):
 def alone(stage, out):
     """Run a stage in this process."""
     arguments = STAGES[stage].replace("OUT", out).replace("SAMPLES", "one/samples")
-    importlib.import_module(f"stages.{stage}").main(shlex.split(arguments))
+    importlib.import_module(f"stages.{script(stage)}").main(shlex.split(arguments))
 
 
 def finish(process):
@@ -100,7 +120,7 @@ def test_several_processes_give_the_same_bytes_as_one(world, stage):
         alone("samples", "one/samples")
         (world / "one/samples/s").rename(world / "one/samples/pocket-dsg.parquet")
     alone(stage, "alone")
-    processes = 3 if stage == "lora" else 2  # 3 add up 4 gradients unevenly
+    processes = 3 if script(stage) == "lora" else 2  # 3 add up 4 gradients unevenly
     code, told = finish(begin(world, stage, processes, "shared"))
     assert code == 0, told
     assert files(world / "alone")
@@ -108,7 +128,8 @@ def test_several_processes_give_the_same_bytes_as_one(world, stage):
     assert not list(world.glob("met-*"))
     assert told.count(" in ") == 1  # "7 pictures in 1 s": helpers say nothing
     assert not any((world / ".selma/work").iterdir())
-    assert len(list((world / ".selma/runs").rglob(f"{stage}-*.jsonl"))) == 1  # nor do they note
+    journals = list((world / ".selma/runs").rglob(f"{script(stage)}-*.jsonl"))
+    assert len(journals) == 1  # nor do they note
 
 
 @pytest.mark.parametrize("stage", ["images", "lora"])

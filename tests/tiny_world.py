@@ -101,14 +101,14 @@ def write_benchmarks(folder, items_per_skill=1):
         write_table(folder / "data/benchmarks" / f"{name}.parquet", "benchmark", rows)
 
 
-def write_images(folder, skill, number):
-    """Write data/images/{skill}.parquet with pictures of noise."""
+def write_images(folder, skill, number, prompt="{} red cats"):
+    """Write data/images/{skill}.parquet with pictures of noise; `prompt` takes their number."""
     import numpy as np
 
     from selma.diffusion.requests import as_images, make_requests, picture_row
 
     noise = np.random.default_rng(0)
-    requests = make_requests({f"{skill}-{k}": f"{k} red cats" for k in range(number)}, 1, 0, skill)
+    requests = make_requests({f"{skill}-{k}": prompt.format(k) for k in range(number)}, 1, 0, skill)
     rows = [picture_row(r, noise.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for r in requests]
     write_table(folder / "data/images" / f"{skill}.parquet", "images", as_images(rows))
 
@@ -119,6 +119,43 @@ SELF = {"kind": "self", "path": "selma/diffusion"}
 def write_source(folder, row=SELF):
     """Write data/sources/mine, of a model that draws."""
     write_json(folder / "data/sources/mine/row.json", {"row": row})
+
+
+def write_pairs(folder, skill, prompts, per_prompt=2):
+    """Write data/pairs/{skill}.parquet: pictures of noise, rated by their number."""
+    import numpy as np
+
+    from selma.diffusion.requests import as_images, make_requests, picture_row
+
+    noise = np.random.default_rng(1)
+    texts = {f"{skill}-{k}": f"{k} red cats" for k in range(prompts)}
+    rows = [
+        picture_row(request, noise.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+        for request in make_requests(texts, per_prompt, 0, skill)
+    ]
+    rated = [{**row, "rating": float(number)} for number, row in enumerate(as_images(rows))]
+    write_table(folder / "data/pairs" / f"{skill}.parquet", "pairs", rated)
+
+
+def write_rater(folder, name="pickscore"):
+    """Write data/rows/objective.json, as the stage does where that rater rates."""
+    from selma.core.files import write_json
+
+    row = shipped_params()["raters"][name]
+    content = {"row": row, "files": {row["path"]: ""}}
+    if "judge" in row:
+        judge = shipped_params()["judges"][row["judge"]]
+        content["judge"] = {"row": judge, "files": {judge["path"]: ""}}
+    write_json(folder / "data/rows/objective.json", {"raters": {name: content}, "code": None})
+
+
+def with_objective(name, **changes):
+    """Tiny params for an objective: two rounds of few pictures for a reward."""
+    params = tiny_params(**changes)
+    params["lora"]["objective"] = name
+    params["objectives"]["dpo"] |= {"lora": {}, "pairs": {"rater": "pickscore", "images": {}}}
+    params["objectives"]["ddpo"] |= {"per_prompt": 2, "lora": {"train_steps": 4}}
+    return params
 
 
 def write_prompts(folder, skill, number):

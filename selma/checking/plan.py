@@ -12,11 +12,18 @@ from typing import Any
 
 from selma.checking.distillations import plan_distillation
 from selma.checking.flops import Costs, count_costs, count_router
+from selma.checking.trainings import FLOAT32, plan_fit, plan_pairs, plan_training
 from selma.diffusion.stable_diffusion import StableDiffusion
 from selma.llm.generators import FREE
 from selma.llm.prices import CHARACTERS_PER_TOKEN, Price, find_price, tokens_of
 from selma.runtime.model_params import CompositeParams
-from selma.runtime.params import laid_over, load_mixture, load_router, load_skill_section
+from selma.runtime.params import (
+    laid_over,
+    load_expert,
+    load_mixture,
+    load_router,
+    load_skill_section,
+)
 from selma.runtime.search_params import SearchParams
 from selma.runtime.sections import (
     AnswersParams,
@@ -33,7 +40,7 @@ SHARE = 0.4  # of the makers' figures that well-fed training reaches
 BYTES_PER_PIXEL = 1.5  # of a PNG of a photograph, about half of its 3
 CHARACTERS_OF_A_REPLY = 400  # a few words of reasoning and a list of boxes
 BYTES_PER_ROW = 100  # of a table without pictures, compressed
-_FLOAT32, _FLOAT16 = 4, 2  # bytes
+FLOAT16 = 2  # bytes
 
 
 @dataclass(frozen=True)
@@ -136,8 +143,8 @@ class Counter:
             "training samples",
             samples,
             operations=float(samples * costs.train + pictures * costs.encode),
-            disk=float(_FLOAT16 * costs.parameters),
-            scratch=float(_FLOAT32 * (moments + copies * costs.parameters)),
+            disk=float(FLOAT16 * costs.parameters),
+            scratch=float(FLOAT32 * (moments + copies * costs.parameters)),
         )
 
     def routing(
@@ -149,12 +156,12 @@ class Counter:
         work = self.training(stage, settings, pictures, costs)
         held = [one.parameters for lora in experts if (one := self.costs(lora)) is not None]
         gates = 0 if costs is None else costs.parameters
-        return replace(work, disk=float(_FLOAT16 * sum(held) + _FLOAT32 * gates))
+        return replace(work, disk=float(FLOAT16 * sum(held) + FLOAT32 * gates))
 
     def merging(self, stage: str, experts: Sequence[LoraParams]) -> Work:
         """Plan a merge, whose rank is at most the sum of its experts' ranks."""
         found = [costs.parameters for lora in experts if (costs := self.costs(lora)) is not None]
-        return Work(stage, "experts", len(experts), disk=float(_FLOAT32 * sum(found)))
+        return Work(stage, "experts", len(experts), disk=float(FLOAT32 * sum(found)))
 
 
 def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
@@ -169,13 +176,13 @@ def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
         costs = counter.costs(params.lora)
         yield counter.drawing(f"images@{skill}", drawn, settings, costs)
         yield _correcting(f"correct@{skill}", params, pictures[skill], counter)
+        yield plan_pairs(f"pairs@{skill}", params, prompts.per_skill, settings, counter)
     for skill in params.skills:
-        loras[skill] = load_skill_section("lora", LoraParams, skill, params_path)
-        costs = counter.costs(loras[skill])
-        yield counter.training(f"lora@{skill}", loras[skill], pictures[skill], costs)
+        loras[skill] = load_expert(skill, params_path)
+        yield plan_training(f"lora@{skill}", params, loras[skill], pictures[skill], counter)
     for name, mixture in params.mixtures.items():
         known, lora = sum(pictures[s] for s in mixture.skills), load_mixture(name, params_path)
-        yield counter.training(f"mixture@{name}", lora, known, counter.costs(lora))
+        yield plan_training(f"mixture@{name}", params, lora, known, counter)
     for name, router in params.routers.items():
         known, lora = sum(pictures[s] for s in router.skills), load_router(name, params_path)
         experts = [loras[skill] for skill in router.skills]
@@ -185,29 +192,13 @@ def plan_work(root: Path, params_path: Path, params: Params) -> Iterator[Work]:
     for name, fit in params.fits.items():
         own = {skill: loras[skill] for skill in fit.experts}
         known = sum(pictures[skill] for skill in own)
-        yield _fitting(f"fit@{name}", fit, own, known, counter, params_path)
+        yield plan_fit(f"fit@{name}", fit, own, known, counter, params_path)
     for name, row in params.distillations.items():
         experts = [loras[skill] for skill in row.experts]
         yield plan_distillation(f"distil@{name}", row, experts, counter, params_path)
     for name, search in params.searches.items():
         yield _searching(f"search@{name}", search, root, params, params_path, counter)
     yield from _evaluating(root, params, counter, loras)
-
-
-def _fitting(
-    stage: str, fit: Any, experts: Mapping[str, LoraParams], pictures: int, counter: Counter,
-    params_path: Path,
-) -> Work:  # fmt: skip
-    """Plan a fit; where it is trained, all experts' factors are computed as one adapter's."""
-    merging = counter.merging(stage, list(experts.values()))
-    if fit.kind != "cat":
-        return merging
-    lora = laid_over("lora", LoraParams, fit.lora, params_path)
-    ranks = sum(expert.rank for expert in experts.values())
-    costs = counter.costs(lora.model_copy(update={"rank": ranks}))
-    training = counter.training(stage, lora, pictures, costs)
-    scratch = float(_FLOAT32 * pictures * counter.latent * 2 * (2 if lora.flip else 1))
-    return replace(training, disk=merging.disk, scratch=scratch)
 
 
 def _searching(

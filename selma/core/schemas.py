@@ -71,6 +71,9 @@ KINDS = {
         key_size=1,
     ),
     "images": TableKind([*_columns(prompt_id=TEXT, sample=INTEGER), *PICTURE], key_size=2),
+    "pairs": TableKind(  # pictures of which pairs are chosen
+        [*_columns(prompt_id=TEXT, sample=INTEGER, rating=NUMBER), *PICTURE], key_size=2
+    ),
     "corrections": TableKind(
         _columns(prompt_id=TEXT, sample=INTEGER, prompt=TEXT, seed=INTEGER, verdict=TEXT)
         + [pa.field("kept", TEXT)]  # the result, the original or, where it is dropped, nothing

@@ -86,6 +86,23 @@ def sample_target(latents: "Tensor", noise: "Tensor", alpha_bar: "Tensor") -> "T
 TARGETS = {"epsilon": epsilon_target, "v_prediction": velocity_target, "sample": sample_target}
 
 
+def clean_and_noise(
+    prediction_type: str, prediction: "Tensor", noisy: "Tensor", alpha_bar: "Tensor | float"
+) -> "tuple[Tensor, Tensor]":
+    """Take from a prediction what a mixture is made of, x₀ and ε: `TARGETS` turned round.
+
+    Where ᾱ is 0 a prediction of the noise says nothing of x₀, and it is not finite; nor is the
+    noise by a prediction of x₀ where ᾱ is 1.
+    """
+    signal, deviation = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+    if prediction_type == "epsilon":
+        return (noisy - deviation * prediction) / signal, prediction
+    if prediction_type == "sample":
+        return prediction, (noisy - signal * prediction) / deviation
+    assert prediction_type == "v_prediction"
+    return signal * noisy - deviation * prediction, signal * prediction + deviation * noisy
+
+
 @dataclass(frozen=True)
 class Flow:
     """(1 − σ) · x₀ + σ · ε, of which ε − x₀ is asked; SD3, arXiv 2403.03206, equations 1 and 13.

@@ -7,7 +7,7 @@ from typing import Any
 
 from selma.llm.generators import FREE, Answer, LlmOptions, RecordedLlm
 from selma.llm.transcript import Exchange, Transcript
-from selma.measuring.rating import load_rater, rate_rows
+from selma.measuring.rating import Rater, load_rater, rate_rows
 
 Row = Mapping[str, Any]
 LIBRARIES = ("transformers.models.clip.modeling_clip",)  # what takes long to import
@@ -44,17 +44,28 @@ def rate_by_all(
     """
     ratings, exchanges = {}, list[Exchange]()
     for name, one in sorted(raters.items()):
-        asked, judge = None, None
-        if answer is not None and "judge" in one:
-            options = replace(llm, temperature=one["row"]["temperature"])
-            asked, judge = RecordedLlm(options, answer, transcript), one["judge"]["row"]
-        rater = load_rater(
-            one["row"], judge=judge, generator=asked, seed=seed, device=device,
+        rater, asked = open_rater(
+            one, llm=llm, answer=answer, transcript=transcript, seed=seed, device=device,
             replies=directory / f"{name}-replies.jsonl",
         )  # fmt: skip
         ratings[name] = rate_rows(rows, rater, name=name, directory=directory, advance=advance)
         exchanges += asked.used if asked else []
     return Rated(ratings, exchanges)
+
+
+def open_rater(
+    one: Row, *, llm: LlmOptions, answer: Answer | None, transcript: Transcript, seed: int,
+    device: str, replies: Path,
+) -> tuple[Rater, RecordedLlm | None]:  # fmt: skip
+    """Load one rater, and the LLM that asks for it; arguments and errors as of `rate_by_all`."""
+    asked, judge = None, None
+    if answer is not None and "judge" in one:
+        options = replace(llm, temperature=one["row"]["temperature"])
+        asked, judge = RecordedLlm(options, answer, transcript), one["judge"]["row"]
+    rater = load_rater(
+        one["row"], judge=judge, generator=asked, seed=seed, device=device, replies=replies
+    )
+    return rater, asked
 
 
 def asks(raters: Mapping[str, Row]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from selma.core.errors import ConfigError
+from selma.runtime.objective_params import OF_PICTURES, ObjectiveParams
 from selma.runtime.row_names import unknown_names
 from selma.runtime.sections import LoraParams, MixtureParams, RouterParams, SkillParams
 from selma.runtime.whole import Params
@@ -61,16 +62,50 @@ def load_skill_section(name: str, model: Kind[S], skill: str, path: Path = PARAM
     return laid_over(name, model, getattr(row, name), path)
 
 
+def load_objective(path: Path = PARAMS_PATH) -> Any:
+    """Read the row of `objectives` that `lora.objective` names; ConfigError if it is wrong."""
+    name = load_section("lora", LoraParams, path).objective
+    return load_row("objectives", name, ObjectiveParams, path)
+
+
+def load_expert(skill: str, path: Path = PARAMS_PATH) -> LoraParams:
+    """Read how an expert is trained: the section, under the objective's, under the skill's own.
+
+    Raises:
+        ConfigError: the row, the objective or the section `lora` is wrong.
+    """
+    row = load_row("skills", skill, SkillParams, path)
+    return _trained({**_objectives_own(path), **_given(row.lora)}, path)
+
+
 def load_mixture(name: str, path: Path = PARAMS_PATH) -> LoraParams:
     """Read how a mixture is trained: as an expert, for its experts' steps together.
 
     Raises:
-        ConfigError: the row or the section `lora` is wrong.
+        ConfigError: the row, the objective or the section `lora` is wrong.
     """
-    row = load_row("mixtures", name, MixtureParams, path)
-    steps = load_section("lora", LoraParams, path).train_steps * len(row.skills)
-    given = row.lora.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
-    return laid_over("lora", LoraParams, {"train_steps": steps, **given}, path)
+    row, own = load_row("mixtures", name, MixtureParams, path), _objectives_own(path)
+    steps = laid_over("lora", LoraParams, own, path).train_steps * len(row.skills)
+    return _trained({**own, "train_steps": steps, **_given(row.lora)}, path)
+
+
+def _trained(overrides: Mapping[str, Any], path: Path) -> LoraParams:
+    lora = laid_over("lora", LoraParams, overrides, path)
+    kind = load_objective(path).kind
+    if kind == "ddpo" and (idle := [name for name in sorted(OF_PICTURES) if getattr(lora, name)]):
+        raise ConfigError(
+            f"{path}: lora.{', lora.'.join(idle)}: of no use to the objective {lora.objective}, "
+            "which is trained on no pictures; set null, flip false"
+        )
+    return lora
+
+
+def _objectives_own(path: Path) -> dict[str, Any]:
+    return _given(getattr(load_objective(path), "lora", None))
+
+
+def _given(overrides: Any) -> dict[str, Any]:
+    return {} if overrides is None else dict(overrides.model_dump(exclude_unset=True))
 
 
 def load_router(name: str, path: Path = PARAMS_PATH) -> LoraParams:

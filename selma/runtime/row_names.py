@@ -36,6 +36,9 @@ def unknown_names(params: "Params") -> Iterator[str]:
         best_of = getattr(source, "best_of", None)
         if best_of is not None:
             yield from missing(f"sources.{name}.best_of", best_of.raters, "raters")
+    yield from missing("lora.objective", [params.lora.objective], "objectives")
+    for name, objective in params.objectives.items():
+        yield from missing(f"objectives.{name}", objective.raters, "raters")
     for name, rater in params.raters.items():
         judges = [rater.judge] if hasattr(rater, "judge") else []
         yield from missing(f"raters.{name}.judge", judges, "judges")

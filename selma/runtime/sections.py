@@ -109,6 +109,7 @@ class SelectParams(Section):
 class LoraParams(Section):
     """How an adapter is trained; null: the family's attention, all timesteps alike, the last."""
 
+    objective: Name
     rank: Annotated[int, Field(ge=1, le=4096)]
     targets: Annotated[list[Place], Field(min_length=1)] | None
     learning_rate: Annotated[float, Field(gt=0, le=100)]
@@ -136,8 +137,8 @@ def overrides(section: type[Section], without: Collection[str] = ()) -> type[Sec
 
 PromptsOverrides = overrides(PromptsParams)
 ImagesOverrides = overrides(ImagesParams)
-LoraOverrides = overrides(LoraParams)
-NOT_A_ROUTERS = {"rank", "targets"}  # of the section lora: they are its experts'
+LoraOverrides = overrides(LoraParams, without={"objective"})  # one for a whole run
+NOT_A_ROUTERS = {"objective", "rank", "targets"}  # of the section lora: they are its experts'
 GateOverrides = overrides(LoraParams, without=NOT_A_ROUTERS)
 
 

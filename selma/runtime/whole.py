@@ -8,6 +8,7 @@ from selma.runtime.correct_params import CorrectParams
 from selma.runtime.distil_params import DistillationParams
 from selma.runtime.fit_params import FitParams
 from selma.runtime.model_params import ModelParams
+from selma.runtime.objective_params import ObjectiveParams
 from selma.runtime.rater_params import RaterParams
 from selma.runtime.search_params import SearchParams
 from selma.runtime.sections import (
@@ -50,6 +51,7 @@ class Params(Section):
     sources: Annotated[dict[Name, SourceParams], Field(min_length=1)]
     correct: CorrectParams
     lora: LoraParams
+    objectives: Annotated[dict[Name, ObjectiveParams], Field(min_length=1)]
     skills: Annotated[dict[Name, SkillParams], Field(min_length=1)]
     merges: dict[Name, MergeParams]
     mixtures: dict[Name, MixtureParams]

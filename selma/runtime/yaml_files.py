@@ -14,6 +14,7 @@ S = TypeVar("S")
 # Pydantic's names of a union's branches, and where in a key they stand, by section; where there
 # is another inside of one, it stands where it does without the first.
 BRANCHES: dict[str, tuple[tuple[int, tuple[str, ...]], ...]] = {
+    "objectives": ((2, ("denoise", "dpo", "ddpo")),),
     "raters": ((2, ("clipscore", "dsg", "hps", "imagereward", "pickscore", "tifa")),),
     "sources": ((2, ("adapter", "backbone", "folder", "parquet", "pocket", "self")),),
     "measures": ((2, ("dsg", "tifa")),),

@@ -1,6 +1,7 @@
 """Puts LoRA adapters on linear layers of a denoiser."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,7 +34,7 @@ class LoraLinear(torch.nn.Module):
     ) -> None:  # fmt: skip
         """Wrap `base`, (out, in); every A starts as `lora_a`, (rank, in), B as `lora_b`, or 0."""
         super().__init__()
-        self.base = base
+        self.base, self.enabled = base, True
         if lora_b is None:
             lora_b = torch.zeros(base.out_features, len(lora_a))
         first_a, first_b = lora_a.to(base.weight.device), lora_b.to(base.weight.device)
@@ -43,6 +44,8 @@ class LoraLinear(torch.nn.Module):
     def forward(self, inputs: "Tensor") -> "Tensor":
         """Map (N, …, in) to (N, …, out)."""
         weight, bias = self.base.weight, self.base.bias
+        if not self.enabled:
+            return linear(inputs, weight, bias)
         if len(self.lora_a) > 1:
             return self._stacked(inputs)
         lora_a, lora_b = self.lora_a[0], self.lora_b[0]
@@ -94,6 +97,19 @@ def put_adapter(
             f"{path}.lora_A.weight": layer.lora_a[0], f"{path}.lora_B.weight": layer.lora_b[0]
         }  # fmt: skip
     return layers, found
+
+
+@contextlib.contextmanager
+def without_adapters(denoiser: Any) -> Iterator[None]:
+    """Let a denoiser compute meanwhile as it did before it had adapters."""
+    layers = [module for module in denoiser.modules() if isinstance(module, LoraLinear)]
+    for layer in layers:
+        layer.enabled = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enabled = True
 
 
 def add_adapters(

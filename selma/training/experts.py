@@ -1,12 +1,15 @@
 """The act of training: pictures of prompts in, LoRA adapters out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from selma.diffusion.backbone import Backbone
 from selma.training.loop import Checkpointing
 from selma.training.moments import Examples, encode_examples
+from selma.training.pairs import encode_pairs
+from selma.training.steps import PairSteps
 from selma.training.trainer import Trained, train_experts
 
 
@@ -24,6 +27,26 @@ def train(
     examples = encode_sets(images, backbone, directory, flip)
     kept = checkpointing(directory, checkpoint_every_steps)
     return train_experts(backbone, examples, flip=flip, checkpointing=kept, **settings)
+
+
+def train_on_pairs(
+    name: str, read: Callable[[], Iterable[Mapping[str, Any]]], backbone: Backbone,
+    directory: Path, *, min_gap: float, beta: float, stop: Mapping[str, Any] | None, flip: bool,
+    checkpoint_every_steps: int, **settings: Any,
+) -> tuple[Trained, Mapping[str, int]]:  # fmt: skip
+    """Train a LoRA adapter to prefer each prompt's best picture to its worst; Diffusion-DPO.
+
+    `read` gives rated pictures as `encode_pairs` wants them, which also says what `min_gap` is and
+    what counts come back; `beta` and `stop` are of `PairSteps`; all else is as in `train`. A step's
+    `batch_size` is of pairs, `micro_batch_size` of pictures.
+    """
+    pairs, counts = encode_pairs(read, backbone, directory / name, min_gap=min_gap, flip=flip)
+    kept = checkpointing(directory, checkpoint_every_steps)
+    steps_of = partial(PairSteps, beta=beta, stop=stop)
+    trained = train_experts(
+        backbone, {name: pairs}, flip=flip, checkpointing=kept, steps_of=steps_of, **settings
+    )
+    return trained[name], counts
 
 
 def encode_sets(

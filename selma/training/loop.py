@@ -35,9 +35,9 @@ class Selection:
 class TrainingState:
     """Everything that decides the next step, and what has been seen on the way.
 
-    That is weights, Adam's moments, scale, average and step; of each step, losses and gradient
-    norms of the groups; and, with a selection, what was measured after which step and the best
-    weights so far. The parameters are in groups that are trained side by side.
+    That is weights, Adam's moments, scale, average and step; of each step the groups' losses,
+    gradient norms and what was watched beside them; and, with a selection, what was measured after
+    which step and the best weights so far. The parameters are in groups, trained side by side.
     """
 
     groups: Sequence[Mapping[str, "torch.nn.Parameter"]]
@@ -47,6 +47,7 @@ class TrainingState:
     step: int = 0
     losses: list[list[float]] = field(default_factory=list)
     norms: list[list[float]] = field(default_factory=list)
+    watched: list[list[float]] = field(default_factory=list)  # one quantity's groups after another
     measured: list[tuple[int, list[float]]] = field(default_factory=list)
     best: dict[str, "torch.Tensor"] = field(default_factory=dict)
 
@@ -69,6 +70,10 @@ class TrainingState:
         """List a group's losses, one of each step."""
         return [losses[group] for losses in self.losses]
 
+    def seen(self, quantity: int, group: int = 0) -> list[float]:
+        """List what was watched of a group, by its place after the losses, one of each step."""
+        return [values[quantity * len(self.groups) + group] for values in self.watched]
+
     def save(self, path: Path) -> None:
         """Write the state to one safetensors file, whole or not at all."""
         import torch
@@ -82,11 +87,11 @@ class TrainingState:
             for key, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value)
         tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-        seen = {name: getattr(self, name) for name in ("step", "losses", "norms", "measured")}
-        header = json.dumps({**seen, "scaler": self.scaler.state_dict()})
+        names = ("step", "losses", "norms", "watched", "measured")
+        seen = {n: getattr(self, n) for n in names} | {"scaler": self.scaler.state_dict()}
         with written_whole(path) as part:
             try:
-                save_file(tensors, part, metadata={"state": header})
+                save_file(tensors, part, metadata={"state": json.dumps(seen)})
             except SafetensorError as error:
                 raise OSError(f"the checkpoint cannot be written ({error})") from error
 
@@ -121,6 +126,7 @@ class TrainingState:
                 if key.startswith("optimiser/") and key.split("/", 2)[2] == name
             }
         self.step, self.losses, self.norms = header["step"], header["losses"], header["norms"]
+        self.watched = header["watched"]
         self.measured = [(step, value) for step, value in header["measured"]]
         if header.get("scaler"):
             self.scaler.load_state_dict(header["scaler"])
@@ -150,6 +156,7 @@ def train(
     average_decay: float | None = None,
     scaled: bool = False,
     selection: Selection | None = None,
+    stop: Callable[[TrainingState], bool] | None = None,
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
     on_state: Callable[[TrainingState], None] | None = None,
@@ -163,9 +170,9 @@ def train(
         groups: what is trained, by name. Groups are trained side by side, as each alone would be:
             a group's loss depends on its parameters alone.
         parts_at: computes each summand of the losses of step 0 … train_steps − 1, one loss for each
-            group, (G,) or () for one; they depend on the step alone. Their gradients are added up
-            in their order, also where the processes of a team share them; then the leader alone
-            keeps the state.
+            group, (G,) or () for one; they depend on the step and the weights alone. Of (1 + W, G)
+            the first row is minimised and the others are watched. Gradients are added up in the
+            parts' order, also where a team shares them; then the leader alone keeps the state.
         train_steps: number of updates.
         learning_rate_at: the learning rate of each step.
         weight_decay: AdamW's decoupled decay.
@@ -175,6 +182,7 @@ def train(
         scaled: scale the loss up, so that float16 gradients do not vanish; a step whose gradient
             overflows is left out and the scale halved.
         selection: which step's weights are handed out; None: the last.
+        stop: looks at the losses and what was watched so far, and says whether to end here.
         checkpointing: where to keep the state; an existing one is taken up.
         on_step: called after each step with the number of steps done and the sum of the losses.
         on_state: called after each step with the whole state, to look at, not to change.
@@ -196,9 +204,10 @@ def train(
         state.average = {name: p.detach().clone() for name, p in state.parameters.items()}
     if checkpointing is not None and checkpointing.path.exists():
         state.load(checkpointing.path)
-    while state.step < train_steps:
+    while state.step < train_steps and not (stop and stop(state)):
         optimiser.param_groups[0]["lr"] = learning_rate_at(state.step)
-        losses = _take_gradients(trained, parts_at(state.step), scaler)
+        values = _take_gradients(trained, parts_at(state.step), scaler)
+        losses, watched = values[: len(groups)], values[len(groups) :]
         scaler.unscale_(optimiser)
         norms = [
             float(torch.nn.utils.clip_grad_norm_(list(group.values()), max_gradient_norm))
@@ -220,6 +229,7 @@ def train(
             raise _diverged("the weights after it are not finite", state)
         state.losses.append(losses)
         state.norms.append(norms)
+        state.watched.append(watched)
         state.step = done
         if selection and (done % selection.every_steps == 0 or done == train_steps):
             _measure(state, selection)
@@ -238,25 +248,27 @@ def _take_gradients(
     parts: Sequence[Callable[[], "torch.Tensor"]],
     scaler: "torch.amp.GradScaler",
 ) -> list[float]:
-    """Add the gradients of a loss's summands to their parameters; returns each group's loss."""
+    """Add the gradients of a loss's summands to their parameters; returns what they summed to."""
     import torch
 
     values: list[torch.Tensor] = []
     if team.size() == 1:
         for part in parts:
             loss = part()
-            scaler.scale(loss.sum()).backward()  # type: ignore[no-untyped-call]
+            least = loss[0] if loss.ndim == 2 else loss
+            scaler.scale(least.sum()).backward()  # type: ignore[no-untyped-call]
             values.append(loss.detach())
         return _listed(values)
     totals = [torch.zeros_like(p) for p in trained]
     for first in range(0, len(parts), team.size()):
         own = min(first + team.rank(), len(parts) - 1)  # at the end some compute what is not asked
         loss = parts[own]()
-        scaled = scaler.scale(loss.sum())  # by all: it sets the scale up
+        least = loss[0] if loss.ndim == 2 else loss
+        scaled = scaler.scale(least.sum())  # by all: it sets the scale up
         gradients = torch.autograd.grad(scaled, trained, allow_unused=True)
         pairs = zip(trained, gradients, strict=True)
         known = [torch.zeros_like(p) if g is None else g for p, g in pairs]
-        loss = loss.detach().reshape(-1)  # (G,)
+        loss = loss.detach().reshape(-1)  # ((1 + W) G,)
         flat = torch.cat([loss, *(g.flatten() for g in known)])
         for vector in team.gather(flat)[: len(parts) - first]:
             values.append(vector[: len(loss)])
@@ -269,7 +281,7 @@ def _take_gradients(
 
 
 def _listed(values: Sequence["torch.Tensor"]) -> list[float]:
-    """Add up what the parts of a step lost."""
+    """Add up what the parts of a step say."""
     import torch
 
     total: list[float] = torch.stack(list(values)).sum(0).reshape(-1).tolist()

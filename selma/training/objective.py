@@ -1,4 +1,4 @@
-"""The denoising objective: at which noise a denoiser is asked, and how far off it is."""
+"""What a training minimises: how far off a denoiser is, and for which of two pictures less so."""
 
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,31 @@ def stratified(uniform: "torch.Tensor") -> "torch.Tensor":
 def squared_errors(prediction: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
     """Compute each item's mean squared error, (N,), in float32 whatever the model computes in."""
     return (prediction.float() - target.float()).square().flatten(1).mean(1)
+
+
+def preference_losses(
+    errors: "torch.Tensor", reference: "torch.Tensor", beta: float
+) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Compare how far off a denoiser is on winners and on losers; Diffusion-DPO.
+
+    With the margin m = (L_w − L_l) − (L_w^ref − L_l^ref) the loss is −log σ(−β/2 · m), which is
+    arXiv 2311.12908, equation 14, with its T ω(λ) in β, and errors that are means over a latent's
+    values where the paper sums them, as in its released code.
+
+    Args:
+        errors: (…, 2, N), of winners and losers under the same noise, by the model that learns.
+        reference: the same by the model that it started from.
+        beta: β; the larger, the nearer the model stays to the reference.
+
+    Returns:
+        Losses and implicit accuracies, each (…, N): 1 where the model prefers the winner to the
+        loser more than the reference does, 0 where less, ½ where neither.
+    """
+    from torch.nn.functional import softplus
+
+    moved = errors - reference
+    margin = moved[..., 0, :] - moved[..., 1, :]
+    return softplus(beta / 2 * margin), (1 - margin.sign()) / 2
 
 
 def min_snr_weights(noising: Noising, timesteps: "torch.Tensor", gamma: float) -> "torch.Tensor":

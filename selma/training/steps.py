@@ -1,18 +1,28 @@
 """What a training computes in a step: what is drawn, from the step's number alone, and the loss."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from selma.core.errors import ConfigError
 from selma.core.seeds import derive_seed
 from selma.diffusion.backbone import Backbone
+from selma.training.loop import TrainingState
 from selma.training.moments import Examples
-from selma.training.objective import min_snr_weights, squared_errors, stratified
+from selma.training.objective import (
+    min_snr_weights,
+    preference_losses,
+    squared_errors,
+    stratified,
+)
+from selma.training.pairs import Pairs
 
 if TYPE_CHECKING:
     import torch
+
+
+Set = TypeVar("Set", bound="TrainingSet")
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,21 @@ def denoising_losses(
     return losses
 
 
-def split(examples: Examples, share: float, seed: int, name: str) -> tuple[Examples, Examples]:
+class TrainingSet(Protocol):
+    """What steps are drawn from: pictures, or pairs of them."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def condition_index(self) -> "torch.Tensor": ...
+
+    def only(self: Set, items: Sequence[int]) -> Set: ...
+
+
+def split(examples: Set, share: float, seed: int, name: str) -> tuple[Set, Set]:
     """Hold out a share of a skill's prompts, with all their pictures; returns (trained on, dev).
 
     ConfigError if that leaves no prompt on one of the sides.
@@ -120,20 +144,33 @@ def split(examples: Examples, share: float, seed: int, name: str) -> tuple[Examp
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of experts that are trained side by side, the same number of pictures for each."""
+    """The steps of experts that are trained side by side, the same number of items for each.
+
+    These are of the denoising loss, whose items are pictures; subclasses are of others.
+    """
 
     backbone: Backbone
     seed: int
-    size: int  # pictures of each expert in memory at once
+    pictures_at_once: int  # of each expert in memory
     flip: bool
     min_snr_gamma: float | None
 
-    def parts(
-        self, sets: Mapping[str, Examples], step: int, number: int, kind: str = ""
-    ) -> list[Callable[[], "torch.Tensor"]]:
-        """The summands of a step's losses, each (experts,); `number` of pictures of each expert.
+    items: ClassVar[str] = "pictures"
+    pictures_per_item: ClassVar[int] = 1
+    watched: ClassVar[tuple[str, ...]] = ()  # the rows after the losses, by name
 
-        What is drawn depends on each expert's name, after `kind`.
+    @property
+    def size(self) -> int:
+        """How many items of each expert are in memory at once."""
+        return max(1, self.pictures_at_once // self.pictures_per_item)
+
+    def parts(
+        self, sets: Mapping[str, Any], step: int, number: int, kind: str = ""
+    ) -> list[Callable[[], "torch.Tensor"]]:
+        """The summands of a step's losses, (experts,) or (1 + watched, experts).
+
+        They are of `number` items of each expert's set. What is drawn depends on each expert's
+        name, after `kind`.
         """
         drawn = [
             draw_step(
@@ -145,8 +182,68 @@ class Steps:
 
         def losses_of(start: int) -> "torch.Tensor":
             cut = [draws.part(start, self.size) for draws in drawn]
-            batch = list(zip(sets.values(), cut, strict=True))
-            losses = denoising_losses(self.backbone, batch, self.min_snr_gamma)
-            return losses.view(len(sets), -1).sum(1) / number
+            losses = self.losses(list(zip(sets.values(), cut, strict=True)))
+            return losses.sum(-1) / number
 
         return [partial(losses_of, start) for start in range(0, number, self.size)]
+
+    def losses(self, batch: Sequence[tuple[Any, Draws]]) -> "torch.Tensor":
+        """Compute the loss of each item of each expert, (experts, N)."""
+        return denoising_losses(self.backbone, batch, self.min_snr_gamma).view(len(batch), -1)
+
+    def to_stop(self, state: TrainingState) -> bool:
+        """Whether to end before the last step."""
+        return False
+
+
+@dataclass(frozen=True)
+class PairSteps(Steps):
+    """Steps of Diffusion-DPO, see `preference_losses`; the sets are `Pairs`.
+
+    All that is random is drawn once for a pair: noise, timestep, the draw from the posterior, and
+    whether both are mirrored. The reference is the same denoiser without its adapters.
+    """
+
+    beta: float
+    stop: Mapping[str, Any] | None  # {"winner_growth": share, "steps": number}
+
+    items: ClassVar[str] = "pairs"
+    pictures_per_item: ClassVar[int] = 2
+    watched: ClassVar[tuple[str, ...]] = ("implicit_accuracy", "winner_loss", "winner_reference")
+
+    def losses(self, batch: Sequence[tuple[Pairs, Draws]]) -> "torch.Tensor":
+        """Compute losses and what is watched, (1 + watched, experts, N)."""
+        import torch
+
+        from selma.training.adapters import without_adapters
+
+        pictures = [
+            (pairs.pictures, replace(draws, items=torch.tensor(side)[draws.items]))
+            for pairs, draws in batch
+            for side in (pairs.winners, pairs.losers)
+        ]
+        errors = self._errors(pictures)  # (experts, 2, N)
+        with torch.no_grad(), without_adapters(self.backbone.denoiser):
+            reference = self._errors(pictures)
+        losses, accurate = preference_losses(errors, reference, self.beta)
+        winners = errors[:, 0].detach(), reference[:, 0]
+        return torch.stack([losses, accurate.detach(), *winners])
+
+    def _errors(self, pictures: Sequence[tuple[Examples, Draws]]) -> "torch.Tensor":
+        errors = denoising_losses(self.backbone, pictures, self.min_snr_gamma)
+        return errors.view(len(pictures) // 2, 2, -1)
+
+    def to_stop(self, state: TrainingState) -> bool:
+        """Whether a model has lost sight of the winners: its error on them has grown too much.
+
+        That is, over the last steps, by a share of the reference's error under the same noise. A
+        loss that only compares can fall while both errors grow.
+        """
+        if self.stop is None or state.step < self.stop["steps"]:
+            return False
+        last = slice(-self.stop["steps"], None)
+        for group in range(len(state.groups)):
+            model, reference = (sum(state.seen(place, group)[last]) for place in (1, 2))
+            if model > (1 + self.stop["winner_growth"]) * reference:
+                return True
+        return False

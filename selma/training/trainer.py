@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from selma.core.seeds import derive_seed
 from selma.diffusion.backbone import Backbone
 from selma.training.loop import Checkpointing, Selection, train
-from selma.training.moments import Examples
 from selma.training.speed import Meter, count_operations, in_words
-from selma.training.steps import Steps, split
+from selma.training.steps import Steps, TrainingSet, split
 
 if TYPE_CHECKING:
     import torch
@@ -28,12 +27,13 @@ class Trained:
     norms: Sequence[float]  # of each step's gradient, before it is clipped
     step: int  # whose weights these are
     dev_losses: Mapping[int, float]  # by step, with a selection
+    watched: Mapping[str, Sequence[float]]  # what the objective shows of each step, by name
     speed: Mapping[str, float]  # of all that were trained with it, see `Meter.figures`
 
 
 def train_experts(
     backbone: Backbone,
-    examples: Mapping[str, Examples],
+    examples: Mapping[str, TrainingSet],
     *,
     seed: int,
     rank: int,
@@ -71,7 +71,7 @@ def train_experts(
 def train_groups(
     backbone: Backbone,
     groups: Mapping[str, Mapping[str, "torch.nn.Parameter"]],
-    examples: Mapping[str, Examples],
+    examples: Mapping[str, TrainingSet],
     *,
     seed: int,
     learning_rate: float,
@@ -84,6 +84,7 @@ def train_groups(
     average_decay: float | None,
     flip: bool,
     select: Mapping[str, Any] | None,
+    steps_of: Callable[..., Steps] = Steps,
     checkpointing: Checkpointing | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> dict[str, Trained]:
@@ -114,7 +115,7 @@ def train_groups(
         learning_rate: constant.
         weight_decay: AdamW's.
         train_steps: number of updates.
-        batch_size: pictures per update, of each group.
+        batch_size: items per update, of each group: pictures, or pairs of them.
         micro_batch_size: pictures in memory at once, of all groups together; their gradients are
             added up, and it is what the processes of a team share.
         max_gradient_norm: the gradient of a group together is clipped to this norm.
@@ -124,6 +125,7 @@ def train_groups(
         select: hand out the weights of the step with the least loss on a dev split, "dev" (share of
             the prompts, which are then not trained on), measured every "every_steps", always under
             the same noise; None: the last step's, trained on all prompts.
+        steps_of: the objective: a class of `Steps` with what it takes beyond them.
         checkpointing: where to keep and find the progress.
         on_step: called after each step with the number of steps done and the sum of the losses.
 
@@ -134,25 +136,26 @@ def train_groups(
     """
     import torch
 
-    sets, held_out = dict(examples), dict[str, Examples]()
+    sets, held_out = dict(examples), dict[str, TrainingSet]()
     if select:
         for name, own in examples.items():
             sets[name], held_out[name] = split(own, select["dev"], seed, name)
-    size = max(1, micro_batch_size // len(groups))
-    steps = Steps(backbone, seed, size, flip, min_snr_gamma)
+    steps = steps_of(backbone, seed, micro_batch_size // len(groups), flip, min_snr_gamma)
 
     def dev_losses() -> list[float]:
         parts = steps.parts(held_out, 0, DEV_DRAWS, "dev/")
-        losses: list[float] = torch.stack([part() for part in parts]).sum(0).tolist()
-        return losses
+        losses = torch.stack([part() for part in parts]).sum(0)
+        found: list[float] = losses.view(-1, len(groups))[0].tolist()
+        return found
 
     return train_parts(
         backbone,
         groups,
         lambda step: steps.parts(sets, step, batch_size),
-        items=f"{', '.join(str(len(own)) for own in sets.values())} pictures",
+        items=f"{', '.join(str(len(own)) for own in sets.values())} {steps.items}",
         batch_size=batch_size,
-        part_size=min(size, batch_size),
+        part_size=min(steps.size, batch_size),
+        watched=steps.watched,
         train_steps=train_steps,
         learning_rate=learning_rate,
         on_step=on_step,
@@ -160,6 +163,7 @@ def train_groups(
         max_gradient_norm=max_gradient_norm,
         average_decay=average_decay,
         selection=Selection(select["every_steps"], dev_losses) if select else None,
+        stop=steps.to_stop,
         checkpointing=checkpointing,
     )
 
@@ -171,9 +175,10 @@ def train_parts(
     *,
     items: str,
     batch_size: int,
-    part_size: int,
+    part_size: float,
     learning_rate: float,
     train_steps: int,
+    watched: Sequence[str] = (),
     on_step: Callable[[int, float], None] | None = None,
     **settings: Any,
 ) -> dict[str, Trained]:
@@ -181,6 +186,7 @@ def train_parts(
 
     `parts_at` and the `settings` are as in `selma.training.loop.train`. `items` says what is
     trained on; a step has `batch_size` of them for each group, its first part `part_size`.
+    `watched` names the rows after the losses.
     """
     import torch
 
@@ -207,6 +213,8 @@ def train_parts(
         on_step=count,
         **settings,
     )
+    if state.step < train_steps:
+        logger.warning("stopped after step %d of %d: the error grows", state.step, train_steps)
     speed = meter.figures()
     logger.info(in_words(speed))
     return {
@@ -216,6 +224,7 @@ def train_parts(
             norms=[norms[place] for norms in state.norms],
             step=state.best_step(place),
             dev_losses={step: values[place] for step, values in state.measured},
+            watched={name: state.seen(row, place) for row, name in enumerate(watched)},
             speed=speed,
         )
         for place, name in enumerate(groups)

@@ -53,8 +53,8 @@ def write(world, **changes):
 
 def test_it_lists_every_stage_of_the_graph_that_draws_trains_merges_asks_or_scores(world):
     kinds = (
-        "prompts", "images", "correct", "lora", "mixture", "router", "merge", "fit", "search",
-        "samples", "answers", "preferences",
+        "prompts", "images", "correct", "pairs", "lora", "mixture", "router", "merge", "fit",
+        "search", "samples", "answers", "preferences",
     )  # fmt: skip
     listed = subprocess.run(
         ["dvc", "stage", "list", "--name-only"],
@@ -66,6 +66,25 @@ def test_it_lists_every_stage_of_the_graph_that_draws_trains_merges_asks_or_scor
     path = ROOT / "params.yaml"
     found = {work.stage for work in plan_work(world, path, load_params(path))}
     assert found == {name for name in listed if name.partition("@")[0] in kinds}
+
+
+def test_another_objective_draws_and_trains_otherwise(world):
+    lora = {"train_steps": 20, "batch_size": 6, "objective": "dpo"}
+    objectives = shipped_params()["objectives"]
+    objectives["dpo"] |= {"lora": {}, "pairs": {"rater": "pickscore", "images": {"per_prompt": 4}}}
+    objectives["ddpo"] |= {"lora": {}, "images": {"inference_steps": 5, "guidance_scale": 2.0}}
+    given = {"prompts": {"per_skill": 10}, "lora": lora, "objectives": objectives}
+    assert works(world)["pairs@common"].operations == 0
+    paired = works(world, **given)
+    costs = Counter(world / "models/pocket/base").costs(load_lora(world))
+    assert paired["pairs@common"].number == 10 * 4
+    assert paired["lora@common"].number == 2 * 120
+    assert paired["lora@common"].operations == (
+        240 * (costs.train + costs.predict) + 10 * costs.encode
+    )
+    rewarded = works(world, **{**given, "lora": {**lora, "objective": "ddpo"}})["lora@common"]
+    assert rewarded.number == 120
+    assert rewarded.operations == 120 * (2 * 5 * (costs.predict + costs.train) + costs.decode)
 
 
 def test_numbers_and_operations_are_those_of_the_settings(world):

@@ -8,6 +8,7 @@ from tiny_world import ROOT, shipped_params, tiny_params, write_params
 from selma.core.errors import ConfigError, MissingDataError
 from selma.runtime.model_params import ModelParams
 from selma.runtime.params import (
+    load_expert,
     load_mixture,
     load_params,
     load_router,
@@ -134,6 +135,14 @@ LIMITS = {  # key → largest and smallest value that are allowed, and one too m
     "correct.editor.attribute_strength": (0.01, 1.0, 0.0, 1.1),
     "correct.editor.dilation_px": (1, 999, 0, 1001),
     "correct.editor.feather_px": (0, 1000, -1, 1001),
+    "objectives.dpo.min_gap": (0.0, 1e9, -0.1, 1.1e9),
+    "objectives.dpo.beta": (1e-9, 1e9, 0.0, 1.1e9),
+    "objectives.dpo.stop.winner_growth": (0.0, 1e6, -0.1, 1.1e6),
+    "objectives.dpo.stop.steps": (1, 10_000_000, 0, 10_000_001),
+    "objectives.ddpo.per_prompt": (2, 10_000, 1, 10_001),
+    "objectives.ddpo.updates_per_round": (1, 10_000, 0, 10_001),
+    "objectives.ddpo.clip_range": (1e-9, 0.999, 0.0, 1.0),
+    "objectives.ddpo.advantage_max": (1e-9, 1e9, 0.0, 1.1e9),
     "lora.rank": (1, 4096, 0, 4097),
     "lora.learning_rate": (1e-9, 100.0, 0.0, 101.0),
     "lora.weight_decay": (0.0, 1000.0, -0.1, 1001.0),
@@ -388,6 +397,39 @@ def test_what_is_an_experts_own_is_no_key_of_a_router(path, key):
     changed(path, routers={"moe": {"skills": ["count"], "top_k": 1, "lora": {key: None}}})
     with pytest.raises(ConfigError, match=rf"routers\.moe\.lora\.{key} is not a known key"):
         load_router("moe", path)
+
+
+def with_objective(path, name, skill, **own):
+    params = tiny_params(lora={"objective": name, "rank": 16, "train_steps": 3})
+    params["objectives"]["dpo"]["lora"] = own
+    params["skills"]["count"]["lora"] = skill
+    params["mixtures"] = {"mixture": {"skills": ["count", "common"], "lora": {}}}
+    write_params(path.parent, params)
+
+
+def test_an_objectives_settings_lie_over_the_section_and_under_a_skills_own(path):
+    own = {"rank": 4, "learning_rate": 1e-5, "train_steps": 5}
+    with_objective(path, "dpo", {"rank": 2}, **own)
+    one = load_section("lora", LoraParams, path)
+    assert load_expert("common", path) == one.model_copy(update=own)
+    assert load_expert("count", path) == one.model_copy(update={**own, "rank": 2})
+    assert load_mixture("mixture", path) == one.model_copy(update={**own, "train_steps": 10})
+    with_objective(path, "denoise", {}, **own)
+    assert load_expert("common", path) == load_section("lora", LoraParams, path)
+
+
+def test_an_objective_is_a_runs_and_no_skills_own(path):
+    with_objective(path, "dpo", {"objective": "denoise"})
+    with pytest.raises(ConfigError, match=r"skills\.count\.lora\.objective is not a known key"):
+        load_expert("count", path)
+
+
+def test_an_objective_and_its_rater_are_rows(path):
+    said = problem(path, lora={"objective": "dop"})
+    assert "lora.objective names 'dop', not in objectives; known: denoise, dpo, ddpo" in said
+    objectives = {**shipped_params()["objectives"]}
+    objectives["ddpo"] = {**objectives["ddpo"], "rater": "nobody"}
+    assert "objectives.ddpo names 'nobody', not in raters" in problem(path, objectives=objectives)
 
 
 def test_a_mixture_is_trained_for_the_steps_of_its_skills_together(path):

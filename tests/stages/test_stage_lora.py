@@ -8,10 +8,17 @@ import pytest
 import torch
 from safetensors import safe_open
 from stage_world import run
-from tiny_world import tiny_params, write_images, write_params
+from tiny_world import (
+    tiny_params,
+    with_objective,
+    write_images,
+    write_pairs,
+    write_params,
+    write_rater,
+)
 
 from selma.adapters.files import read_adapter, read_provenance
-from selma.core.errors import MissingDataError
+from selma.core.errors import ConfigError, MissingDataError, RecordError
 from selma.core.tables import read_table, write_table
 
 LORA = {
@@ -49,7 +56,8 @@ def params_of(*, skill=None, mixture=None, **changes):
 def train(folder, params, *, section="skills", name="count", images="data/images"):
     """Train; the adapter's tensors, and the rows of the loss curve."""
     write_params(folder, params)
-    arguments = f"--section {section} --name {name} --images {images}"
+    arguments = f"--section {section} --name {name} --images {images} --pairs data/pairs"
+    arguments += " --objective data/rows/objective.json"
     run("lora", f"{arguments} --out out/{name}.safetensors --curve out/{name}.csv")
     adapter = read_adapter(folder / f"out/{name}.safetensors")
     lines = (folder / f"out/{name}.csv").read_text(encoding="utf-8").splitlines()
@@ -247,3 +255,81 @@ def test_torch_works_with_the_threads_of_params(folder, one_thread):
     with pytest.raises(MissingDataError):  # after that
         train(folder, params_of(threads=2, backbone={"path": "nowhere", "dtype": "float32"}))
     assert torch.get_num_threads() == 2
+
+
+@pytest.fixture
+def rated(folder):
+    write_pairs(folder, "count", 4)
+    write_pairs(folder, "common", 3)
+    write_rater(folder)
+    return folder
+
+
+def with_way(objective, **changes):
+    params = {**params_of(), **with_objective(objective, lora=LORA)}
+    params["lora"]["objective"] = objective
+    params["mixtures"] = {"both": {"skills": ["count", "common"], "lora": {}}}
+    params["objectives"][objective] |= changes
+    return params
+
+
+def test_dpo_trains_on_the_rated_pairs_and_the_curve_shows_what_is_watched(rated, caplog):
+    caplog.set_level("INFO", logger="selma")
+    adapter, curve = train(rated, with_way("dpo", beta=50.0, lora={"train_steps": 3, "rank": 3}))
+    assert "training count on 4 pairs: 3 steps of 2" in caplog.text
+    assert curve[0] == ("step,loss,gradient_norm,implicit_accuracy,winner_loss,winner_reference")
+    assert {layer.rank for layer in adapter.values()} == {3}
+    made = read_provenance(rated / "out/count.safetensors")
+    assert made["pairs"] == {"prompts": 4, "pairs": 4, "too_close": 0}
+    assert made["objective"]["beta"] == 50.0
+    plain, _ = train(rated, params_of())
+    assert "objective" not in read_provenance(rated / "out/count.safetensors")
+    assert set(plain) == set(adapter)
+
+
+def test_the_first_loss_of_dpo_is_log_2_and_beta_and_gap_are_of_params(rated):
+    _, curve = train(rated, with_way("dpo"))
+    assert float(curve[1].split(",")[1]) == pytest.approx(math.log(2), abs=1e-5)
+    weak, strong = (
+        train(rated, with_way("dpo", beta=beta, lora={"train_steps": 3}))[1] for beta in (1e-6, 1e4)
+    )
+    assert float(weak[1].split(",")[1]) == pytest.approx(math.log(2), abs=1e-5)
+    assert weak != strong
+    with pytest.raises(RecordError, match="no pair to train on"):
+        train(rated, with_way("dpo", min_gap=1.5))
+
+
+def test_a_mixture_learns_from_the_pairs_of_all_its_skills(rated, caplog):
+    caplog.set_level("INFO", logger="selma")
+    train(rated, with_way("dpo", lora={"train_steps": 2}), section="mixtures", name="both")
+    assert "training both on 7 pairs: 4 steps of 2" in caplog.text
+
+
+def test_ddpo_is_rewarded_by_its_rater_for_the_prompts_of_the_pictures(rated, caplog):
+    caplog.set_level("INFO", logger="selma")
+    way = {"lora": {"train_steps": 3, "rank": 3}, "images": {"inference_steps": 2}}
+    adapter, curve = train(rated, with_way("ddpo", **way))
+    assert "training count on the rewards of 3 prompts: 3 steps of 2" in caplog.text
+    assert curve[0] == "step,loss,gradient_norm,reward,clipped"
+    assert [line.partition(",")[0] for line in curve[1:]] == ["1", "2", "3"]
+    assert {layer.rank for layer in adapter.values()} == {3}
+    made = read_provenance(rated / "out/count.safetensors")["objective"]
+    assert (made["kind"], made["rater"], made["inference_steps"]) == ("ddpo", "pickscore", 2)
+    (path, *_) = (rated / ".selma/runs/workspace").glob("*.jsonl")
+    assert "reward_first" in path.read_text()
+
+
+def test_ddpo_by_a_judge_keeps_rewards_between_0_and_1(rated):
+    write_rater(rated, "faithfulness")
+    write_images(rated, "count", 2, prompt="two red circles")
+    way = {"rater": "faithfulness", "lora": {"train_steps": 2}}
+    _, curve = train(rated, with_way("ddpo", **way))
+    rewards = [float(line.split(",")[3]) for line in curve[1:]]
+    assert all(0 <= reward <= 1 for reward in rewards)
+
+
+def test_what_is_of_no_use_to_a_reward_is_refused(rated):
+    params = with_way("ddpo")
+    params["lora"] |= {"min_snr_gamma": 5.0, "flip": True}
+    with pytest.raises(ConfigError, match=r"lora\.flip, lora\.min_snr_gamma: of no use"):
+        train(rated, params)

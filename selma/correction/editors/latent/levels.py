@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from selma.core.errors import BackendError
+from selma.diffusion.noising import clean_and_noise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,14 +48,9 @@ class Levels:
         return float((1 - self.alphas_bar[level]) ** 0.5)
 
     def _between(self, prediction: "Tensor", latents: "Tensor", start: int, end: int) -> "Tensor":
-        alpha_bar = self.alphas_bar[start]
-        signal, deviation = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
-        if self.prediction_type == "epsilon":
-            noise = prediction
-            clean = (latents - deviation * noise) / signal
-        else:
-            clean = signal * latents - deviation * prediction
-            noise = signal * prediction + deviation * latents
+        clean, noise = clean_and_noise(
+            self.prediction_type, prediction, latents, self.alphas_bar[start]
+        )
         result: Tensor = self.alphas_bar[end] ** 0.5 * clean + self.noise_deviation(end) * noise
         return result
 

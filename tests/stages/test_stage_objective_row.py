@@ -1,0 +1,44 @@
+"""The stage objective_row writes down who rates for the objective, and the code where it trains."""
+
+import pytest
+from stage_world import read_json, run
+from tiny_world import with_objective, write_params
+
+from selma.core.files import write_json
+from selma.core.fingerprints import content_sha256
+
+
+@pytest.fixture
+def row(world):
+    """Run the stage for an objective; returns what it wrote."""
+    (world / "code").mkdir()
+    (world / "code/rates.py").write_text("1")
+    for name in ("pickscore", "faithfulness"):
+        write_json(world / f"data/rows/raters/{name}.json", {"row": {"kind": name}, "files": {}})
+
+    def row(objective, **changes):
+        params = with_objective(objective)
+        params["objectives"][objective] |= changes
+        write_params(world, params)
+        run("objective_row", "--raters data/rows/raters --code code --out out/row.json")
+        return read_json("out/row.json")
+
+    return row
+
+
+def test_where_nothing_is_rated_nothing_counts(row):
+    assert row("denoise") == {"raters": {}, "code": None}
+
+
+def test_of_pairs_the_rater_counts_and_its_code_is_the_stages_before(row):
+    found = row("dpo")
+    assert found["raters"] == {"pickscore": {"row": {"kind": "pickscore"}, "files": {}}}
+    assert found["code"] is None
+
+
+def test_of_rewards_the_rater_counts_and_the_code_that_rates(row, world):
+    found = row("ddpo", rater="faithfulness")
+    assert set(found["raters"]) == {"faithfulness"}
+    assert found["code"] == {"code": content_sha256(world / "code")}
+    (world / "code/rates.py").write_text("2")
+    assert row("ddpo", rater="faithfulness")["code"] != found["code"]
