@@ -173,7 +173,7 @@ def tell(expert: "Trained") -> None:
     for name, values in expert.watched.items():
         tenth = max(1, len(values) // 10)
         first, last = (sum(part) / tenth for part in (values[:tenth], values[-tenth:]))
-        logger.info("%s: %.4g in the first tenth of the steps, %.4g in the last", name, first, last)
+        logger.info("%s: %.4g → %.4g, first and last tenth of the steps", name, first, last)
         figures = {**figures, f"{name}_first": first, f"{name}_last": last}
     for name, value in figures.items():
         steps = len(expert.losses)

@@ -13,15 +13,6 @@ GIVEN = {"llm_parsed_prompt": SCENE, "llm_layout_suggestions": LAYOUT}
 WHOLE = {"initial_image.png", "det_result_obj.png", "trace.json"}
 
 
-def inpaint_editor(path):
-    """The section of an editor that leaves pixels outside its masks as they are."""
-    return {
-        "kind": "inpaint", "path": str(path), "dtype": "float32", "adapter": None,
-        "inference_steps": 2, "guidance_scale": 3.0, "attribute_strength": 0.5, "dilation_px": 3,
-        "feather_px": 0, "negative_prompt": "", "alignment": "centre",
-    }  # fmt: skip
-
-
 def entry(name, out, prompt="a red cat", **changes):
     return {"input_fname": name, "output_dir": out, "prompt": prompt, **GIVEN, **changes}
 

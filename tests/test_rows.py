@@ -325,7 +325,7 @@ def set_value(params, key, value):
         ("compare.resamples", 300, EVERY_ROW),
         ("report.examples", 1, {"report"}),
         ("images.source", "truth", {"images@count", "images@attributes", "best@count",
-            "best@attributes", "report"}),
+            "best@attributes", *PAIRS}),
         ("sources.truth.per_skill", 5, {"source@truth"}),
         ("raters.pickscore.batch_size", 1, {"rater_row@pickscore"}),
     ],
@@ -412,6 +412,8 @@ def test_all_additions_run_and_nothing_that_was_there_runs_again(built, grown):
     world, ran = grown
     gather = {"merge@merged", "mixture_row@mixture", *names("prompts@{}", *SKILLS)}
     gather |= {"answers_row@dsg", "preference_row@hps", "scores@dsg", *EVERY_ROW}
+    gather |= names("source@{}", *world.params["sources"])  # of the skills, and no benchmark's
+    gather |= names("rater_row@{}", *world.params["raters"])  # of the judges
     assert set(ran) == (world.stages() - built.stages()) | gather
     assert len(ran) == len(set(ran))
     assert world.status() == set()

@@ -54,6 +54,15 @@ def correct_section(**changes):
     return section
 
 
+def inpaint_editor(path):
+    """The section of an editor that leaves pixels outside its masks as they are."""
+    return {
+        "kind": "inpaint", "path": str(path), "dtype": "float32", "adapter": None,
+        "inference_steps": 2, "guidance_scale": 3.0, "attribute_strength": 0.5, "dilation_px": 3,
+        "feather_px": 0, "negative_prompt": "", "alignment": "centre",
+    }  # fmt: skip
+
+
 def write_params(folder, params):
     yaml = YAML(typ="safe")
     yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False

@@ -2,7 +2,7 @@
 
 The denoising loss alone takes very long to find that a token's box and a cell's place belong
 together: after 3,500 steps the pocket model's objects lay in their boxes hardly more often than
-without boxes. Told so by this loss, it is learnt in a few hundred.
+without boxes. Told so by this loss, they do after 900 (docs/correction.md has both).
 """
 
 from collections.abc import Iterator

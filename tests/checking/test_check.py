@@ -48,7 +48,7 @@ def project(tmp_path, monkeypatch):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in shipped_params()["benchmarks"]:
         put(tmp_path / "data/benchmarks" / f"{name}.parquet")
-    for name in ("base", "weak_base"):
+    for name in ("base", "weak_base", "gligen"):
         write_backbone(tmp_path / "models/pocket" / name)
     for name, config in SCORERS.items():
         put(tmp_path / "models/pocket" / name / "config.json", config)
@@ -101,7 +101,8 @@ def test_the_command_says_each_problem_on_a_line_of_its_own(project, capsys):
     params["measures"]["dsg"]["policy"] = "strict"
     write_params(project, params)
     (project / "data/skills/count.yaml").unlink()
-    shutil.rmtree(project / "models/pocket/base")
+    for name in ("base", "gligen"):
+        shutil.rmtree(project / "models/pocket" / name)
     assert main(["check"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert all(line.startswith("selma: error: ") for line in lines)
@@ -111,7 +112,7 @@ def test_the_command_says_each_problem_on_a_line_of_its_own(project, capsys):
         "skills.count.instructions: ",
         "backbone.path: models/pocket/base: no such",
         "models.base.weights: models/pocket/base: no such",
-        "correct.editor.path: models/pocket/base: no such",
+        "correct.editor.path: models/pocket/gligen: no such",
     ):
         assert sum(part in line for line in lines) == 1, part
     assert len(lines) == 6

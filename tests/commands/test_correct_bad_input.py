@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 from chat_server import completion, serving
-from correct_command import LAYOUT, correct, entry, files, inpaint_editor, look, run, trace
+from correct_command import LAYOUT, correct, entry, files, look, run, trace
 from malformed_replies import LAYOUTS, SCENES
 from PIL import Image
+from tiny_world import inpaint_editor
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*GLIGEN.*deprecated:FutureWarning")
 ASKED = {"llm_parsed_prompt": None, "llm_layout_suggestions": None}

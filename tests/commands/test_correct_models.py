@@ -5,10 +5,17 @@ import shutil
 
 import numpy as np
 import pytest
-from correct_command import WHOLE, correct, inpaint_editor, look, trace
+from correct_command import WHOLE, correct, look, trace
 from PIL import Image
 from scipy.ndimage import binary_dilation
-from tiny_world import ROOT, correct_section, read_yaml, tiny_params, write_params
+from tiny_world import (
+    ROOT,
+    correct_section,
+    inpaint_editor,
+    read_yaml,
+    tiny_params,
+    write_params,
+)
 
 from selma.correction.layout import Box
 from selma.correction.segmenters.loading import load_segmenter

@@ -22,6 +22,7 @@ PICTURES = {
     "c": (TWO, picture(("blue", 0, 0), ("red", 3, 3))),
     "d": (f"{TWO} nonsense", picture(("red", 0, 0))),
     "e": ("red squares", picture(("red", 1, 1), size=(40, 30))),
+    "f": ("green squares, carelessly", picture(("red", 1, 1))),
 }
 
 
@@ -59,7 +60,8 @@ def test_rows_say_what_became_of_each_picture(tmp_path):
     found = by_name(table.corrections)
     verdicts = {name: one["verdict"] for name, one in found.items()}
     assert verdicts == {
-        "a": "fixed", "b": "fixed", "c": "pass_before", "d": "failed", "e": "fixed"
+        "a": "fixed", "b": "fixed", "c": "pass_before", "d": "failed", "e": "fixed",
+        "f": "edited",
     }  # fmt: skip
     a, d = found["a"], found["d"]
     assert (a["add"], a["remove"], a["rounds"], a["chosen_round"]) == (1, 0, 1, 1)
@@ -93,10 +95,11 @@ def picture_of(one):
 @pytest.mark.parametrize(
     ("keep", "kept"),
     [
-        ("all", {"a": "result", "b": "result", "c": "result", "d": "result", "e": "result"}),
+        ("all", {"a": "result", "b": "result", "c": "result", "d": "result", "e": "result",
+            "f": "result"}),
         ("passing", {"a": "result", "b": "result", "c": "result", "e": "result"}),
         ("fixed_or_original", {"a": "result", "b": "result", "c": "original", "d": "original",
-            "e": "result"}),
+            "e": "result", "f": "original"}),
     ],
 )  # fmt: skip
 def test_what_is_kept(tmp_path, keep, kept):
@@ -156,15 +159,15 @@ def test_without_rounds_every_picture_is_skipped(tmp_path):
     write_table(tmp_path / "t.parquet", "corrections", rows)
     assert read_table(tmp_path / "t.parquet", "corrections") == rows
     numbers = summarise(rows)
-    assert (numbers["pictures"], numbers["kept"], numbers["changed"]) == (5, 5, 0)
-    assert numbers["verdicts"]["skipped"] == 5 and "pass_before" not in numbers
+    assert (numbers["pictures"], numbers["kept"], numbers["changed"]) == (6, 6, 0)
+    assert numbers["verdicts"]["skipped"] == 6 and "pass_before" not in numbers
 
 
 def test_the_numbers_are_those_of_the_table(tmp_path):
     numbers = summarise(run(tmp_path, keep="passing").corrections)
-    assert numbers["verdicts"] | {"fixed": 3, "pass_before": 1, "edited": 0} == numbers["verdicts"]
-    assert (numbers["pictures"], numbers["kept"], numbers["changed"]) == (5, 4, 3)
+    assert numbers["verdicts"] | {"fixed": 3, "pass_before": 1, "edited": 1} == numbers["verdicts"]
+    assert (numbers["pictures"], numbers["kept"], numbers["changed"]) == (6, 4, 3)
     assert (numbers["judged"], numbers["pass_before"], numbers["pass_after"]) == (3, 1 / 3, 1)
-    assert numbers["operations"] == {"remove": 1, "add": 1, "move": 2, "attribute": 0}
-    assert numbers["edits"]["add"] == {"asked": 1, "done": 1}
+    assert numbers["operations"] == {"remove": 3, "add": 3, "move": 2, "attribute": 0}
+    assert numbers["edits"]["add"] == {"asked": 3, "done": 1}  # of f, in both rounds, nothing
     assert (numbers["failures"], numbers["llm_refused"]) == (1, 2)

@@ -72,7 +72,7 @@ class SeesAll:
 
 
 class Paints:
-    """An editor that paints the goal with what it does not know in green."""
+    """An editor that paints the goal with what it does not know in green, or does nothing."""
 
     def __init__(self, broken=()):
         self._broken = set(broken)
@@ -80,6 +80,8 @@ class Paints:
     def edit(self, image, job):
         if job.seed in self._broken or job.scene.background in self._broken:
             raise BackendError("the editor choked")
+        if "carelessly" in job.scene.background:
+            return image.copy()
         made = picture(size=image.size)
         for one in job.goal:
             x, y = (round(v * s) for v, s in zip((one.box.x, one.box.y), image.size, strict=True))

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from tiny_world import ROOT, shipped_params, tiny_params, write_params
+from tiny_world import ROOT, inpaint_editor, shipped_params, tiny_params, write_params
 
 from selma.core.errors import ConfigError, MissingDataError
 from selma.runtime.model_params import ModelParams
@@ -134,7 +134,21 @@ LIMITS = {  # key → largest and smallest value that are allowed, and one too m
     "correct.detector.nms_iou": (0.0, 1.0, -0.1, 1.1),
     "correct.editor.attribute_strength": (0.01, 1.0, 0.0, 1.1),
     "correct.editor.dilation_px": (1, 999, 0, 1001),
-    "correct.editor.feather_px": (0, 1000, -1, 1001),
+    "correct.editor.feather_px": (0, 1000, -1, 1001),  # of inpaint
+    "correct.editor.inversion_guidance": (1.0, 100.0, 0.9, 100.1),
+    "correct.editor.object_guidance": (1.0, 100.0, 0.9, 100.1),
+    "correct.editor.final_guidance": (1.0, 100.0, 0.9, 100.1),
+    "correct.editor.attribute_guidance": (1.0, 100.0, 0.9, 100.1),
+    "correct.editor.attribute_blend": (0.0, 1.0, -0.1, 1.1),
+    "correct.editor.gligen_share": (0.0, 1.0, -0.1, 1.1),
+    "correct.editor.frozen_share": (0.0, 1.0, -0.1, 1.1),
+    "correct.editor.foreground_blend": (0.0, 1.0, -0.1, 1.1),
+    "correct.editor.attention.weight": (0.0, 1e6, -0.1, 1.1e6),
+    "correct.editor.attention.stop_below": (0.0, 1e6, -0.1, 1.1e6),
+    "correct.editor.attention.background_weight": (0.0, 1e6, -0.1, 1.1e6),
+    "correct.editor.attention.transfer_weight": (0.0, 1e6, -0.1, 1.1e6),
+    "correct.editor.attention.foreground_share": (0.01, 1.0, 0.0, 1.1),
+    "correct.editor.attention.background_share": (0.01, 1.0, 0.0, 1.1),
     "objectives.dpo.min_gap": (0.0, 1e9, -0.1, 1.1e9),
     "objectives.dpo.beta": (1e-9, 1e9, 0.0, 1.1e9),
     "objectives.dpo.stop.winner_growth": (0.0, 1e6, -0.1, 1.1e6),
@@ -174,6 +188,8 @@ LIMITS = {  # key → largest and smallest value that are allowed, and one too m
 def with_value(path, key, value):
     params = shipped_params()
     *places, last = key.split(".")
+    if last == "feather_px":
+        params["correct"]["editor"] = inpaint_editor("models/pocket/base")
     section = params
     for place in places:
         section = section[place]
