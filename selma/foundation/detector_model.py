@@ -6,13 +6,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from selma.foundation.neighbours import HEADS, start_clip_near
 from selma.foundation.training import load_as_float32, round_to_float16
 from selma.pocket.scenes import CANVAS_PX
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch.nn import Parameter
     from transformers import CLIPTokenizer, Owlv2ForObjectDetection
     from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
@@ -20,15 +18,9 @@ if TYPE_CHECKING:
 PATCH_PX = 4
 PATCHES = CANVAS_PX // PATCH_PX  # a side
 MAX_TOKENS = 16  # of a query, as in the published models
-WIDTH, HEADS, VISION_LAYERS = 64, 8, 4
+WIDTH, VISION_LAYERS = 64, 4
 TEXT_WIDTH, TEXT_LAYERS = 64, 2
 FIRST_SCALE, FIRST_SHIFT = 10.0, -0.5  # of logits: nearly everything is nothing
-PIXEL_GAIN = 5.0  # of the first weights of the patches' embedding
-NEIGHBOURS = tuple((x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if (x, y) != (0, 0))  # of a head
-FREQUENCIES = (0.6, 1.5)  # of positions; a wave's sine and cosine for each axis
-POSITIONS = 2 * 2 * len(FREQUENCIES)  # dimensions
-POSITION_AMPLITUDE = 0.7
-POSITION_GAIN = 2.5  # of attention's first queries and keys: a head looks at one neighbour
 UNUSED = ("owlv2.logit_scale", "owlv2.visual_projection.weight")  # of contrastive pre-training
 
 
@@ -48,17 +40,14 @@ def build_detector(tokenizer: "CLIPTokenizer", seed: int) -> "Owlv2ForObjectDete
     torch.manual_seed(seed)
     config = Owlv2Config(vision_config=vision, text_config=text, projection_dim=TEXT_WIDTH)
     model = Owlv2ForObjectDetection(config)
-    _start_near(model)
+    _start(model)
     return model
 
 
-def _start_near(model: "Owlv2ForObjectDetection") -> None:
+def _start(model: "Owlv2ForObjectDetection") -> None:
     """Change the first weights so that a patch sees what is beside it; mutates them.
 
-    Some dimensions hold positions alone, and each head attends to one of the eight neighbours, as a
-    convolution does (compare arXiv 2401.12511): without, a tower this small takes very long to find
-    out what is beside what, and so what shapes are. The heads are drawn anew, as linear layers are:
-    the class draws them with a deviation of 1.
+    The heads are drawn anew, as linear layers are: the class draws them with a deviation of 1.
     """
     import torch
 
@@ -69,40 +58,7 @@ def _start_near(model: "Owlv2ForObjectDetection") -> None:
     with torch.no_grad():
         head.logit_scale.bias.fill_(FIRST_SCALE)
         head.logit_shift.bias.fill_(FIRST_SHIFT)
-        patches = vision.embeddings.patch_embedding.weight  # (WIDTH, 3, PATCH_PX, PATCH_PX)
-        patches.mul_(PIXEL_GAIN)
-        patches[:POSITIONS] = 0
-        places = vision.embeddings.position_embedding.weight  # (1 + PATCHES², WIDTH)
-        places[:, :POSITIONS] = 0
-        places[1:, :POSITIONS] = torch.from_numpy(POSITION_AMPLITUDE * _positions())
-        for layer in vision.encoder.layers:
-            attention = layer.self_attn
-            for part in (attention.out_proj, layer.mlp.fc2):
-                part.weight[:POSITIONS] = 0  # at first, nothing writes over positions
-            attention.q_proj.weight.zero_()
-            attention.k_proj.weight.zero_()
-            heads = zip(attention.q_proj.weight.chunk(HEADS), NEIGHBOURS, strict=True)
-            for rows, (x, y) in heads:
-                rows[:POSITIONS, :POSITIONS] = POSITION_GAIN * torch.from_numpy(_turn(x, y))
-            for rows in attention.k_proj.weight.chunk(HEADS):
-                rows[:POSITIONS, :POSITIONS] = POSITION_GAIN * torch.eye(POSITIONS)
-
-
-def _positions() -> "NDArray[np.float32]":
-    """Write where each patch is, (PATCHES², POSITIONS): waves of columns, then of rows."""
-    rows, columns = np.divmod(np.arange(PATCHES**2), PATCHES)
-    angles = [f * place for place in (columns, rows) for f in FREQUENCIES]
-    waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
-    return np.stack(waves, axis=1).astype(np.float32)
-
-
-def _turn(x: int, y: int) -> "NDArray[np.float32]":
-    """Make the matrix that takes a place's position to that of its neighbour (x, y) patches on."""
-    matrix = np.zeros((POSITIONS, POSITIONS), np.float32)
-    for n, angle in enumerate([f * step for step in (x, y) for f in FREQUENCIES]):
-        pair = slice(2 * n, 2 * n + 2)
-        matrix[pair, pair] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
-    return matrix
+    start_clip_near(vision)
 
 
 def _tower(width: int, layers: int) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_files(name, tokenizer, tmp_path):
     assert [accuracies, losses] == others
     overall = accuracies["overall"]
     assert overall.n >= 4
-    assert overall.low <= overall.accuracy <= overall.high
+    assert overall.low <= overall.accuracy <= overall.high + 1e-12
 
 
 class _StoppedError(Exception):
@@ -177,7 +177,9 @@ def test_a_score_does_not_depend_on_what_else_is_in_the_batch(name, tokenizer, p
     torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-4)
 
 
-def test_the_reward_models_pretraining_compares_own_picture_twin_and_stranger(tokenizer):
+def test_the_reward_models_pretraining_compares_own_picture_with_others(
+    tokenizer,
+):
     import torch
 
     scorer = build_scorer("imagereward", tokenizer, 3)
@@ -189,10 +191,20 @@ def test_the_reward_models_pretraining_compares_own_picture_twin_and_stranger(to
         loss, patches = scorer.pretraining_loss(pixels, tokens.ids, tokens.mask)
         first = scorer.scores(pixels, tokens.ids, tokens.mask, np.array([0] * 4))
         last = scorer.scores(pixels, tokens.ids, tokens.mask, np.array([3] * 4))
+        network = scorer.model.network
+        seen = network["vision"](pixel_values=pixels).last_hidden_state[:, 0]
+        read = [
+            network["text"](input_ids=tokens.rows(np.array([k]))[0], is_decoder=False)
+            for k in range(4)
+        ]
+    texts = torch.stack([out.last_hidden_state[0, 0] for out in read])
+    logits = torch.nn.functional.cosine_similarity(seen[:, None], texts[None], dim=2) / 0.07
+    rows, columns = torch.log_softmax(logits, dim=1), torch.log_softmax(logits, dim=0)
+    contrasted = -(rows.diagonal().mean() + columns.diagonal().mean()) / 2
     assert patches.shape == (4, 64, 96)
     own_first = torch.log_softmax(first[[0, 1, 3]], dim=0)[0]  # picture 0, its twin 1, stranger 3
     own_last = torch.log_softmax(last[[3, 2, 0]], dim=0)[0]
-    torch.testing.assert_close(loss, -(own_first + own_last) / 2)
+    torch.testing.assert_close(loss, contrasted - (own_first + own_last) / 2)
 
 
 class _FixedScorer:
