@@ -15,9 +15,9 @@ from selma.core.choices import choose
 from selma.core.seeds import derive_seed
 from selma.foundation.defects import BROKEN, DEGRADED, paint
 from selma.foundation.flaws import FACTS, Draft, add_flaw
+from selma.foundation.naming import SceneLabels, label_scenes
 from selma.pocket.captions import Description, realise
-from selma.pocket.render import object_shares
-from selma.pocket.scenes import CANVAS_PX, COLOURS, RADII_PX, SHAPES, Scene
+from selma.pocket.scenes import Scene
 from selma.pocket.skills import DRAW, is_held_out, write_prompt
 
 SAME_LAYOUT_SHARE = 0.5  # of worse pictures: objects stand where they stand in the better one
@@ -27,8 +27,6 @@ FACT_DRAWS = (*sorted(FACTS), "relation", "relation", "relation", "swap")
 # Of twins: any stranger teaches what else can differ.
 HARD_FACTS = {"relation": 5, "swap": 3, "count": 2, "shape": 2, "size": 2}
 TWIN_DRAWS = (*sorted(FACTS), *(kind for kind, more in HARD_FACTS.items() for _ in range(more)))
-PATCH_PX, PATCH_COVERED = 4, 0.15  # a patch shows an object that covers this share of it
-ATTRIBUTES = {"shape": SHAPES, "colour": tuple(COLOURS), "size": tuple(RADII_PX)}  # of an object
 Advance = Callable[[int], None]
 
 
@@ -176,38 +174,22 @@ class TwinSet:
 
     captions: tuple[str, ...]  # 2N
     pictures: NDArray[np.uint8]  # (2N, CANVAS_PX, CANVAS_PX, 3)
-    patch_labels: NDArray[np.int8]  # (2N, 8, 8, 3) places in ``ATTRIBUTES``; −1: shows no object
+    labels: SceneLabels  # of the 2N scenes
 
 
 def build_twin_set(
     seed: int, scorer: str, twins: int, refused: frozenset[str], advance: Advance
 ) -> TwinSet:
     """Draw and paint pairs of twins; a quarter are mildly blurred, muddy or noisy, both alike."""
-    captions, pictures, labels = list[str](), [], []
+    captions, pictures, scenes = list[str](), [], list[Scene]()
     for index in range(twins):
         rng = random.Random(derive_seed(seed, "twins", scorer, index))
         for caption, draft, scene in _twins(rng, refused):
             captions.append(caption)
             pictures.append(paint(scene, draft.defects, rng.randrange(2**32)))
-            labels.append(patch_labels(scene))
+            scenes.append(scene)
         advance(1)
-    return TwinSet(tuple(captions), np.stack(pictures), np.stack(labels))
-
-
-def patch_labels(scene: Scene) -> NDArray[np.int8]:
-    """Label each patch of a scene by the object it shows, as in ``TwinSet.patch_labels``."""
-    side = CANVAS_PX // PATCH_PX
-    shares = np.stack(object_shares(scene)).reshape(-1, side, PATCH_PX, side, PATCH_PX)
-    covered = shares.mean(axis=(2, 4))  # (objects, 8, 8)
-    labels = np.array(
-        [
-            [values.index(getattr(item, name)) for name, values in ATTRIBUTES.items()]
-            for item in scene.objects
-        ],
-        np.int8,
-    )  # (objects, 3)
-    shown = covered.max(axis=0) >= PATCH_COVERED
-    return np.where(shown[..., None], labels[covered.argmax(axis=0)], np.int8(-1))
+    return TwinSet(tuple(captions), np.stack(pictures), label_scenes(scenes))
 
 
 def _twins(rng: random.Random, refused: frozenset[str]) -> Iterator[tuple[str, Draft, Scene]]:

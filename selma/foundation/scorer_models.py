@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selma.foundation.naming import PATCH_PX
 from selma.foundation.neighbours import HEADS, start_blip_near, start_clip_near
-from selma.foundation.preference_pairs import PATCH_PX
 from selma.foundation.tokenizer import MAX_TOKENS
 from selma.foundation.training import load_as_float32
 from selma.pocket.scenes import CANVAS_PX
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 IMAGE_SETTINGS = ImageSettings(CANVAS_PX, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 WIDTH, VISION_LAYERS, TEXT_LAYERS, PROJECTION = 96, 4, 3, 64
 HEAD_SIZES = (64, 32, 16)  # of the reward model
-# Of the reward model's first weights: with BLIP's 0.02, meant for a width of 768, attention in towers
-# this narrow stays nearly even for very long.
+# Of the reward model's first weights: with BLIP's 0.02, meant for a width of 768, attention in
+# towers this narrow stays nearly even for very long.
 VISION_DEVIATION, TEXT_DEVIATION = 0.05, 0.1
 CONTRAST_SCALE = 1 / 0.07  # of the reward model's cosines; what CLIP and BLIP start from
 Indices = NDArray[np.int64]
@@ -55,19 +55,23 @@ class ClipScorer:
     """PickScore's and HPS's form: exp(logit_scale) · cosine of two CLIP features."""
 
     clip: "CLIPModel"
+    feature_width = PROJECTION
 
     def parameters(self) -> "dict[str, Parameter]":
         return dict(self.clip.named_parameters())
 
     def pretraining_loss(
         self, pixels: "Tensor", ids: "Tensor", mask: "Tensor"
-    ) -> tuple["Tensor", "Tensor"]:
+    ) -> "tuple[Tensor, Tensor, Tensor]":
         """CLIP's symmetric contrast of N pictures, in which twins are the hard negatives.
 
-        Returns the loss, and the states of the pictures' patches, (N, P, D).
+        Returns the loss, and of the pictures the patches' states, (N, P, D), and the features,
+        (N, feature_width), with a mean square of 1.
         """
         out = self.clip(pixel_values=pixels, input_ids=ids, attention_mask=mask)
-        return contrast(out.logits_per_image), out.vision_model_output.last_hidden_state[:, 1:]
+        patches = out.vision_model_output.last_hidden_state[:, 1:]
+        features = self.feature_width**0.5 * out.image_embeds  # the embeds have length 1
+        return contrast(out.logits_per_image), patches, features
 
     def scores(self, pixels: "Tensor", ids: "Tensor", mask: "Tensor", text_of: Indices) -> "Tensor":
         """Score M pictures (M, 3, S, S), each for the text that `text_of` (M,) names."""
@@ -90,13 +94,14 @@ class RewardScorer:
     """ImageReward's form: a text tower that attends to the picture, and a head."""
 
     model: RewardModel
+    feature_width = WIDTH
 
     def parameters(self) -> "dict[str, Parameter]":
         return dict(self.model.named_parameters())
 
     def pretraining_loss(
         self, pixels: "Tensor", ids: "Tensor", mask: "Tensor"
-    ) -> tuple["Tensor", "Tensor"]:
+    ) -> "tuple[Tensor, Tensor, Tensor]":
         """Tell a caption's own picture from its twin and from a stranger, for half of the captions.
 
         They are the first of each pair of twins in one half of the batch, the second in the other;
@@ -121,9 +126,9 @@ class RewardScorer:
         raw = network["head"](states[:, 0])[:, 0].reshape(3, -1)
         matched = cross_entropy(raw.T, torch.zeros_like(own))
         unseen = network["text"](input_ids=ids, attention_mask=mask, is_decoder=False)
-        read = normalize(unseen.last_hidden_state[:, 0])  # (N, D)
-        logits = CONTRAST_SCALE * normalize(patches[:, 0]) @ read.T
-        return matched + contrast(logits), patches[:, 1:]
+        features, read = patches[:, 0], unseen.last_hidden_state[:, 0]  # (N, D) each
+        logits = CONTRAST_SCALE * normalize(features) @ normalize(read).T
+        return matched + contrast(logits), patches[:, 1:], features
 
     def scores(self, pixels: "Tensor", ids: "Tensor", mask: "Tensor", text_of: Indices) -> "Tensor":
         """Score M pictures, as `ClipScorer.scores`."""

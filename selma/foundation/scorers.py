@@ -4,12 +4,11 @@ Each learns in two phases, as its model did: pre-training on captioned pictures,
 loss on rankings. Where this departs from the papers:
 
 1. Pre-training batches hold twins, captioned pictures that differ in one fact, so that a model this
-   small learns to look closely; and the patches of the vision tower also learn to name the shape,
-   colour and size of the object they show, by a linear head that is dropped afterwards (token
-   labelling, arXiv 2104.10858).
+   small learns to look closely; and it also learns to name what it sees (see `naming`).
 2. The vision tower starts as a convolution does (see `neighbours`).
 3. The reward model is pre-trained to tell a caption's own picture from others, not to write; and
-   BLIP's image-text contrast compares the towers' first states themselves, at a fixed temperature.
+   in BLIP's image-text contrast the towers' first states are compared as they are, at a fixed
+   temperature.
 4. All weights are trained, without dropout, so that a step depends on its number alone.
 
 Sources: PickScore, arXiv 2305.01569; HPS v2, arXiv 2306.09341; ImageReward, arXiv 2304.05977.
@@ -25,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selma.core.seeds import derive_seed
-from selma.foundation.preference_pairs import ATTRIBUTES, PreferenceSet, TwinSet
+from selma.foundation.naming import build_heads, naming_loss
+from selma.foundation.preference_pairs import PreferenceSet, TwinSet
 from selma.foundation.scorer_models import WIDTH, Indices, Scorer, TokenTable, to_pixels
 
 if TYPE_CHECKING:
@@ -57,28 +57,22 @@ def pretraining(
 ) -> tuple[Callable[[int], "Tensor"], dict[str, "Parameter"]]:
     """Make the pre-training loss of each step, over `batch_size` pairs of twins, and its weights.
 
-    These are the scorer's and those of the head that names the object in a patch.
+    These are the scorer's and those of the heads that name things.
     """
     import torch
 
-    torch.manual_seed(derive_seed(seed, "patch-head"))
-    sizes = [len(values) for values in ATTRIBUTES.values()]
-    head = torch.nn.Linear(WIDTH, sum(sizes))
+    torch.manual_seed(derive_seed(seed, "naming-heads"))
+    heads = build_heads(WIDTH, scorer.feature_width)
 
     def loss_at(step: int) -> "Tensor":
         pairs = draw_batch(len(twins.captions) // 2, batch_size, "twins", step, seed=seed)
         rows = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()  # (2B,)
         pixels = to_pixels(twins.pictures[rows])
-        loss, patches = scorer.pretraining_loss(pixels, *tokens.rows(rows))
-        labels = torch.from_numpy(twins.patch_labels[rows]).long().flatten(0, 2)  # (2B · 64, 3)
-        shown = labels[:, 0] >= 0
-        named = head(patches.flatten(0, 1)[shown]).split(sizes, dim=1)
-        for logits, label in zip(named, labels[shown].T, strict=True):
-            loss = loss + torch.nn.functional.cross_entropy(logits, label)
-        return loss
+        loss, patches, features = scorer.pretraining_loss(pixels, *tokens.rows(rows))
+        return loss + naming_loss(heads, patches, features, twins.labels.rows(rows))
 
-    of_head = {f"patch_head.{name}": value for name, value in head.named_parameters()}
-    return loss_at, scorer.parameters() | of_head
+    of_heads = {f"heads.{name}": value for name, value in heads.named_parameters()}
+    return loss_at, scorer.parameters() | of_heads
 
 
 def preference_loss_at(

@@ -14,11 +14,10 @@ from selma.foundation.preference_pairs import (
     build_preference_set,
     build_twin_set,
     draw_ranking,
-    patch_labels,
 )
 from selma.pocket.captions import Description, Group, Link
 from selma.pocket.render import render
-from selma.pocket.scenes import COLOURS, SHAPES, Scene, SceneObject, holds
+from selma.pocket.scenes import Scene, SceneObject, holds
 from selma.pocket.skills import is_held_out
 
 NONE: frozenset[str] = frozenset()
@@ -150,14 +149,7 @@ def test_an_unknown_scorer_is_an_error_that_lists_the_scorers():
 
 def test_twins_have_different_captions_and_pictures():
     twins = build_twin_set(1, "hps", 60, NONE, _advance)
-    assert len(twins.captions) == len(twins.pictures) == len(twins.patch_labels) == 120
+    assert len(twins.captions) == len(twins.pictures) == len(twins.labels.shapes) == 120
     for k in range(0, 120, 2):
         assert twins.captions[k] != twins.captions[k + 1]
         assert not np.array_equal(twins.pictures[k], twins.pictures[k + 1])
-
-
-def test_the_patches_inside_an_object_name_its_shape_colour_and_size():
-    labels = patch_labels(SCENE)
-    large_red_circle = [SHAPES.index("circle"), list(COLOURS).index("red"), 1]
-    assert labels[3, 4].tolist() == labels[3, 3].tolist() == large_red_circle
-    assert (labels[0] == -1).all() and (labels[7] == -1).all()

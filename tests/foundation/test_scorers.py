@@ -85,6 +85,10 @@ class _Stopping:
     def __init__(self, scorer, calls):
         self.scorer, self.calls = scorer, itertools.count(calls, -1)
 
+    @property
+    def feature_width(self):
+        return self.scorer.feature_width
+
     def parameters(self):
         return self.scorer.parameters()
 
@@ -188,7 +192,7 @@ def test_the_reward_models_pretraining_compares_own_picture_with_others(
     generator = np.random.default_rng(0)
     pixels = to_pixels(generator.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8))
     with torch.inference_mode():
-        loss, patches = scorer.pretraining_loss(pixels, tokens.ids, tokens.mask)
+        loss, patches, features = scorer.pretraining_loss(pixels, tokens.ids, tokens.mask)
         first = scorer.scores(pixels, tokens.ids, tokens.mask, np.array([0] * 4))
         last = scorer.scores(pixels, tokens.ids, tokens.mask, np.array([3] * 4))
         network = scorer.model.network
@@ -197,11 +201,12 @@ def test_the_reward_models_pretraining_compares_own_picture_with_others(
             network["text"](input_ids=tokens.rows(np.array([k]))[0], is_decoder=False)
             for k in range(4)
         ]
-    texts = torch.stack([out.last_hidden_state[0, 0] for out in read])
-    logits = torch.nn.functional.cosine_similarity(seen[:, None], texts[None], dim=2) / 0.07
+    read = torch.stack([out.last_hidden_state[0, 0] for out in read])
+    logits = torch.nn.functional.cosine_similarity(seen[:, None], read[None], dim=2) / 0.07
     rows, columns = torch.log_softmax(logits, dim=1), torch.log_softmax(logits, dim=0)
     contrasted = -(rows.diagonal().mean() + columns.diagonal().mean()) / 2
     assert patches.shape == (4, 64, 96)
+    torch.testing.assert_close(features, seen)
     own_first = torch.log_softmax(first[[0, 1, 3]], dim=0)[0]  # picture 0, its twin 1, stranger 3
     own_last = torch.log_softmax(last[[3, 2, 0]], dim=0)[0]
     torch.testing.assert_close(loss, contrasted - (own_first + own_last) / 2)

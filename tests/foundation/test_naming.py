@@ -1,0 +1,46 @@
+"""What a scorer learns to name, by a scene that can be read by hand."""
+
+import numpy as np
+import pytest
+
+from selma.foundation.naming import FACTS_WEIGHT, SHAPES, build_heads, label_scenes, naming_loss
+from selma.pocket.scenes import COLOURS, Scene, SceneObject
+
+CIRCLE, STAR = SHAPES.index("circle"), SHAPES.index("star")
+RED, BLUE = list(COLOURS).index("red"), list(COLOURS).index("blue")
+SCENE = Scene(
+    "white",
+    (
+        SceneObject("circle", "red", "large", 16.0, 12.0),
+        SceneObject("star", "blue", "small", 8.0, 26.0),
+        SceneObject("star", "blue", "small", 24.0, 26.0),
+    ),
+)
+
+
+def test_the_patches_inside_an_object_name_its_shape_colour_and_size():
+    labels = label_scenes([SCENE]).patches[0]
+    assert labels[3, 4].tolist() == labels[2, 3].tolist() == [CIRCLE, RED, 1]
+    assert labels[6, 2].tolist() == [STAR, BLUE, 0]
+    assert (labels[0] == -1).all()
+
+
+def test_each_shape_has_its_colour_count_and_size_and_its_mean_centre():
+    labels = label_scenes([SCENE])
+    assert labels.shapes[0, CIRCLE].tolist() == [RED + 1, 1, 2]
+    assert labels.shapes[0, STAR].tolist() == [BLUE + 1, 2, 1]
+    assert labels.centres[0, CIRCLE].tolist() == [0.0, -0.25]
+    assert labels.centres[0, STAR].tolist() == [0.0, 0.625]
+    assert np.count_nonzero(labels.shapes) == 6
+
+
+def test_heads_that_know_nothing_lose_the_entropy_of_even_guesses():
+    import torch
+
+    heads = build_heads(4, 6)
+    with torch.no_grad():
+        for parameter in heads.parameters():
+            parameter.zero_()
+        loss = naming_loss(heads, torch.ones(1, 64, 4), torch.ones(1, 6), label_scenes([SCENE]))
+    facts = np.log([9, 5, 3]).sum() + (0.25**2 + 0.625**2) / 4
+    assert float(loss) == pytest.approx(np.log([8, 8, 2]).sum() + FACTS_WEIGHT * facts, rel=1e-5)
