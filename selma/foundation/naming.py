@@ -1,8 +1,8 @@
 """What else a scorer learns while it is pre-trained: to name what a scene holds.
 
 A picture's patches name the object that they show (token labelling, arXiv 2104.10858); its features
-name each shape's colour, count and size and say where it stands, so that they hold facts bound to
-objects, which the contrast with texts finds out late. The heads are dropped afterwards.
+name each shape's colour and say where it stands, so that they hold facts bound to objects, which
+the contrast with texts finds out late. The heads are dropped afterwards.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,6 @@ from selma.pocket.render import object_shares
 from selma.pocket.scenes import (
     CANVAS_PX,
     COLOURS,
-    MAX_OBJECTS,
     RADII_PX,
     SHAPES,
     Scene,
@@ -29,9 +28,8 @@ if TYPE_CHECKING:
 
 PATCH_PX, PATCH_COVERED = 4, 0.15  # a patch shows an object that covers this share of it
 COLOUR_NAMES, SIZE_NAMES = tuple(COLOURS), tuple(RADII_PX)
-FACTS_WEIGHT = 3.0  # of what features name, against what patches name
+FACTS_WEIGHT = 4.0  # of what features name, against what patches name
 PATCH_CLASSES = (len(SHAPES), len(COLOUR_NAMES), len(SIZE_NAMES))
-SHAPE_CLASSES = (len(COLOUR_NAMES) + 1, MAX_OBJECTS + 1, len(SIZE_NAMES) + 1)
 
 
 @dataclass(frozen=True)
@@ -39,18 +37,18 @@ class SceneLabels:
     """What N scenes hold. All objects of one shape are alike in a scene that is drawn here."""
 
     patches: NDArray[np.int64]  # (N, 8, 8, 3) places in shapes, colours, sizes; −1: shows no object
-    shapes: NDArray[np.int64]  # (N, 8, 3) of a shape: colour + 1, count, size + 1; 0: not there
+    colours: NDArray[np.int64]  # (N, 8) of a shape, plus 1; 0: there is none of that shape
     centres: NDArray[np.float32]  # (N, 8, 2) of a shape: mean (x, y), the canvas is from −1 to 1
 
     def rows(self, indices: NDArray[np.int64]) -> "SceneLabels":
-        return SceneLabels(self.patches[indices], self.shapes[indices], self.centres[indices])
+        return SceneLabels(self.patches[indices], self.colours[indices], self.centres[indices])
 
 
 def label_scenes(scenes: Iterable[Scene]) -> SceneLabels:
     """Label scenes by what they hold."""
     labels = [(_patch_labels(scene), *_shape_labels(scene)) for scene in scenes]
-    patches, shapes, centres = (np.stack(part) for part in zip(*labels, strict=True))
-    return SceneLabels(patches, shapes, centres)
+    patches, colours, centres = (np.stack(part) for part in zip(*labels, strict=True))
+    return SceneLabels(patches, colours, centres)
 
 
 def _places(item: SceneObject) -> tuple[int, int, int]:
@@ -68,13 +66,14 @@ def _patch_labels(scene: Scene) -> NDArray[np.int64]:
 
 
 def _shape_labels(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    labels = np.zeros((len(SHAPES), 3), np.int64)
+    colours, counts = np.zeros((2, len(SHAPES)), np.int64)
     centres = np.zeros((len(SHAPES), 2), np.float32)
     for item in scene.objects:
-        shape, colour, size = _places(item)
-        labels[shape] = (colour + 1, labels[shape, 1] + 1, size + 1)
+        shape, colour, _ = _places(item)
+        colours[shape] = colour + 1
+        counts[shape] += 1
         centres[shape] += np.array((item.x, item.y)) / (CANVAS_PX / 2) - 1
-    return labels, centres / np.maximum(labels[:, 1:2], 1)
+    return colours, centres / np.maximum(counts, 1)[:, None]
 
 
 def build_heads(patch_width: int, feature_width: int) -> "ModuleDict":
@@ -85,7 +84,7 @@ def build_heads(patch_width: int, feature_width: int) -> "ModuleDict":
     return ModuleDict(
         {
             "patches": Linear(patch_width, sum(PATCH_CLASSES)),
-            "shapes": Linear(feature_width, shapes * sum(SHAPE_CLASSES)),
+            "colours": Linear(feature_width, shapes * (len(COLOUR_NAMES) + 1)),
             "centres": Linear(feature_width, shapes * 2),
         }
     )
@@ -103,12 +102,12 @@ def naming_loss(
     named = torch.from_numpy(labels.patches).flatten(0, 2)  # (N · P, 3)
     shown = named[:, 0] >= 0
     of_patches = heads["patches"](patches.flatten(0, 1)[shown])
-    of_shape = torch.from_numpy(labels.shapes).flatten(0, 1)  # (N · 8, 3)
-    of_features = heads["shapes"](features).reshape(len(of_shape), -1)
-    there = of_shape[:, 1] > 0
+    colours = torch.from_numpy(labels.colours).flatten()  # (N · 8,)
+    of_shapes = heads["colours"](features).reshape(len(colours), -1)
+    there = colours > 0
     centres = torch.from_numpy(labels.centres).flatten(0, 1)  # (N · 8, 2)
     errors = heads["centres"](features).reshape(-1, 2)[there] - centres[there]
-    facts = _classes_loss(of_features, of_shape, SHAPE_CLASSES) + errors.square().mean()
+    facts = torch.nn.functional.cross_entropy(of_shapes, colours) + errors.square().mean()
     return _classes_loss(of_patches, named[shown], PATCH_CLASSES) + FACTS_WEIGHT * facts
 
 

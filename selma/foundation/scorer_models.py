@@ -66,12 +66,11 @@ class ClipScorer:
         """CLIP's symmetric contrast of N pictures, in which twins are the hard negatives.
 
         Returns the loss, and of the pictures the patches' states, (N, P, D), and the features,
-        (N, feature_width), with a mean square of 1.
+        (N, feature_width).
         """
         out = self.clip(pixel_values=pixels, input_ids=ids, attention_mask=mask)
         patches = out.vision_model_output.last_hidden_state[:, 1:]
-        features = self.feature_width**0.5 * out.image_embeds  # the embeds have length 1
-        return contrast(out.logits_per_image), patches, features
+        return contrast(out.logits_per_image), patches, out.vision_model_output.pooler_output
 
     def scores(self, pixels: "Tensor", ids: "Tensor", mask: "Tensor", text_of: Indices) -> "Tensor":
         """Score M pictures (M, 3, S, S), each for the text that `text_of` (M,) names."""
@@ -102,20 +101,19 @@ class RewardScorer:
     def pretraining_loss(
         self, pixels: "Tensor", ids: "Tensor", mask: "Tensor"
     ) -> "tuple[Tensor, Tensor, Tensor]":
-        """Tell a caption's own picture from its twin and from a stranger, for half of the captions.
+        """Tell a caption's own picture from its twin and from a stranger.
 
-        They are the first of each pair of twins in one half of the batch, the second in the other;
-        the stranger is the own picture of the next caption. To this is added the contrast of all
-        captions, read without a picture, with all pictures. Returns what `ClipScorer`'s does.
+        Twins lie side by side; the stranger is the picture of the next pair of twins. To this is
+        added the contrast of all captions, read without a picture, with all pictures. Returns what
+        `ClipScorer`'s does.
         """
         import torch
         from torch.nn.functional import cross_entropy, normalize
 
-        own = torch.arange(0, len(pixels), 2)  # (N/2,)
-        own[len(own) // 2 :] += 1
+        own = torch.arange(len(pixels))  # (N,)
         network = self.model.network  # as `RewardModel.forward`, but the vision tower runs once
         patches = network["vision"](pixel_values=pixels).last_hidden_state
-        pictures = torch.cat([own, own ^ 1, own.roll(-1)])  # (3N/2,)
+        pictures = torch.cat([own, own ^ 1, own.roll(-2)])  # (3N,)
         texts = own.repeat(3)
         states = network["text"](
             input_ids=ids[texts],

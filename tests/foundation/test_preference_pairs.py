@@ -149,7 +149,7 @@ def test_an_unknown_scorer_is_an_error_that_lists_the_scorers():
 
 def test_twins_have_different_captions_and_pictures():
     twins = build_twin_set(1, "hps", 60, NONE, _advance)
-    assert len(twins.captions) == len(twins.pictures) == len(twins.labels.shapes) == 120
+    assert len(twins.captions) == len(twins.pictures) == len(twins.labels.colours) == 120
     for k in range(0, 120, 2):
         assert twins.captions[k] != twins.captions[k + 1]
         assert not np.array_equal(twins.pictures[k], twins.pictures[k + 1])

@@ -193,8 +193,9 @@ def test_the_reward_models_pretraining_compares_own_picture_with_others(
     pixels = to_pixels(generator.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8))
     with torch.inference_mode():
         loss, patches, features = scorer.pretraining_loss(pixels, tokens.ids, tokens.mask)
-        first = scorer.scores(pixels, tokens.ids, tokens.mask, np.array([0] * 4))
-        last = scorer.scores(pixels, tokens.ids, tokens.mask, np.array([3] * 4))
+        scores = torch.stack(
+            [scorer.scores(pixels, tokens.ids, tokens.mask, np.array([k] * 4)) for k in range(4)]
+        )
         network = scorer.model.network
         seen = network["vision"](pixel_values=pixels).last_hidden_state[:, 0]
         read = [
@@ -207,9 +208,9 @@ def test_the_reward_models_pretraining_compares_own_picture_with_others(
     contrasted = -(rows.diagonal().mean() + columns.diagonal().mean()) / 2
     assert patches.shape == (4, 64, 96)
     torch.testing.assert_close(features, seen)
-    own_first = torch.log_softmax(first[[0, 1, 3]], dim=0)[0]  # picture 0, its twin 1, stranger 3
-    own_last = torch.log_softmax(last[[3, 2, 0]], dim=0)[0]
-    torch.testing.assert_close(loss, contrasted - (own_first + own_last) / 2)
+    compared = [[0, 1, 2], [1, 0, 3], [2, 3, 0], [3, 2, 1]]  # own picture, twin and stranger
+    own = [torch.log_softmax(scores[k][compared[k]], dim=0)[0] for k in range(4)]
+    torch.testing.assert_close(loss, contrasted - torch.stack(own).mean())
 
 
 class _FixedScorer:
