@@ -38,7 +38,7 @@ class SceneLabels:
 
     patches: NDArray[np.int64]  # (N, 8, 8, 3) places in shapes, colours, sizes; −1: shows no object
     colours: NDArray[np.int64]  # (N, 8) of a shape, plus 1; 0: there is none of that shape
-    centres: NDArray[np.float32]  # (N, 8, 2) of a shape: mean (x, y), the canvas is from −1 to 1
+    centres: NDArray[np.float64]  # (N, 8, 2) of a shape: mean (x, y), the canvas is from −1 to 1
 
     def rows(self, indices: NDArray[np.int64]) -> "SceneLabels":
         return SceneLabels(self.patches[indices], self.colours[indices], self.centres[indices])
@@ -65,7 +65,7 @@ def _patch_labels(scene: Scene) -> NDArray[np.int64]:
     return np.where(shown[..., None], labels[covered.argmax(axis=0)], -1)
 
 
-def _shape_labels(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _shape_labels(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     colours, counts = np.zeros((2, len(SHAPES)), np.int64)
     centres = np.zeros((len(SHAPES), 2), np.float32)
     for item in scene.objects:
@@ -108,11 +108,12 @@ def naming_loss(
     centres = torch.from_numpy(labels.centres).flatten(0, 1)  # (N · 8, 2)
     errors = heads["centres"](features).reshape(-1, 2)[there] - centres[there]
     facts = torch.nn.functional.cross_entropy(of_shapes, colours) + errors.square().mean()
-    return _classes_loss(of_patches, named[shown], PATCH_CLASSES) + FACTS_WEIGHT * facts
+    loss: Tensor = _classes_loss(of_patches, named[shown], PATCH_CLASSES) + FACTS_WEIGHT * facts
+    return loss
 
 
 def _classes_loss(logits: "Tensor", labels: "Tensor", classes: Sequence[int]) -> "Tensor":
     import torch
 
-    parts = zip(logits.split(list(classes), dim=1), labels.T, strict=True)
+    parts = zip(torch.split(logits, list(classes), dim=1), labels.T, strict=True)
     return torch.stack([torch.nn.functional.cross_entropy(*part) for part in parts]).sum()
