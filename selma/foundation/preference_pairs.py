@@ -181,15 +181,15 @@ def build_twin_set(
     seed: int, scorer: str, twins: int, refused: frozenset[str], advance: Advance
 ) -> TwinSet:
     """Draw and paint pairs of twins; a quarter are mildly blurred, muddy or noisy, both alike."""
-    captions, pictures, scenes = list[str](), [], list[Scene]()
+    captions, pictures, told = list[str](), [], list[tuple[Description, Scene]]()
     for index in range(twins):
         rng = random.Random(derive_seed(seed, "twins", scorer, index))
         for caption, draft, scene in _twins(rng, refused):
             captions.append(caption)
             pictures.append(paint(scene, draft.defects, rng.randrange(2**32)))
-            scenes.append(scene)
+            told.append((draft.description, scene))
         advance(1)
-    return TwinSet(tuple(captions), np.stack(pictures), label_scenes(scenes))
+    return TwinSet(tuple(captions), np.stack(pictures), label_scenes(told))
 
 
 def _twins(rng: random.Random, refused: frozenset[str]) -> Iterator[tuple[str, Draft, Scene]]:

@@ -51,6 +51,16 @@ class TokenTable:
 
 
 @dataclass(frozen=True)
+class PretrainingStep:
+    """The loss of N captioned pictures, and states that more can be learnt from."""
+
+    loss: "Tensor"
+    patches: "Tensor"  # (N, P, D)
+    pictures: "Tensor"  # features, (N, the scorer's feature_width)
+    captions: "Tensor"  # as `pictures`
+
+
+@dataclass(frozen=True)
 class ClipScorer:
     """PickScore's and HPS's form: exp(logit_scale) · cosine of two CLIP features."""
 
@@ -62,15 +72,13 @@ class ClipScorer:
 
     def pretraining_loss(
         self, pixels: "Tensor", ids: "Tensor", mask: "Tensor"
-    ) -> "tuple[Tensor, Tensor, Tensor]":
-        """CLIP's symmetric contrast of N pictures, in which twins are the hard negatives.
-
-        Returns the loss, and of the pictures the patches' states, (N, P, D), and the features,
-        (N, feature_width).
-        """
+    ) -> "PretrainingStep":
+        """CLIP's symmetric contrast of N pictures, in which twins are the hard negatives."""
         out = self.clip(pixel_values=pixels, input_ids=ids, attention_mask=mask)
         patches = out.vision_model_output.last_hidden_state[:, 1:]
-        return contrast(out.logits_per_image), patches, out.vision_model_output.pooler_output
+        pictures, texts = out.vision_model_output, out.text_model_output
+        features = pictures.pooler_output, texts.pooler_output
+        return PretrainingStep(contrast(out.logits_per_image), patches, *features)
 
     def scores(self, pixels: "Tensor", ids: "Tensor", mask: "Tensor", text_of: Indices) -> "Tensor":
         """Score M pictures (M, 3, S, S), each for the text that `text_of` (M,) names."""
@@ -100,12 +108,11 @@ class RewardScorer:
 
     def pretraining_loss(
         self, pixels: "Tensor", ids: "Tensor", mask: "Tensor"
-    ) -> "tuple[Tensor, Tensor, Tensor]":
+    ) -> "PretrainingStep":
         """Tell a caption's own picture from its twin and from a stranger.
 
         Twins lie side by side; the stranger is the picture of the next pair of twins. To this is
-        added the contrast of all captions, read without a picture, with all pictures. Returns what
-        `ClipScorer`'s does.
+        added the contrast of all captions, read without a picture, with all pictures.
         """
         import torch
         from torch.nn.functional import cross_entropy, normalize
@@ -126,7 +133,7 @@ class RewardScorer:
         unseen = network["text"](input_ids=ids, attention_mask=mask, is_decoder=False)
         features, read = patches[:, 0], unseen.last_hidden_state[:, 0]  # (N, D) each
         logits = CONTRAST_SCALE * normalize(features) @ normalize(read).T
-        return matched + contrast(logits), patches[:, 1:], features
+        return PretrainingStep(matched + contrast(logits), patches[:, 1:], features, read)
 
     def scores(self, pixels: "Tensor", ids: "Tensor", mask: "Tensor", text_of: Indices) -> "Tensor":
         """Score M pictures, as `ClipScorer.scores`."""

@@ -68,8 +68,9 @@ def pretraining(
         pairs = draw_batch(len(twins.captions) // 2, batch_size, "twins", step, seed=seed)
         rows = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()  # (2B,)
         pixels = to_pixels(twins.pictures[rows])
-        loss, patches, features = scorer.pretraining_loss(pixels, *tokens.rows(rows))
-        return loss + naming_loss(heads, patches, features, twins.labels.rows(rows))
+        out = scorer.pretraining_loss(pixels, *tokens.rows(rows))
+        states = out.patches, out.pictures, out.captions
+        return out.loss + naming_loss(heads, *states, twins.labels.rows(rows))
 
     of_heads = {f"heads.{name}": value for name, value in heads.named_parameters()}
     return loss_at, scorer.parameters() | of_heads

@@ -192,7 +192,7 @@ def test_the_reward_models_pretraining_compares_own_picture_with_others(
     generator = np.random.default_rng(0)
     pixels = to_pixels(generator.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8))
     with torch.inference_mode():
-        loss, patches, features = scorer.pretraining_loss(pixels, tokens.ids, tokens.mask)
+        out = scorer.pretraining_loss(pixels, tokens.ids, tokens.mask)
         scores = torch.stack(
             [scorer.scores(pixels, tokens.ids, tokens.mask, np.array([k] * 4)) for k in range(4)]
         )
@@ -202,15 +202,16 @@ def test_the_reward_models_pretraining_compares_own_picture_with_others(
             network["text"](input_ids=tokens.rows(np.array([k]))[0], is_decoder=False)
             for k in range(4)
         ]
-    read = torch.stack([out.last_hidden_state[0, 0] for out in read])
+    read = torch.stack([one.last_hidden_state[0, 0] for one in read])
     logits = torch.nn.functional.cosine_similarity(seen[:, None], read[None], dim=2) / 0.07
     rows, columns = torch.log_softmax(logits, dim=1), torch.log_softmax(logits, dim=0)
     contrasted = -(rows.diagonal().mean() + columns.diagonal().mean()) / 2
-    assert patches.shape == (4, 64, 96)
-    torch.testing.assert_close(features, seen)
+    assert out.patches.shape == (4, 64, 96)
+    torch.testing.assert_close(out.pictures, seen)
+    torch.testing.assert_close(out.captions, read)
     compared = [[0, 1, 2], [1, 0, 3], [2, 3, 0], [3, 2, 1]]  # own picture, twin and stranger
     own = [torch.log_softmax(scores[k][compared[k]], dim=0)[0] for k in range(4)]
-    torch.testing.assert_close(loss, contrasted - torch.stack(own).mean())
+    torch.testing.assert_close(out.loss, contrasted - torch.stack(own).mean())
 
 
 class _FixedScorer:
