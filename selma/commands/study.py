@@ -29,6 +29,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     actions.add_parser("status", help="what is done, running or missing, and how long it took")
     table = actions.add_parser("table", help="print the tables and claims")
     table.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    table.add_argument("--write", type=Path, metavar="PAGE", help="put them between its markers")
     report = actions.add_parser("report", help="write the study as an HTML page")
     report.add_argument("--figure", metavar="TABLE", help="only this table's differences, as SVG")
     for action in (table, report):
@@ -53,7 +54,13 @@ def run(args: argparse.Namespace) -> int:
         print(_status(study, planned, home))
         return 0
     found = _compared(study, planned, home)
-    if args.action == "table":
+    if args.action == "table" and args.write is not None:
+        from selma.report.marked import write_marked
+        from selma.report.study_text import as_markdown
+
+        write_marked(args.write, study.name, f"\n{as_markdown(found)}\n")
+        print(f"wrote {study.name} into {args.write}")
+    elif args.action == "table":
         _table(found, args.format, args.out)
     else:
         _report(found, args.figure, args.out)

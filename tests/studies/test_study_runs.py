@@ -229,6 +229,11 @@ def test_the_command_tells_prints_and_draws(toy):
     said = selma(toy, "status", "studies/toy.yaml").stdout
     assert said.count("done") == 7 and "6 of 6 runs are done" in said
     assert "| merged beats base |" in selma(toy, "table", "studies/toy.yaml").stdout
+    page = toy.home / "page.md"
+    page.write_text("# x\n<!-- toy -->\n<!-- /toy -->\n")
+    printed = selma(toy, "table", "studies/toy.yaml").stdout
+    selma(toy, "table", "studies/toy.yaml", "--write", str(page))
+    assert page.read_text() == f"# x\n<!-- toy -->\n\n{printed}\n<!-- /toy -->\n"
     out = toy.home / "toy.svg"
     done = selma(toy, "report", "studies/toy.yaml", "--figure", "ranks", "--out", str(out))
     assert done.stdout == f"wrote {out}\n" and out.read_text().startswith("<svg")
