@@ -78,7 +78,9 @@ def test_a_users_pairs_become_a_table_for_each_skill(folder):
 
 def test_a_caption_that_is_a_benchmarks_is_refused(folder):
     pairs("a dog", "A red  square!")
-    with pytest.raises(RecordError, match=r"mine: count of pairs: 1 of its 2 .* count/1\.png = first/x"):
+    with pytest.raises(
+        RecordError, match=r"mine: count of pairs: 1 of its 2 .* count/1\.png = first/x"
+    ):
         source(folder, FOLDER)
 
 
