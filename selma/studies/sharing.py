@@ -11,7 +11,6 @@ from pathlib import Path
 from selma.core.errors import BackendError, ConfigError
 from selma.studies.experiments import Plan
 from selma.studies.git import bundle_experiments, experiments, take_bundled
-from selma.studies.results import table_paths
 from selma.studies.study_file import Study
 from selma.studies.workplace import has_remote
 
@@ -32,6 +31,8 @@ def release_runs(
     if not has_remote(root):
         raise ConfigError("DVC has no default remote to push the score tables to; `dvc remote add`")
     from dvc.repo import Repo
+
+    from selma.studies.results import table_paths
 
     pushed = 0
     with Repo(str(root)) as repo:
