@@ -25,7 +25,7 @@ restore: install  ## fetch every released output instead of computing it
 
 test: install lint
 	dvc pull --quiet foundation/dvc.yaml
-	python -m pytest
+	python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: install
 	ruff check .

@@ -9,7 +9,7 @@ from selma.core.files import read_json, write_json, written_whole
 from selma.core.tables import read_table, write_table
 from selma.llm.budget import LEDGER
 from selma.llm.generators import LlmOptions, kept_replies, make_answer, usage_of
-from selma.llm.transcript import TRANSCRIPT, Exchange, Transcript, as_rows, from_rows
+from selma.llm.transcript import as_rows
 from selma.measuring.choosing import all_kept, choose_best
 from selma.measuring.raters import asks, libraries_of, rate_by_all
 from selma.runtime.arguments import prepare_machine, stage_arguments
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         rated = rate_by_all(
             raters, rows, llm=llm,
             answer=make_answer(llm, root() / LEDGER) if asks(raters) else None,
-            transcript=transcript(llm, work, args.transcript), seed=seed,
+            transcript=kept_replies(llm, work, root(), args.transcript, released_table), seed=seed,
             device=prepare_device(), directory=work, advance=advance,
         )  # fmt: skip
         thresholds, rank_by = best_of["thresholds"], best_of["rank_by"]
@@ -56,16 +56,6 @@ def main(argv: list[str] | None = None) -> None:
         write_table(args.transcript, "transcript", as_rows(rated.exchanges))
         write_json(args.metrics, {**chosen.counts, **usage_of(rated.exchanges)})
     logger.info("kept a picture of %(kept)d of %(prompts)d prompts", chosen.counts)
-
-
-def transcript(llm: LlmOptions, work: Path, table: Path) -> Transcript:
-    """Open what was asked before: here, in the working copy if it was paid for, and released."""
-
-    def released() -> list[Exchange]:
-        return from_rows(released_table(table, "transcript"), str(table))
-
-    here, shared = work / TRANSCRIPT.name, root() / TRANSCRIPT
-    return kept_replies(llm, here=here, shared=shared, released=released)
 
 
 if __name__ == "__main__":

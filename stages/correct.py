@@ -16,7 +16,7 @@ from selma.correction.tables import CorrectedTable, correct_table, passed_throug
 from selma.diffusion.loading import LIBRARIES
 from selma.llm.budget import LEDGER
 from selma.llm.generators import FREE, LlmOptions, RecordedLlm, kept_replies, make_answer, usage_of
-from selma.llm.transcript import TRANSCRIPT, Exchange, Transcript, as_rows, from_rows
+from selma.llm.transcript import as_rows
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.correct_params import CorrectParams
 from selma.runtime.journal import root
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         total=len(rows), what="pictures",
         libraries=LIBRARIES if llm.backend in FREE else None,  # a server's limit is of all requests
     ) as (work, advance):  # fmt: skip
-        said = transcript(llm, work, args.transcript)
+        said = kept_replies(llm, work, root(), args.transcript, released_table)
         device = prepare_device()
         tools = Tools(
             load_detector_by(models["detector"], device=device),
@@ -70,16 +70,6 @@ def main(argv: list[str] | None = None) -> None:
         )  # fmt: skip
         write_table(args.out, "images", done.images)
         write(done, **to)
-
-
-def transcript(llm: LlmOptions, work: Path, table: Path) -> Transcript:
-    """Open what was asked before: here, in the working copy if it was paid for, and released."""
-
-    def released() -> list[Exchange]:
-        return from_rows(released_table(table, "transcript"), str(table))
-
-    here, shared = work / TRANSCRIPT.name, root() / TRANSCRIPT
-    return kept_replies(llm, here=here, shared=shared, released=released)
 
 
 def write(done: CorrectedTable, *, corrections: Path, transcript: Path, metrics: Path) -> None:

@@ -15,7 +15,6 @@ from selma.core.tables import stream_table
 from selma.diffusion.loading import LIBRARIES, load_backbone
 from selma.llm.budget import LEDGER
 from selma.llm.generators import LlmOptions, kept_replies, make_answer
-from selma.llm.transcript import TRANSCRIPT
 from selma.measuring.raters import asks, libraries_of, open_rater
 from selma.runtime.arguments import prepare_machine, stage_arguments
 from selma.runtime.journal import journal, root
@@ -136,12 +135,11 @@ def ddpo(name: str, tables: Sequence[Path], objective: Any, rated_by: Path, para
         from selma.training.ddpo import train_by_reward  # loads torch
 
         prompts = {row["prompt_id"]: row["prompt"] for row in read()}
-        kept = kept_replies(llm, here=work / TRANSCRIPT.name, shared=root() / TRANSCRIPT,
-                            released=list)  # fmt: skip
         rater, _ = open_rater(
             one, llm=llm,
-            answer=make_answer(llm, root() / LEDGER) if asks(raters) else None, transcript=kept,
-            seed=settings["seed"], device=backbone.device, replies=work / "replies.jsonl",
+            answer=make_answer(llm, root() / LEDGER) if asks(raters) else None,
+            transcript=kept_replies(llm, work, root()), seed=settings["seed"],
+            device=backbone.device, replies=work / "replies.jsonl",
         )  # fmt: skip
         rater.prepare(list(prompts.values()))
         used = {key: value for key, value in settings.items() if key not in UNUSED_BY_REWARDS}

@@ -14,7 +14,7 @@ from selma.diffusion.loading import LIBRARIES, load_backbone
 from selma.diffusion.requests import as_images
 from selma.llm.budget import LEDGER
 from selma.llm.generators import LlmOptions, kept_replies, make_answer, usage_of
-from selma.llm.transcript import TRANSCRIPT, Exchange, Transcript, as_rows, from_rows
+from selma.llm.transcript import as_rows
 from selma.measuring.raters import asks, libraries_of, rate_by_all
 from selma.pictures.pairs import describe_ratings
 from selma.runtime.arguments import prepare_machine, stage_arguments
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         found = rate_by_all(
             raters, rows, llm=llm,
             answer=make_answer(llm, root() / LEDGER) if asks(raters) else None,
-            transcript=transcript(llm, work, args.transcript), seed=seed,
+            transcript=kept_replies(llm, work, root(), args.transcript, released_table), seed=seed,
             device=backbone.device, directory=work, advance=lambda _: None,
         )  # fmt: skip
         ratings = found.ratings[pairs.rater]
@@ -81,16 +81,6 @@ def main(argv: list[str] | None = None) -> None:
         write_table(args.transcript, "transcript", as_rows(found.exchanges))
         write_table(args.out, "pairs", rated)
     logger.info(in_words(drawn.counts))
-
-
-def transcript(llm: LlmOptions, work: Path, table: Path) -> Transcript:
-    """Open what was asked before: here, in the working copy if it was paid for, and released."""
-
-    def released() -> list[Exchange]:
-        return from_rows(released_table(table, "transcript"), str(table))
-
-    here, shared = work / TRANSCRIPT.name, root() / TRANSCRIPT
-    return kept_replies(llm, here=here, shared=shared, released=released)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from selma.core.tables import read_table, write_table
 from selma.llm.budget import LEDGER
 from selma.llm.generators import FREE, LlmOptions, RecordedLlm, kept_replies, make_answer
 from selma.llm.prices import find_price
-from selma.llm.transcript import TRANSCRIPT, Exchange, as_rows, from_rows
+from selma.llm.transcript import as_rows
 from selma.prompts.asking import REQUEST_VERSION, foreseen_tokens
 from selma.prompts.coverage import compare, coverage, lopsided, plot_csv
 from selma.prompts.skills import SkillSpec, read_skill
@@ -46,18 +46,13 @@ def main(argv: list[str] | None = None) -> None:
         for name, prompts in benchmarks.items()
         for item_id, prompt in prompts.items()
     }
-
-    def released() -> list[Exchange]:
-        return from_rows(released_table(args.transcript, "transcript"), str(args.transcript))
-
-    kept = root() / TRANSCRIPT  # what was paid for outlives the stage
     answer = make_answer(llm, root() / LEDGER)
     journal({"event": "params", "values": {**params, "llm": asdict(llm)}})
     with resumable_work(
         f"prompts-{args.skill}", [args.instructions], {"seed": seed},
         total=params["per_skill"], what="prompts",
     ) as (work, advance):  # fmt: skip
-        said = kept_replies(llm, here=work / kept.name, shared=kept, released=released)
+        said = kept_replies(llm, work, root(), args.transcript, released_table)
         recorded = RecordedLlm(llm, answer, said)
         written = write_prompts(
             spec, recorded, **params, json=llm.reply_format == "json_schema", seed=seed,

@@ -62,7 +62,7 @@ def test_only_the_same_prompts_and_judges_are_kept_and_a_second_repro_does_nothi
     same = {f"prompts@{skill}" for skill in world.params["skills"]}
     same |= {f"judge_row@{judge}" for judge in world.params["judges"]}
     same |= {f"rater_row@{rater}" for rater in world.params["raters"]}
-    same |= {f"source@{source}" for source in world.params["sources"]}
+    same |= {f"source@{source}" for source in world.params["sources"]} | {"objective_row"}
     assert kept in (set(), same)
     assert world.repro() == []
 

@@ -75,7 +75,7 @@ def runs(tiny_models, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DVC_ROOT", raising=False)
         for number, folder in enumerate(folders):
-            for given in ("data/skills", "selma/pocket", "selma/correction"):
+            for given in ("data/skills", "selma/pocket", "selma/correction", "selma/metrics"):
                 shutil.copytree(ROOT / given, folder / given)
             copy_models(tiny_models, folder)
             write_params(folder, PARAMS)

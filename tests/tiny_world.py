@@ -233,8 +233,8 @@ SEARCH = {
 def write_dev_split(folder, items_per_skill=1):
     """Write data/dev/pocket-dsg.parquet, of prompts that stand in no benchmark there."""
     from selma.benchmarks.folder import benchmark_prompts
-    from selma.foundation.benchmarks import dev_rows
+    from selma.foundation.benchmarks import split_rows
 
     known = benchmark_prompts([folder / "data/benchmarks"]).values()
-    rows = dev_rows("pocket-dsg", items_per_skill, 0, known)
+    rows = split_rows("pocket-dsg", "dev", items_per_skill, 0, known)
     write_table(folder / "data/dev/pocket-dsg.parquet", "benchmark", rows)

@@ -29,10 +29,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     actions.add_parser("status", help="what is done, running or missing, and how long it took")
     table = actions.add_parser("table", help="print the tables and claims")
     table.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    where = table.add_mutually_exclusive_group()
+    where.add_argument("--write", type=Path, metavar="PAGE", help="put them between its markers")
+    where.add_argument("-o", "--out", type=Path, metavar="FILE")
     report = actions.add_parser("report", help="write the study as an HTML page")
     report.add_argument("--figure", metavar="TABLE", help="only this table's differences, as SVG")
-    for action in (table, report):
-        action.add_argument("-o", "--out", type=Path, metavar="FILE", required=action is report)
+    actions.add_parser("release", help="write the runs beside the file and push their scores")
+    report.add_argument("-o", "--out", type=Path, metavar="FILE", required=True)
     for name, action in actions.choices.items():
         action.add_argument("file", type=Path, metavar="FILE", help="studies/NAME.yaml")
         action.set_defaults(run=run, action=name)
@@ -42,25 +45,29 @@ def run(args: argparse.Namespace) -> int:
     """Do one action; exit code 0, or `FAILED_EXIT_CODE` if a run of the study failed."""
     from selma.runtime.journal import root
     from selma.studies.experiments import plan
+    from selma.studies.sharing import bundle_of, take_released
     from selma.studies.study_file import read_study
 
     study = read_study(args.file)
     home = root()
     planned = plan(study, home)
+    take_released(planned, home, bundle_of(args.file))
     if args.action == "run":
         return _run(study, planned, home, args.jobs)
     if args.action == "status":
         print(_status(study, planned, home))
         return 0
-    found = _compared(study, planned, home)
-    if args.action == "table":
-        _table(found, args.format, args.out)
+    if args.action == "release":
+        _release(study, planned, home, bundle_of(args.file))
+    elif args.action == "table":
+        _table(_compared(study, planned, home), args)
     else:
-        _report(found, args.figure, args.out)
+        _report(_compared(study, planned, home), args.figure, args.out)
     return 0
 
 
 def _run(study: "Study", plan: "Plan", root: Path, jobs: int) -> int:
+    from selma.report.study_text import as_markdown
     from selma.studies.checking import check_variants
     from selma.studies.running import DONE, Runner, states
     from selma.tracking.command import track_quietly
@@ -82,7 +89,7 @@ def _run(study: "Study", plan: "Plan", root: Path, jobs: int) -> int:
     if failed:
         return FAILED_EXIT_CODE
     print(f"{total} of {total} runs are done\n", flush=True)
-    _table(_compared(study, plan, root), "markdown", None)
+    print(as_markdown(_compared(study, plan, root)), end="")
     return 0
 
 
@@ -122,22 +129,37 @@ def _duration(seconds: float) -> str:
 def _compared(study: "Study", plan: "Plan", root: Path) -> dict[str, Any]:
     from selma.studies.comparison import compare_study
     from selma.studies.results import read_scores
+
+    return compare_study(study, read_scores(study, plan, _revisions(study, plan, root), root))
+
+
+def _revisions(study: "Study", plan: "Plan", root: Path) -> dict[str, str]:
     from selma.studies.running import ensure_done, states
 
     found = states(root, study.name, plan)
     ensure_done(found)
-    revisions = {state.experiment.name: state.revision for state in found}
-    return compare_study(study, read_scores(study, plan, revisions, root))
+    return {state.experiment.name: state.revision for state in found}
 
 
-def _table(found: dict[str, Any], form: str, out: Path | None) -> None:
+def _release(study: "Study", plan: "Plan", root: Path, bundle: Path) -> None:
+    from selma.studies.sharing import release_runs
+
+    pushed = release_runs(study, plan, _revisions(study, plan, root), root, bundle)
+    print(f"wrote {len(plan.experiments)} runs to {bundle} and pushed {pushed} files")
+
+
+def _table(found: dict[str, Any], args: argparse.Namespace) -> None:
+    from selma.report.marked import write_marked
     from selma.report.study_text import FORMATS
 
-    text = FORMATS[form](found)
-    if out is None:
+    text = FORMATS[args.format](found)
+    if args.write is not None:
+        write_marked(args.write, found["name"], f"\n{text}\n")
+        print(f"wrote {found['name']} into {args.write}")
+    elif args.out is None:
         print(text, end="")
     else:
-        _write(out, text, {"markdown": ".md", "latex": ".tex", "csv": ".csv"}[form])
+        _write(args.out, text, {"markdown": ".md", "latex": ".tex", "csv": ".csv"}[args.format])
 
 
 def _report(found: dict[str, Any], figure: str | None, out: Path) -> None:

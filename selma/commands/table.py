@@ -12,13 +12,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> None:
     """Print the table, or put it into a file."""
-    from selma.core.files import write_bytes_atomic
-    from selma.report.markdown import replace_results, table_of
+    from selma.report.markdown import table_of
+    from selma.report.marked import write_marked
 
     table = table_of()
     if args.write is None:
         print(table, end="")
         return
-    text = replace_results(args.write.read_text(encoding="utf-8"), table, str(args.write))
-    write_bytes_atomic(args.write, text.encode())
+    write_marked(args.write, "results", table)
     print(f"wrote the results into {args.write}")

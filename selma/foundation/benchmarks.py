@@ -1,4 +1,4 @@
-"""Makes pocket-dsg and pocket-tifa, prompts of all skills with their questions, and dev splits."""
+"""Makes pocket-dsg and pocket-tifa, prompts of all skills with questions, and other splits."""
 
 import itertools
 import random
@@ -37,17 +37,17 @@ def benchmark_rows(name: str, items_per_skill: int, seed: int) -> list[dict[str,
     return sorted(rows, key=lambda row: str(row["item_id"]))
 
 
-def dev_rows(
-    name: str, items_per_skill: int, seed: int, benchmark_prompts: Iterable[str]
+def split_rows(
+    name: str, split: str, items_per_skill: int, seed: int, taken_prompts: Iterable[str]
 ) -> list[dict[str, Any]]:
-    """Make the rows of a dev split of a benchmark: as `benchmark_rows`, other draws.
+    """Make the rows of another split of a benchmark ("dev"): as `benchmark_rows`, other draws.
 
-    None of its prompts is one of `benchmark_prompts`, or of its own, after `normalise`.
+    None of its prompts is one of `taken_prompts`, or of its own, after `normalise`.
     """
     choose("benchmark", name, BENCHMARKS)
-    taken = set(map(normalise, benchmark_prompts))
+    taken = set(map(normalise, taken_prompts))
     rows = [
-        _row(name, skill, index, seed, taken, draws=f"dev/{name}", key=normalise)
+        _row(name, skill, index, seed, taken, draws=f"{split}/{name}", key=normalise)
         for skill, index in itertools.product(sorted(DRAW), range(items_per_skill))
     ]
     return sorted(rows, key=lambda row: str(row["item_id"]))

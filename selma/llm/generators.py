@@ -9,10 +9,11 @@ from typing import Any, Protocol
 from selma.core.choices import choose
 from selma.core.errors import MissingDataError
 from selma.core.threads import in_threads
-from selma.llm.transcript import Exchange, Reply, Request, Transcript
+from selma.llm.transcript import TRANSCRIPT, Exchange, Reply, Request, Transcript, from_rows
 
 Schema = Mapping[str, Any]  # a JSON schema
 Answer = Callable[[Request, Schema | None], Reply]
+Read = Callable[[Path, str], list[dict[str, Any]]]  # a table's rows, by its path and kind
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,18 @@ def make_answer(options: LlmOptions, ledger: Path) -> Answer:
 
 
 def kept_replies(
-    options: LlmOptions, *, here: Path, shared: Path, released: Callable[[], list[Exchange]]
+    options: LlmOptions, work: Path, root: Path, table: Path | None = None, read: Read | None = None
 ) -> Transcript:
-    """Open what was asked before: `here` if it is free, else in the working copy's `shared` file.
+    """Open what was asked before: in a stage's `work` if it is free, else in the working copy.
 
-    What was paid for so outlives the stage; `released` are exchanges that DVC has, which do not
-    count for what our own code answers.
+    What was paid for so outlives the stage. `read` gives the rows of the transcript `table` that
+    DVC has; they do not count for what our own code answers.
     """
-    path = here if options.backend in FREE else shared
+
+    def released() -> list[Exchange]:
+        return from_rows(read(table, "transcript"), str(table)) if table and read else []
+
+    path = work / TRANSCRIPT.name if options.backend in FREE else root / TRANSCRIPT
     return Transcript(path, list if options.backend in COMPUTED else released)
 
 

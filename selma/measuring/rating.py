@@ -64,7 +64,9 @@ class Rater(ABC):
         """Rate as `rate_each`; (N,), NaN where nobody could ask about a prompt."""
         import numpy as np
 
-        return np.array([one.value for one in self.rate_each(prompts, pictures)], np.float64)
+        cuts = (slice(at, at + self.batch_size) for at in range(0, len(prompts), self.batch_size))
+        ratings = [one for cut in cuts for one in self.rate_each(prompts[cut], pictures[cut])]
+        return np.array([one.value for one in ratings], np.float64)
 
 
 class ScorerRater(Rater):

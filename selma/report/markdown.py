@@ -1,4 +1,4 @@
-"""The results as a Markdown table, and its place in the README."""
+"""The results as a Markdown table."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,7 +10,6 @@ from selma.core.files import read_json
 from selma.report.hacking import TRAINED_LEGEND, alarm_sign, hacking_sentences
 from selma.report.numbers import RERUN, Results, digits_of, interval, plain, signed
 
-START, END = "<!-- results -->", "<!-- /results -->"
 METRICS, COMPARISON = "metrics/metrics.json", "metrics/comparison.json"
 ROUNDING = 1e-4  # metrics.json keeps four decimals
 
@@ -131,14 +130,6 @@ def _judges(results: Results) -> list[str]:
         if about["unit"] == "percent"
     ]
     return [f"{'; '.join(answered)}."] if answered else []
-
-
-def replace_results(text: str, table: str, source: str) -> str:
-    """Put a table between the markers of a text; RecordError if `source` has not one such pair."""
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise RecordError(f"{source}: expected one line {START} and, after it, one line {END}")
-    before, rest = text.split(START)
-    return f"{before}{START}\n{table}{END}{rest.split(END)[1]}"
 
 
 def table_of() -> str:

@@ -1,6 +1,6 @@
 """A study's numbers as a person reads them: the columns and cells of its tables, and words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class Column:
 class Cell:
     """A number, the interval behind it, and whether the difference is decided and stands out.
 
-    `note` follows the number: a sign that the row was trained against the measure.
+    `note` follows the number: a sign that a row that it is of was trained against the measure.
     """
 
     value: str
@@ -59,15 +59,15 @@ def cell_of(row: Record, column: Column) -> Cell:
     if column.paper is not None:
         number = row["paper"].get(column.paper)
         return Cell("–" if number is None else write(number, digits))
-    note = TRAINED if column.measure.partition("/")[0] in row["trained_against"] else ""
     if column.against is None:
+        note = TRAINED if column.measure.partition("/")[0] in row["trained_against"] else ""
         record = row["scores"][column.measure]
         ends = f"{plain(record['low'], digits)} to {plain(record['high'], digits)}"
         return Cell(plain(record["score"], digits), ends, note=note)
     found = row["differences"][column.against].get(column.measure)
     if found is None:  # of a row with itself
         return Cell("–")
-    strong = found["verdict"] in DECIDED
+    strong, note = found["verdict"] in DECIDED, TRAINED if found["trained"] else ""
     return Cell(signed(found["difference"], digits), interval(found), strong, note)
 
 
@@ -103,13 +103,10 @@ def claim_cells(claim: Record) -> dict[str, str]:
 
 def legend(study: Record, table: Mapping[str, Any] | None = None) -> str:
     """Say what the numbers of a table are; without one, those of the claims."""
-    first = next(_scores(study))
     level = f"{100 * study['confidence']:.4g} %"
     seeds = ", ".join(map(str, study["seeds"]))
     plural = "" if len(study["seeds"]) == 1 else "s"
-    sizes = f"{len(study['seeds'])} training seed{plural} ({seeds}) × {first['n_items']} prompts × "
-    pictures = first["n_samples"]
-    parts = [f"{sizes}{pictures} picture{'' if pictures == 1 else 's'}."]
+    parts = [f"{len(study['seeds'])} training seed{plural} ({seeds}) × {_sizes(study, table)}."]
     if len(study["seeds"]) == 1:
         parts.append(f"In brackets: {level} interval over prompts. One seed: no interval or "
                      "verdict here covers another training.")  # fmt: skip
@@ -126,17 +123,27 @@ def legend(study: Record, table: Mapping[str, Any] | None = None) -> str:
     return " ".join(parts)
 
 
+def _sizes(study: Record, table: Mapping[str, Any] | None) -> str:
+    """Count prompts and pictures of each of a table's measures, or of the claims', if any."""
+    tables = study["tables"].values() if table is None else [table]
+    found = study["claims"] if table is None and study["claims"] else _whole_scores(tables)
+    prompts, pictures = ({record[key] for record in found} for key in ("n_items", "n_samples"))
+    shown = [" or ".join(map(str, sorted(numbers))) for numbers in (prompts, pictures)]
+    return f"{shown[0]} prompts × {shown[1]} picture{'' if pictures == {1} else 's'}"
+
+
 def _has_trained(study: Record, table: Mapping[str, Any] | None) -> bool:
-    """Tell whether a number is of a measure that its row was trained against."""
+    """Tell whether a number carries the sign that a row was trained against its measure."""
     if table is None:
         return any(claim["trained"] for claim in study["claims"])
-    return any({*row["trained_against"]} & {*table["measures"]} for row in table["rows"].values())
+    rows, columns = table["rows"].values(), columns_of(table)
+    return any(cell_of(row, column).note for row in rows for column in columns)
 
 
-def _scores(study: Record) -> Iterator[Record]:
-    for table in study["tables"].values():
-        for row in table["rows"].values():
-            yield from row["scores"].values()
+def _whole_scores(tables: Iterable[Record]) -> list[Record]:
+    """List all rows' scores on whole measures, not on their parts."""
+    rows = [row for table in tables for row in table["rows"].values()]
+    return [score for row in rows for name, score in row["scores"].items() if "/" not in name]
 
 
 def _or_dash(value: float | None, digits: int) -> str:

@@ -89,6 +89,7 @@ FORMATS: Mapping[str, Callable[[Record], str]] = {
 def _records(study: Record) -> Iterator[dict[str, Any]]:
     marks = {(mark["first"], mark["second"]): mark["mark"] for mark in study["hacking"]}
     for name, table in study["tables"].items():
+        first = next(iter(table["measures"]))  # whose differences the paper prints
         for label, row in table["rows"].items():
             made = {"table": name, "label": label, "row": row["row"]}
             for measure, score in row["scores"].items():
@@ -99,9 +100,10 @@ def _records(study: Record) -> Iterator[dict[str, Any]]:
             for against, by_measure in row["differences"].items():
                 for measure, found in by_measure.items():
                     own = {"against": found["second"], "value": found["difference"]}
-                    own |= {"trained_against": measure in row["trained_against"]}
+                    own |= {"trained_against": found["trained"]}
                     own |= {"hacking": marks.get((row["row"], found["second"]))}
-                    yield {**found, **made, **own, "paper": row["paper"].get(against)}
+                    own |= {"paper": row["paper"].get(against) if measure == first else None}
+                    yield {**found, **made, **own}
     for claim in study["claims"]:
         own = {"table": "claims", "label": claim["claim"], "row": claim["first"],
                "against": claim["second"], "value": claim["difference"],

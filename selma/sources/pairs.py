@@ -55,7 +55,7 @@ def read_folder(folder: Path, size_px: int | None) -> list[Pair]:
     if not folder.is_dir():
         raise MissingDataError(f"{folder}: no such folder; put a skill's pictures there, by name")
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
-    files = {name: path for name, path in files.items() if not path.name.startswith(".")}
+    files = {name: path for name, path in files.items() if "/." not in f"/{name}"}
     pictures = [name for name, path in files.items() if path.suffix.lower() in SUFFIXES[:-1]]
     listed = [files[name] for name in CAPTION_FILES if name in files]
     captions: dict[str, list[str]] = {}
@@ -85,6 +85,9 @@ def read_parquet(path: Path, size_px: int | None) -> list[Pair]:
         raise RecordError(f"{path}: cannot be read as Parquet ({one_line(error)})") from error
     named = {f"row {number}": row for number, row in enumerate(rows)}
     captions = {name: [row[column] or ""] for name, row in named.items()}
+    for name, (caption,) in captions.items():
+        if not isinstance(caption, str):
+            raise RecordError(f"{path}: {name}: expected a text {column}, got {caption!r:.60}")
 
     def opened(name: str) -> io.BytesIO:
         image = named[name]["image"]
@@ -163,7 +166,7 @@ def _captions_of(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    return ((n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip())
+    return ((n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip())
 
 
 def _json_row(path: Path, number: int, line: str) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """Ground truth by kind of source: captions and pictures that no model made, by skill."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ Read = Callable[[Row, int], dict[str, list[Pair]]]
 def _folder(row: Row, seed: int) -> dict[str, list[Pair]]:
     skills = [path for path in _inside(row["path"]) if path.is_dir()]
     _check_skills(row["path"], skills, "a folder SKILL")
-    return {path.name: read_folder(path, row["size_px"]) for path in skills}
+    return {path.name: _named(path.name, read_folder(path, row["size_px"])) for path in skills}
 
 
 def _parquet(row: Row, seed: int) -> dict[str, list[Pair]]:
     skills = [path for path in _inside(row["path"]) if path.suffix == ".parquet"]
     _check_skills(row["path"], skills, "a file SKILL.parquet")
-    return {path.stem: read_parquet(path, row["size_px"]) for path in skills}
+    return {path.stem: _named(path.stem, read_parquet(path, row["size_px"])) for path in skills}
 
 
 def _pocket(row: Row, seed: int) -> dict[str, list[Pair]]:
@@ -41,7 +42,7 @@ TRUTHS: dict[str, Read] = {"folder": _folder, "parquet": _parquet, "pocket": _po
 
 
 def read_truth(row: Row, *, seed: int) -> dict[str, list[Pair]]:
-    """Read ground truth; a skill's pairs are sorted by name.
+    """Read ground truth; a skill's pairs are sorted by name, and no other skill has that name.
 
     Args:
         row: of `sources`, with kind (a key of `TRUTHS`), path, and what its kind needs. A user's
@@ -60,6 +61,11 @@ def _inside(path: str) -> list[Path]:
     if not folder.is_dir():
         raise MissingDataError(f"{path}: no such folder")
     return sorted(one for one in folder.iterdir() if not one.name.startswith("."))
+
+
+def _named(skill: str, pairs: list[Pair]) -> list[Pair]:
+    """Tell pairs from those of other skills, whose files may have the same names."""
+    return [replace(pair, name=f"{skill}/{pair.name}") for pair in pairs]
 
 
 def _check_skills(path: str, skills: list[Path], expected: str) -> None:

@@ -27,7 +27,8 @@ def compare_study(study: Study, scores: Scores, *, seed: int = 0) -> Record:
     rows that were trained against a measure, on all measures, which carry the hacking alarm.
 
     Raises:
-        ConfigError: a table holds a paper's number for a part that no measure has.
+        ConfigError: a table splits a measure that has no such parts, or holds a paper's number for
+            a part that no measure has.
         RecordError, MissingDataError: two rows were not scored on the same prompts in one way.
     """
     how = Bootstrap(study.resamples, study.confidence, seed)
@@ -62,7 +63,9 @@ def _table(study: Study, name: str, scores: Scores, how: Bootstrap) -> Record:
         for title, baseline in baselines(table, label).items():
             for column in columns:
                 found = compare_rows(scores[column, row], scores[column, baseline], how)
-                differences.append({**found, "label": label, "against": title})
+                trained = _is_trained(study, column, row, baseline)
+                place = {"label": label, "against": title, "trained": trained}
+                differences.append({**found, **place})
     judged = judge_family(differences)
     for label, row_record in rows.items():
         own = [record for record in judged if record["label"] == label]
@@ -84,8 +87,15 @@ def _columns(study: Study, name: str, table: TableParams, scores: Scores) -> lis
     first = study.rows()[0]
     columns: list[str] = []
     for measure, split in table.measures.items():
+        columns.append(measure)
+        if split == "none":
+            continue
         parts = [key for key, row in scores if row == first and key.startswith(f"{measure}/")]
-        columns += [measure, *(parts if split != "none" else [])]
+        if not parts:
+            raise ConfigError(
+                f"tables.{name}.measures.{measure}: its scores have no {split}; say none"
+            )
+        columns += parts
     known = {*columns, *table.against}
     for label, numbers in table.paper.items():
         if unknown := sorted(set(numbers) - known):
@@ -111,11 +121,17 @@ def _claims(study: Study, scores: Scores, how: Bootstrap) -> list[Record]:
             "claim": claim.claim,
             "direction": claim.direction,
             "paper": claim.paper,
-            "trained": claim.measure in study.trained_against.get(claim.first, ()),
+            "trained": _is_trained(study, claim.measure, claim.first, claim.second),
             "claim_verdict": claim_verdict(record, greater=claim.direction == "greater"),
         }
         for claim, record in zip(study.claims, judge_family(found), strict=True)
     ]
+
+
+def _is_trained(study: Study, column: str, *rows: Row | str) -> bool:
+    """Tell whether one of some rows was trained against a column's measure."""
+    measure = column.partition("/")[0]
+    return any(measure in study.trained_against.get(str(row), ()) for row in rows)
 
 
 def _hacking_marks(study: Study, scores: Scores, how: Bootstrap) -> list[Record]:

@@ -73,6 +73,31 @@ def shortened(names: Sequence[str], number: int = 5) -> str:
 
 def experiments(root: Path, names: Collection[str]) -> dict[str, str]:
     """Find the commits of DVC experiments by name, on whatever commit they started."""
+    return {name: revision for name, (_, revision) in _experiments(root, names).items()}
+
+
+def bring_home(clone: Path, root: Path, name: str) -> bool:
+    """Fetch an experiment from a clone into the repository; False if the clone has not got it."""
+    for ref, _ in _experiments(clone, {name}).values():
+        git(root, "fetch", "--quiet", "--no-tags", str(clone), f"+{ref}:{ref}")
+        return True
+    return False
+
+
+def bundle_experiments(root: Path, names: Collection[str], path: Path) -> None:
+    """Write experiments to a file of git, without what the commit at hand has already."""
+    refs = sorted(ref for ref, _ in _experiments(root, names).values())
+    git(root, "bundle", "create", "--quiet", str(path.resolve()), *refs, "--not", "HEAD")
+
+
+def take_bundled(root: Path, path: Path) -> None:
+    """Fetch all experiments of such a file; BackendError if git cannot, as without their base."""
+    every = f"{EXPERIMENTS}/*"
+    git(root, "fetch", "--quiet", "--no-tags", str(path.resolve()), f"+{every}:{every}")
+
+
+def _experiments(root: Path, names: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Find (ref, commit) of DVC experiments by name, the last of each."""
     form = "--format=%(refname) %(objectname)"
     listed = git(root, "for-each-ref", "--sort=committerdate", form, EXPERIMENTS).decode()
     found = {}
@@ -80,14 +105,5 @@ def experiments(root: Path, names: Collection[str]) -> dict[str, str]:
         ref, revision = line.split(" ")
         name = ref.rpartition("/")[2]
         if name in names and ref.count("/") == 4:  # refs/exps/AB/CDEF…/NAME
-            found[name] = revision
+            found[name] = (ref, revision)
     return found
-
-
-def bring_home(clone: Path, root: Path, name: str) -> bool:
-    """Fetch an experiment from a clone into the repository; False if the clone has not got it."""
-    for ref in git(clone, "for-each-ref", "--format=%(refname)", EXPERIMENTS).decode().split():
-        if ref.rpartition("/")[2] == name and ref.count("/") == 4:
-            git(root, "fetch", "--quiet", "--no-tags", str(clone), f"+{ref}:{ref}")
-            return True
-    return False

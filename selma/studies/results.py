@@ -31,18 +31,27 @@ def read_scores(
     by_seed: dict[tuple[str, Row], dict[int, ItemScores]] = {}
     splits = study.splits()
     for experiment in plan.experiments:
-        rows = [row for row in study.rows() if row.variant == experiment.variant]
-        wanted = [(measure, row) for measure in study.measures for row in rows]
+        wanted = table_paths(study, experiment.variant)
         read = _read_tables(root, revisions[experiment.name], wanted, experiment.name, splits)
         for key, scores in read.items():
             by_seed.setdefault(key, {})[experiment.seed] = scores
     return {key: over_seeds(str(key[1]), seeds) for key, seeds in by_seed.items()}
 
 
+def table_paths(study: Study, variant: str) -> list[tuple[str, Row, str]]:
+    """List (measure, row, path of its score table) of all that is compared of a variant."""
+    rows = [row for row in study.rows() if row.variant == variant]
+    return [
+        (measure, row, f"{SCORES}/{measure}/{row.model}.parquet")
+        for measure in study.measures
+        for row in rows
+    ]
+
+
 def _read_tables(
     root: Path,
     revision: str,
-    wanted: list[tuple[str, Row]],
+    wanted: list[tuple[str, Row, str]],
     name: str,
     splits: Mapping[str, str],
 ) -> dict[tuple[str, Row], ItemScores]:
@@ -51,8 +60,7 @@ def _read_tables(
     files = DVCFileSystem(str(root), rev=revision)
     found: dict[tuple[str, Row], ItemScores] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for measure, row in wanted:
-            path = f"{SCORES}/{measure}/{row.model}.parquet"
+        for measure, row, path in wanted:
             copy = Path(scratch) / path
             copy.parent.mkdir(parents=True, exist_ok=True)
             try:

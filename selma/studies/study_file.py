@@ -147,9 +147,12 @@ def _problems(study: Study) -> Iterator[str]:
             yield f"claim {claim.claim!r} names measure {claim.measure!r}; choose one of: {known}"
         if claim.first == claim.second:
             yield f"claim {claim.claim!r} compares {claim.first} with itself"
+    watched = {first for first, _ in study.pairs()}
     for name, measures in study.trained_against.items():
         if row_of(name) not in study.rows():
             yield f"trained_against names {name}, which is no row of a table or claim"
+        elif row_of(name) not in watched:
+            yield f"trained_against names {name}, which no table or claim compares with another"
         if unknown := sorted(set(measures) - set(study.measures)):
             known = ", ".join(study.measures)
             yield f"trained_against.{name} names {', '.join(unknown)}; choose of: {known}"

@@ -53,7 +53,8 @@ def test_a_way_with_its_noise_recorded_is_that_of_diffusers_with_eta_1(config, s
         gaussian = trajectory.gaussian(prediction, ours, number)
         theirs = stock.step(prediction, timestep, theirs, eta=1.0, variance_noise=noise)[0]
         ours = gaussian.at(noise)
-        if number == 0 and theirs.isnan().any():  # √ of a number that rounding made negative
+        if number == 0 and config in (FROM_NOISE, TO_CLEAN):  # diffusers: √ of a rounding error
+            assert theirs.isnan().any() or float((ours - theirs).abs().max()) < 2e-3
             theirs = ours
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert ours.isfinite().all()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from selma.core.errors import ConfigError
-from selma.foundation.benchmarks import BENCHMARKS, benchmark_rows, dev_rows, draw_item
+from selma.foundation.benchmarks import BENCHMARKS, benchmark_rows, draw_item, split_rows
 from selma.pocket.captions import realise
 from selma.pocket.judge import answer_questions
 from selma.pocket.question_sets import dsg_questions
@@ -116,28 +116,32 @@ def test_the_stage_writes_every_benchmark_as_a_table(tmp_path):
 
 def test_a_dev_split_has_prompts_of_every_skill_that_stand_in_no_benchmark(benchmarks):
     known = [row["prompt"] for rows in benchmarks.values() for row in rows]
-    rows = dev_rows("pocket-dsg", 5, SEED, known)
+    rows = split_rows("pocket-dsg", "dev", 5, SEED, known)
     prompts = [normalise(row["prompt"]) for row in rows]
     assert len(set(prompts)) == len(rows) == 5 * len(DRAW)
     assert not set(prompts) & set(map(normalise, known))
     assert all(is_held_out(row["prompt"]) for row in rows)
     assert all(row["questions"] for row in rows)
-    wanted = dev_rows("pocket-dsg", 5, SEED, [])
-    again = dev_rows("pocket-dsg", 5, SEED, [wanted[3]["prompt"].upper()])
+    wanted = split_rows("pocket-dsg", "dev", 5, SEED, [])
+    again = split_rows("pocket-dsg", "dev", 5, SEED, [wanted[3]["prompt"].upper()])
     assert [a["prompt"] == w["prompt"] for a, w in zip(again, wanted, strict=True)].count(
         False
     ) == 1
 
 
-def test_the_stage_writes_a_dev_split_beside_the_benchmarks(tmp_path):
+def test_the_stage_writes_splits_that_share_no_prompt(tmp_path):
     from selma.core.tables import read_table
     from stages.benchmarks import main as write_benchmarks
-    from stages.dev_split import main
+    from stages.split import main
 
     write_benchmarks(["--out", str(tmp_path), "--items", "2", "--seed", "3"])
     tables = [str(tmp_path / f"{name}.parquet") for name in BENCHMARKS]
-    out = tmp_path / "dev/pocket-dsg.parquet"
-    arguments = ["--name", "pocket-dsg", "--items", "3", "--seed", "3", "--out", str(out)]
-    main([*arguments, "--benchmarks", *tables])
-    known = [row["prompt"] for path in tables for row in read_table(Path(path), "benchmark")]
-    assert read_table(out, "benchmark") == dev_rows("pocket-dsg", 3, 3, known)
+    arguments = ["--name", "pocket-dsg", "--items", "3", "--seed", "3"]
+    for split in ("dev", "large"):
+        out = tmp_path / f"{split}.parquet"
+        main([*arguments, "--split", split, "--out", str(out), "--others", *tables])
+        known = [row["prompt"] for path in tables for row in read_table(Path(path), "benchmark")]
+        assert read_table(out, "benchmark") == split_rows("pocket-dsg", split, 3, 3, known)
+        tables.append(str(out))
+    prompts = [row["prompt"] for path in tables for row in read_table(Path(path), "benchmark")]
+    assert len(set(map(normalise, prompts))) == len(prompts) == (2 + 2 + 3 + 3) * len(DRAW)

@@ -93,6 +93,20 @@ class Silent:
         return [list(self.words) for _ in pictures]
 
 
+def test_no_more_pictures_are_judged_at_once_than_the_row_says(tmp_path, monkeypatch):
+    seen = []
+
+    class Counted(Silent):
+        def __call__(self, pictures, questions):
+            seen.append(len(pictures))
+            return [["yes"] * len(own) for own in questions]
+
+    monkeypatch.setitem(JUDGES, "counted", lambda settings, replies: Counted())
+    rater = faithfulness(tmp_path, kind="counted", batch_size=2)
+    assert list(rater.rate([PROMPT] * 5, [BOTH] * 5)) == [1.0] * 5
+    assert seen == [2, 2, 1]
+
+
 class Vague(Silent):
     words = ("yes", "yes", "yes", "perhaps")
 

@@ -10,14 +10,12 @@ from selma.commands.cli import main
 from selma.core.errors import MissingDataError, RecordError
 from selma.report.markdown import (
     COMPARISON,
-    END,
     METRICS,
-    START,
     model_table,
-    replace_results,
     results_table,
     table_of,
 )
+from selma.report.marked import replace_marked
 
 from .conftest import comparison
 
@@ -128,19 +126,6 @@ def test_metrics_of_two_runs_and_missing_numbers_are_refused(key):
         results_table(lacking, comparison())
 
 
-def test_only_what_stands_between_the_markers_is_replaced():
-    text = f"before\n{START}\nold\n{END}\nafter\n"
-    once = replace_results(text, "new\n", "README.md")
-    assert once == f"before\n{START}\nnew\n{END}\nafter\n"
-    assert replace_results(once, "new\n", "README.md") == once
-
-
-@pytest.mark.parametrize("text", ["", START, f"{END}\n{START}", f"{START}{END}{START}{END}"])
-def test_a_text_without_exactly_one_block_is_refused(text):
-    with pytest.raises(RecordError, match=r"README.md: expected one line"):
-        replace_results(text, "new\n", "README.md")
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -164,9 +149,9 @@ def test_the_command_prints_the_table_or_writes_it(folder, capsys):
     table = capsys.readouterr().out
     assert table == results_table(HEADLINE, comparison())
     page = folder / "page.md"
-    page.write_text(f"# x\n{START}\n{END}\n", encoding="utf-8")
+    page.write_text("# x\n<!-- results -->\n<!-- /results -->\n", encoding="utf-8")
     assert main(["table", "--write", "page.md"]) == 0
-    assert page.read_text(encoding="utf-8") == f"# x\n{START}\n{table}{END}\n"
+    assert page.read_text(encoding="utf-8") == f"# x\n<!-- results -->\n{table}<!-- /results -->\n"
 
 
 def committed(path):
@@ -180,6 +165,6 @@ def test_the_committed_readme_shows_the_committed_metrics():
     """Both as git has them: what a working tree was made to compute does not matter here."""
     text = committed("README.md")
     table = results_table(*(json.loads(committed(path)) for path in (METRICS, COMPARISON)))
-    assert text == replace_results(text, table, "README.md"), (
+    assert text == replace_marked(text, "results", table, "README.md"), (
         "run `selma table --write README.md` and commit it"
     )

@@ -37,7 +37,15 @@ def scores(measure, model, seeds=(0, 1, 2)):
 
 @pytest.fixture
 def study():
-    claim = {"claim": "the reward rises", "measure": "reward", "first": "v/hacked"}
+    claims = [
+        {"claim": claim, "measure": measure, "first": f"v/{first}", "second": f"v/{second}",
+         "direction": "greater", "paper": None}
+        for claim, measure, first, second in (
+            ("the reward rises", "reward", "hacked", "base"),
+            ("plain is better", "reward", "plain", "hacked"),
+            ("by DSG", "dsg", "plain", "hacked"),
+        )
+    ]  # fmt: skip
     made = Study(
         name="toy", question="?", seeds=[0, 1, 2], settings=[], targets=[], variants={"v": []},
         measures=["dsg", "reward"], confidence=0.95, resamples=100,
@@ -45,8 +53,11 @@ def study():
         tables={"all": {
             "title": "All", "measures": {"reward": "none"}, "against": {"base": "base"},
             "rows": {"hacked": "v/hacked", "fine": "v/fine", "plain": "v/plain"}, "paper": {},
+        }, "turned": {
+            "title": "Turned", "measures": {"reward": "none", "dsg": "none"},
+            "rows": {"against the hacked": "v/plain"}, "against": {"hacked": "hacked"}, "paper": {},
         }},
-        claims=[{**claim, "second": "v/base", "direction": "greater", "paper": None}],
+        claims=claims,
     )  # fmt: skip
     found = {
         (measure, row_of(f"v/{model}")): scores(measure, model)
@@ -71,7 +82,16 @@ def test_markdown_marks_the_row_its_numbers_and_says_why(study):
     assert "+1.010† (" in lines["the reward rises"]
     assert "- Hacking alarm: v/hacked − v/base. REWARD +1.010 (+0.985 to +1.035), which" in text
     assert "- Quiet: v/fine − v/base." in text
-    assert text.count("†: trained or selected against this measure") == 2
+    assert text.count("†: trained or selected against this measure") == 3
+
+
+def test_a_difference_is_marked_whichever_of_its_rows_was_trained_against_the_measure(study):
+    text = as_markdown(study)
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line[:2] == "| "}
+    cells = [cell.strip() for cell in lines["against the hacked"].split("|")]
+    assert "†" not in cells[2] and "**−1.010**† (" in cells[3]  # plain's own number and less hacked
+    assert "†" not in cells[4] + cells[5]
+    assert "−1.010† (" in lines["plain is better"] and "†" not in lines["by DSG"]
 
 
 def test_latex_csv_and_page_have_it_too(study):
@@ -80,8 +100,17 @@ def test_latex_csv_and_page_have_it_too(study):
     marks = {(row["row"], row["against"]): row["hacking"] for row in rows if row["against"]}
     assert marks == {
         ("v/hacked", "v/base"): "alarm", ("v/fine", "v/base"): "quiet", ("v/plain", "v/base"): "",
+        ("v/plain", "v/hacked"): "",
     }  # fmt: skip
-    assert [row["trained_against"] for row in rows if row["row"] == "v/plain"] == ["False"] * 2
+    trained = {
+        (row["measure"], row["against"]): row["trained_against"]
+        for row in rows
+        if row["row"] == "v/plain"
+    }
+    assert trained == {
+        ("reward", ""): "False", ("reward", "v/base"): "False", ("reward", "v/hacked"): "True",
+        ("dsg", ""): "False", ("dsg", "v/hacked"): "False",
+    }  # fmt: skip
     page = render_study(study)
     assert '<p class="bad">Hacking alarm: v/hacked − v/base.' in page
     assert '<th scope="row">hacked ⚠</th>' in page

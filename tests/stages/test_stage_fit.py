@@ -163,7 +163,9 @@ def test_cat_trains_as_lora_says_but_for_the_rows_own_numbers(folder, caplog):
     lora = tiny_params()["lora"]
     made = read_provenance(folder / "out/m.safetensors")["fit"]["lora"]
     assert made == {
-        **{key: value for key, value in lora.items() if key not in ("rank", "targets")},
+        **{
+            key: value for key, value in lora.items() if key not in ("objective", "rank", "targets")
+        },
         **row["lora"],
     }
     weights = learned(read_provenance(folder / "out/m.safetensors"))

@@ -16,8 +16,9 @@ def row(world):
     for name in ("pickscore", "faithfulness"):
         write_json(world / f"data/rows/raters/{name}.json", {"row": {"kind": name}, "files": {}})
 
-    def row(objective, **changes):
+    def row(objective, *, images=None, **changes):
         params = with_objective(objective)
+        params["images"] |= images or {}
         params["objectives"][objective] |= changes
         write_params(world, params)
         run("objective_row", "--raters data/rows/raters --code code --out out/row.json")
@@ -40,5 +41,15 @@ def test_of_rewards_the_rater_counts_and_the_code_that_rates(row, world):
     found = row("ddpo", rater="faithfulness")
     assert set(found["raters"]) == {"faithfulness"}
     assert found["code"] == {"code": content_sha256(world / "code")}
+    assert found["images"] == {"guidance_scale": 3.0, "inference_steps": 2}
     (world / "code/rates.py").write_text("2")
     assert row("ddpo", rater="faithfulness")["code"] != found["code"]
+
+
+def test_how_a_training_draws_counts_only_where_it_does(row):
+    before = {objective: row(objective) for objective in ("denoise", "dpo", "ddpo")}
+    images = {"guidance_scale": 1.5}
+    found = {objective: row(objective, images=images) for objective in before}
+    assert [name for name in before if found[name] != before[name]] == ["ddpo"]
+    assert row("ddpo", images={"batch_size": 1}) == before["ddpo"]
+    assert row("ddpo", images=images)["images"]["guidance_scale"] == 1.5

@@ -70,14 +70,17 @@ def test_a_users_pairs_become_a_table_for_each_skill(folder):
     source(folder, FOLDER)
     rows = rows_of("out/count.parquet", "images")
     assert [(r["prompt_id"], r["prompt"], r["width"]) for r in rows] == [
-        ("0.png", "a dog", 8), ("1.png", "a cat", 8)
+        ("count/0.png", "a dog", 8), ("count/1.png", "a cat", 8)
     ]  # fmt: skip
-    assert [r["prompt"] for r in rows_of("out/common.parquet", "images")] == ["two owls"]
+    (other,) = rows_of("out/common.parquet", "images")  # its file has a name of the other skill's
+    assert (other["prompt_id"], other["prompt"]) == ("common/0.png", "two owls")
 
 
 def test_a_caption_that_is_a_benchmarks_is_refused(folder):
     pairs("a dog", "A red  square!")
-    with pytest.raises(RecordError, match=r"mine: count of pairs: 1 of its 2 .* 1\.png = first/x"):
+    with pytest.raises(
+        RecordError, match=r"mine: count of pairs: 1 of its 2 .* count/1\.png = first/x"
+    ):
         source(folder, FOLDER)
 
 

@@ -47,6 +47,8 @@ def test_a_baseline_without_a_variant_is_of_the_rows_own(tmp_path):
         ("direction: less", "direction: down", "claims.1.direction: .* 'greater' or 'less'"),
         ("trained_against: {}", "trained_against: {low/mixture: [dsg]}", "trained_against names "
          "low/mixture, which is no row"),
+        ("trained_against: {}", "trained_against: {low/base: [dsg]}", "trained_against names "
+         "low/base, which no table or claim compares with another"),
         ("trained_against: {}", "trained_against: {low/merged: [pick]}", "trained_against."
          "low/merged names pick; choose of: dsg"),
         ("measures: {dsg: none}", "measures: {tifa: none}", "tables.ranks.measures names 'tifa'"),

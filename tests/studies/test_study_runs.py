@@ -5,6 +5,7 @@ Merged is better than base by 10 points per rank and 1 per seed, on every prompt
 
 import csv
 import io
+import shutil
 import signal
 import subprocess
 import sys
@@ -207,6 +208,34 @@ def test_the_csv_has_all_records(toy):
     assert rows[0]["seed_means"] == "32.500000 33.500000 34.500000"
 
 
+def test_another_clone_prints_the_tables_of_released_runs(toy):
+    """It has the study's file, the bundle beside it, and a remote with the score tables alone."""
+    _, what = planned(toy)
+    mine = states(toy.folder, "toy", what)
+    bundle = toy.folder / "studies/toy.bundle"
+    said = selma(toy, "release", "studies/toy.yaml").stdout
+    files = 6 + 6 + 1  # folders, merged, and base, which is the same with every seed and rank
+    assert said == f"wrote 6 runs to studies/toy.bundle and pushed {files} files\n"
+    assert not list((toy.home / "remote").rglob("runs"))
+    other = toy.cloned("with-released")
+    shutil.copy(bundle, other.folder / "studies")
+    bundle.unlink()
+    printed = selma(other, "table", "studies/toy.yaml").stdout
+    assert printed == as_markdown(compared(toy))
+    assert [one.revision for one in states(other.folder, "toy", what)] == [
+        one.revision for one in mine
+    ]
+    assert other.ran() == []
+
+
+def test_a_damaged_bundle_is_told_and_the_runs_are_missing(toy):
+    other = toy.cloned("with-damage")
+    (other.folder / "studies/toy.bundle").write_text("no bundle")
+    done = selma(other, "status", "studies/toy.yaml")
+    assert done.returncode == 0 and "0 of 6 runs are done" in done.stdout
+    assert "studies/toy.bundle: its runs are not taken: git fetch failed" in done.stderr
+
+
 def test_another_clone_takes_all_results_from_the_shared_cache(toy):
     """And without the experiments: git does not clone them."""
     toy.git("init", "--quiet", "--bare", str(toy.home / "shared.git"))
@@ -229,6 +258,11 @@ def test_the_command_tells_prints_and_draws(toy):
     said = selma(toy, "status", "studies/toy.yaml").stdout
     assert said.count("done") == 7 and "6 of 6 runs are done" in said
     assert "| merged beats base |" in selma(toy, "table", "studies/toy.yaml").stdout
+    page = toy.home / "page.md"
+    page.write_text("# x\n<!-- toy -->\n<!-- /toy -->\n")
+    printed = selma(toy, "table", "studies/toy.yaml").stdout
+    selma(toy, "table", "studies/toy.yaml", "--write", str(page))
+    assert page.read_text() == f"# x\n<!-- toy -->\n\n{printed}\n<!-- /toy -->\n"
     out = toy.home / "toy.svg"
     done = selma(toy, "report", "studies/toy.yaml", "--figure", "ranks", "--out", str(out))
     assert done.stdout == f"wrote {out}\n" and out.read_text().startswith("<svg")

@@ -122,10 +122,10 @@ class Toy:
         self.dvc("remote", "add", "--quiet", "--default", "shared", str(home / "remote"))
         self.commit("first")
 
-    def cloned(self) -> "Toy":
+    def cloned(self, name: str = "clone") -> "Toy":
         """Clone it, as another person does: with the remote, without cache and experiments."""
         other = copy.copy(self)
-        other.folder = self.home / "clone"
+        other.folder = self.home / name
         self.git("clone", "--quiet", ".", str(other.folder))
         other.write("notes/by-hand.txt", "as it lies here")
         return other

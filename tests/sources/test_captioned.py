@@ -103,6 +103,15 @@ def test_a_captions_file_that_is_none_is_told(folder):
         read_folder(folder, None)
 
 
+def test_what_an_editor_hides_is_no_picture_and_a_caption_may_hold_any_character(folder):
+    (folder / ".ipynb_checkpoints").mkdir()
+    picture(10).save(folder / ".ipynb_checkpoints/a.png")
+    (folder / "b.txt").unlink()
+    line = json.dumps({"file_name": "b.jpg", "text": "one\u2028two"}, ensure_ascii=False)
+    (folder / "metadata.jsonl").write_text(line + "\r\n", encoding="utf-8")
+    assert [pair.caption for pair in read_folder(folder, None)][0] == "one two"
+
+
 def test_a_folder_without_pictures_or_no_folder(tmp_path):
     assert "holds no picture" in told(read_folder, tmp_path)
     assert "no such folder" in told(read_folder, tmp_path / "x", MissingDataError)
@@ -154,3 +163,7 @@ def test_what_is_wrong_with_a_parquet_file_is_told_as_of_a_folder(folder, tmp_pa
     (tmp_path / "out/q.parquet").write_bytes(b"PAR1 cut")
     assert "cannot be read as Parquet" in told(read_parquet, tmp_path / "out/q.parquet")
     assert "no such file" in told(read_parquet, tmp_path / "out/r.parquet", MissingDataError)
+    several = parquet(tmp_path / "out/s.parquet", data, captions=("a", "b"), column="caption")
+    lists = pa.array([["a", "b"], ["c"]])
+    pq.write_table(pq.read_table(several).set_column(1, "caption", lists), several)
+    assert "row 0: expected a text caption, got ['a', 'b']" in told(read_parquet, several)
