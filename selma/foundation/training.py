@@ -1,7 +1,8 @@
 """How every model of the factory is trained and stored, and its training set kept."""
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,11 +23,24 @@ def fit(
 ) -> TrainingState:  # fmt: skip
     """Run `selma.training.loop.train` under a bar; `keep` holds the state of a stopped run."""
     checkpoints = Checkpointing(keep, every_steps)
-    with training_progress(train_steps, title) as on_step:
+    with _one_order(), training_progress(train_steps, title) as on_step:
         return train(
             [parameters], parts_at=lambda step: [lambda: loss_at(step)], train_steps=train_steps,
             checkpointing=checkpoints, on_step=on_step, **options,
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _one_order() -> "Iterator[None]":
+    """Let several threads sum the gradients of what is indexed more than once in one order."""
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def kept_arrays(path: Path, kind: type[A], build: Callable[[], A]) -> A:

@@ -52,6 +52,17 @@ def pictures():
     return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 
 
+@pytest.fixture(autouse=True)
+def two_threads():
+    """The foundation's own number: with two, gradients could be summed in any order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 def _make(name, tokenizer, folder, plan=PLAN):
     scorer, accuracies, losses = make_scorer(
         name, tokenizer, frozenset(), plan, seed=1, work=folder / "work"
