@@ -43,11 +43,7 @@ def start_clip_near(vision: Any) -> None:
         )
         for layer in vision.encoder.layers
     ]
-    embeddings = vision.embeddings
-    gain = PIXEL_DEVIATION / vision.config.initializer_range
-    start_near(
-        embeddings.patch_embedding.weight, embeddings.position_embedding.weight, layers, gain
-    )
+    start_near(vision, vision.embeddings.position_embedding.weight, layers)
 
 
 def start_blip_near(vision: Any) -> None:
@@ -57,26 +53,22 @@ def start_blip_near(vision: Any) -> None:
         query, key, _ = layer.self_attn.qkv.weight.detach().chunk(3)
         outputs = (layer.self_attn.projection.weight, layer.mlp.fc2.weight)
         layers.append(LayerWeights(query, key, outputs))
-    embeddings = vision.embeddings
-    gain = PIXEL_DEVIATION / vision.config.initializer_range
-    start_near(embeddings.patch_embedding.weight, embeddings.position_embedding[0], layers, gain)
+    start_near(vision, vision.embeddings.position_embedding[0], layers)
 
 
-def start_near(
-    patches: "Tensor", places: "Tensor", layers: Sequence[LayerWeights], gain: float
-) -> None:
+def start_near(vision: Any, places: "Tensor", layers: Sequence[LayerWeights]) -> None:
     """Change a tower's first weights in place; mutates them.
 
     Args:
-        patches: the patches' embedding, (D, 3, px, px); a head has at least POSITIONS of D.
+        vision: the tower; a head has at least POSITIONS of its width D.
         places: the positions' embedding, (1 + P², D), the first row for the class token.
         layers: the weights of each layer, which has HEADS heads.
-        gain: what the patches' embedding is multiplied by.
     """
     import torch
 
     with torch.no_grad():
-        patches.mul_(gain)
+        patches = vision.embeddings.patch_embedding.weight  # (D, 3, px, px)
+        patches.mul_(PIXEL_DEVIATION / vision.config.initializer_range)
         patches[:POSITIONS] = 0
         places[:, :POSITIONS] = 0
         side = round((len(places) - 1) ** 0.5)

@@ -150,4 +150,5 @@ def wilson(hits: int, n: int) -> Accuracy:
     share, denominator = hits / n, 1 + z * z / n
     middle = (share + z * z / (2 * n)) / denominator
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / denominator
-    return Accuracy(n, share, max(0.0, middle - half), min(1.0, middle + half))
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return Accuracy(n, share, min(low, share), max(high, share))  # at 0 and 1 they are the share
