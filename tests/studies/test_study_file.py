@@ -7,8 +7,8 @@ from tiny_world import ROOT
 from toy import STUDY
 
 from selma.core.errors import ConfigError, MissingDataError
-from selma.runtime.params import load_params
-from selma.studies.settings import apply_settings, params_with
+from selma.studies.checking import check_variant
+from selma.studies.settings import params_with
 from selma.studies.study_file import Row, baselines, read_study
 
 
@@ -78,6 +78,7 @@ def test_a_file_that_is_not_there_is_missing(tmp_path):
         read_study(tmp_path / "nowhere.yaml")
 
 
+POCKET = ROOT / "presets/pocket.yaml"
 PARAMS = b"seed: 0\nlora: {rank: 8}\nmodels: {base: {w: 1}, merged: {w: 2}}\n"
 
 
@@ -107,10 +108,21 @@ def test_the_studies_that_ship_are_whole(path: Path, tmp_path: Path):
     """Their rows and measures stand in the params that each variant makes of the pocket preset."""
     study = read_study(path)
     assert study.name == path.stem
-    committed = (ROOT / "presets/pocket.yaml").read_bytes()
     for variant in study.variants:
-        apply_settings(committed, study.settings_of(variant, 0), tmp_path / "params.yaml")
-        params = load_params(tmp_path / "params.yaml")
-        models = {row.model for row in study.rows() if row.variant == variant}
-        assert models <= set(params.models)
-        assert set(study.measures) <= {*params.measures, *params.preferences}
+        check_variant(study, POCKET.read_bytes(), variant)
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (["scores"], "do not make hps, imagereward, pickscore: add preferences"),
+        (["preferences", "answers@dsg-base"], "do not make dsg, tifa: add scores"),
+    ],
+)
+def test_targets_that_leave_a_measure_to_the_commit_are_refused(targets, words):
+    """The tables would be read from the commit as they lie, of other pictures and seeds."""
+    study = read_study(ROOT / "studies/aa.yaml")
+    with pytest.raises(ConfigError, match=words):
+        check_variant(study.model_copy(update={"targets": targets}), POCKET.read_bytes(), "once")
+    for made in ([], ["compare"], ["preferences", "scores"]):
+        check_variant(study.model_copy(update={"targets": made}), POCKET.read_bytes(), "once")
