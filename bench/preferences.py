@@ -2,9 +2,10 @@
 
 For each row of `preferences`: the correlation of its score and the measure over the second model's
 pictures, and the mean difference of its score, first model − second, over the pictures (same prompt
-and seed) where the measure rose, stayed and fell; ± 95 %, prompts being the unit.
+and seed) where the measure rose, stayed and fell; ± 95 %, prompts being the unit. Then how many
+objects the pocket judge sees in a picture of each, and how much of what it sees is a clean shape.
 
-python bench/preferences.py [--measure dsg] [--first merged] [--second base] [--scores data/scores]
+python bench/preferences.py [--measure dsg] [--first merged] [--second base]
 """
 
 import argparse
@@ -13,14 +14,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from selma.core.tables import read_table
+from selma.pictures.png import picture_of
+from selma.pocket.judge import detect_all
 from selma.runtime.params import load_params
 
 NORMAL_95 = 1.96
+SCORES, SAMPLES = Path("data/scores"), Path("data/samples")
 
 
-def scores(folder, name, model):
+def scores(name, model):
     """Read one model's scores, by prompt and sample."""
-    table = pd.read_parquet(folder / name / f"{model}.parquet")
+    table = pd.read_parquet(SCORES / name / f"{model}.parquet")
     return table.set_index(["item_id", "sample"]).score
 
 
@@ -30,26 +35,40 @@ def mean_by_prompts(values):
     return values.mean(), NORMAL_95 * np.sqrt((residuals**2).sum()) / len(values)
 
 
+def pieces(model, benchmark):
+    """Count a model's objects and pieces that are no clean shape, by prompt and sample."""
+    rows = read_table(SAMPLES / model / f"{benchmark}.parquet", "samples")
+    seen = detect_all([picture_of(row) for row in rows])
+    counts = [(len(found.objects), found.leftovers) for found in seen]
+    index = pd.MultiIndex.from_tuples([(row["item_id"], row["sample"]) for row in rows])
+    return pd.DataFrame(counts, columns=["objects", "leftovers"], index=index)
+
+
 def main():
     """Print one line per preference score."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--measure", default="dsg")
     parser.add_argument("--first", default="merged")
     parser.add_argument("--second", default="base")
-    parser.add_argument("--scores", type=Path, default=Path("data/scores"))
     args = parser.parse_args()
-    first, second = (scores(args.scores, args.measure, name) for name in (args.first, args.second))
+    first, second = (scores(args.measure, name) for name in (args.first, args.second))
     change = np.sign((first - second).round(9))
     kinds = {"rose": change > 0, "stayed": change == 0, "fell": change < 0}
     counts = "".join(f"  {f'{kind} ({chosen.sum()})':>18}" for kind, chosen in kinds.items())
     print(f"{args.first} − {args.second} where {args.measure} …")
     print(f"{'':12}     r{counts}")
-    for name in load_params(Path("params.yaml")).preferences:
-        theirs = scores(args.scores, name, args.second)
-        gain = scores(args.scores, name, args.first) - theirs
+    params = load_params(Path("params.yaml"))
+    for name in params.preferences:
+        theirs = scores(name, args.second)
+        gain = scores(name, args.first) - theirs
         parts = [mean_by_prompts(gain[chosen]) for chosen in kinds.values()]
         cells = "".join(f"  {f'{mean:+.3f} ± {half:.3f}':>18}" for mean, half in parts)
         print(f"{name:12}{theirs.corr(second):6.2f}{cells}")
+    benchmark = params.answers[params.measures[args.measure].answers].benchmark
+    for model in (args.first, args.second):
+        seen = pieces(model, benchmark)
+        clean = seen.objects.sum() / seen.to_numpy().sum()
+        print(f"{model}: {seen.objects.mean():.2f} objects, {100 * clean:.1f} % clean")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The results table: what the metrics say, in the README as in the files."""
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ from selma.report.markdown import (
     table_of,
 )
 from selma.report.marked import replace_marked
+from selma.runtime.yaml_files import parse_yaml
 
 from .conftest import comparison
 
@@ -158,12 +160,19 @@ def committed(path):
     done = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True)
     if done.returncode:
         pytest.skip(f"git cannot show the committed {path}: {done.stderr.decode().strip()}")
-    return done.stdout.decode()
+    return done.stdout
+
+
+def test_the_committed_readme_shows_the_committed_grid():
+    stages = parse_yaml(committed("dvc.lock").decode(), "dvc.lock")["stages"]
+    made = {out["path"]: out["md5"] for out in stages["report"]["outs"]}["report/grid.png"]
+    shown = hashlib.md5(committed("docs/grid.png")).hexdigest()
+    assert shown == made, "copy report/grid.png to docs and commit it"
 
 
 def test_the_committed_readme_shows_the_committed_metrics():
     """Both as git has them: what a working tree was made to compute does not matter here."""
-    text = committed("README.md")
+    text = committed("README.md").decode()
     table = results_table(*(json.loads(committed(path)) for path in (METRICS, COMPARISON)))
     assert text == replace_marked(text, "results", table, "README.md"), (
         "run `selma table --write README.md` and commit it"
