@@ -52,6 +52,15 @@ def columns_of(table: Record) -> list[Column]:
     return columns
 
 
+def line_of(table: Record, column: Column) -> str:
+    """Name a column by itself, for a table that is turned: its measure, too."""
+    if column.against is None and column.paper is None:
+        return column.heading
+    less = "" if column.against is None else f" − {column.against}"
+    title = table["measures"][column.measure]["title"]
+    return f"{title}{less}{'' if column.paper is None else ', paper'}"
+
+
 def cell_of(row: Record, column: Column) -> Cell:
     """Write one number of a row; a dash where there is none."""
     digits = digits_of(row["scores"][column.measure]["unit"])

@@ -15,9 +15,11 @@ from selma.report.study_numbers import (
     hacking_of,
     label_of,
     legend,
+    line_of,
 )
 
 DIGITS = 6  # of numbers in a CSV file
+COLUMNS_MAX = 6  # of a table in Markdown that is not turned
 NUMBERS = (
     "low", "high", "standard_error", "degrees_of_freedom", "bootstrap_low", "bootstrap_high",
     "seed_deviation", "seed_low", "seed_high", "p_value", "p_value_holm", "verdict",
@@ -38,12 +40,7 @@ def as_markdown(study: Record) -> str:
         table = _pipes(list(claims[0]), lines)
         parts += [table, legend(study)]
     for table in study["tables"].values():
-        heads = ["", *(_bar(column.heading) for column in columns_of(table))]
-        lines = [
-            [_bar(label_of(study, label, row)), *map(_strong_markdown, _cells(table, row))]
-            for label, row in table["rows"].items()
-        ]
-        parts += [f"**{table['title']}**", _pipes(heads, lines), legend(study, table)]
+        parts += [f"**{table['title']}**", _table(study, table), legend(study, table)]
     if marks := hacking_of(study):
         parts += ["**Hacking alarm**", "\n".join(f"- {sentence}" for _, sentence in marks)]
     return "\n\n".join(parts) + "\n"
@@ -110,6 +107,19 @@ def _records(study: Record) -> Iterator[dict[str, Any]]:
                "trained_against": claim["trained"],
                "hacking": marks.get((claim["first"], claim["second"]))}  # fmt: skip
         yield {**claim, **own}
+
+
+def _table(study: Record, table: Record) -> str:
+    """Write one table; one that would be wide, turned, so that its rows stand side by side."""
+    columns, rows = columns_of(table), table["rows"]
+    labels = [_bar(label_of(study, label, row)) for label, row in rows.items()]
+    cells = [[*map(_strong_markdown, _cells(table, row))] for row in rows.values()]
+    if len(columns) > max(COLUMNS_MAX, len(rows)):
+        heads, sides = labels, [_bar(line_of(table, column)) for column in columns]
+        cells = [[*line] for line in zip(*cells, strict=True)]
+    else:
+        heads, sides = [_bar(column.heading) for column in columns], labels
+    return _pipes(["", *heads], [[side, *line] for side, line in zip(sides, cells, strict=True)])
 
 
 def _cells(table: Record, row: Record) -> list[Cell]:
