@@ -7,9 +7,10 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from selma.core.errors import BackendError, ConfigError
-from selma.studies.experiments import Plan
+from selma.studies.experiments import Experiment, Plan
 from selma.studies.git import bundle_experiments, experiments, take_bundled
 from selma.studies.study_file import Study
 from selma.studies.workplace import has_remote
@@ -32,18 +33,17 @@ def release_runs(
         raise ConfigError("DVC has no default remote to push the score tables to; `dvc remote add`")
     from dvc.repo import Repo
 
-    from selma.studies.results import table_paths
-
-    pushed = 0
-    with Repo(str(root)) as repo:
-        for experiment in plan.experiments:
-            revision = revisions[experiment.name]
-            paths = [path for _, _, path in table_paths(study, experiment.variant)]
-            pushed += repo.push(targets=paths, revs=[revision], workspace=False)
+    tables = set()
+    for experiment in plan.experiments:
+        tables |= _tables_of(study, experiment, root, revisions[experiment.name])
+    with Repo(str(root)) as repo:  # not `repo.push(revs=…)`: a relative remote would be under /
+        sent = repo.cloud.push(tables)
+    if sent.failed:
+        raise BackendError(f"{len(sent.failed)} score tables could not be pushed to DVC's remote")
     part = bundle.with_name(f"{bundle.name}.part")
     bundle_experiments(root, set(revisions), part)
     os.replace(part, bundle)
-    return pushed
+    return len(sent.transferred)
 
 
 def take_released(plan: Plan, root: Path, bundle: Path) -> None:
@@ -55,3 +55,16 @@ def take_released(plan: Plan, root: Path, bundle: Path) -> None:
         take_bundled(root, bundle)
     except BackendError as error:
         logger.warning("%s: its runs are not taken: %s", bundle, error)
+
+
+def _tables_of(study: Study, experiment: Experiment, root: Path, revision: str) -> set[Any]:
+    """Find what to push of DVC's outputs, files and folders, in which a run's score tables lie."""
+    from dvc.api import DVCFileSystem
+
+    from selma.studies.results import table_paths
+
+    paths = [Path("/", path) for _, _, path in table_paths(study, experiment.variant)]
+    holding = {place for path in paths for place in (path, *path.parents)}
+    outs = DVCFileSystem(str(root), rev=revision).repo.index.outs
+    used = [out.get_used_objs() for out in outs if Path(out.fs_path) in holding]
+    return {file for by_cache in used for files in by_cache.values() for file in files}

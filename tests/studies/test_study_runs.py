@@ -210,15 +210,16 @@ def test_the_csv_has_all_records(toy):
 
 
 def test_another_clone_prints_the_tables_of_released_runs(toy):
-    """It has the study's file, the bundle beside it, and a remote with the score tables alone."""
+    """It has the study's file, the bundle beside it, and, in itself, the score tables alone."""
     _, what = planned(toy)
     mine = states(toy.folder, "toy", what)
     bundle = toy.folder / "studies/toy.bundle"
     said = selma(toy, "release", "studies/toy.yaml").stdout
     files = 6 + 6 + 1  # folders, merged, and base, which is the same with every seed and rank
     assert said == f"wrote 6 runs to studies/toy.bundle and pushed {files} files\n"
-    assert not list((toy.home / "remote").rglob("runs"))
+    assert not list((toy.folder / "release").rglob("runs"))
     other = toy.cloned("with-released")
+    shutil.copytree(toy.folder / "release", other.folder / "release")
     shutil.copy(bundle, other.folder / "studies")
     bundle.unlink()
     printed = selma(other, "table", "studies/toy.yaml").stdout
@@ -240,9 +241,10 @@ def test_a_damaged_bundle_is_told_and_the_runs_are_missing(toy):
 def test_another_clone_takes_all_results_from_the_shared_cache(toy):
     """And without the experiments: git does not clone them."""
     toy.git("init", "--quiet", "--bare", str(toy.home / "shared.git"))
-    toy.dvc("exp", "push", "--all-commits", str(toy.home / "shared.git"))
-    toy.dvc("push", "--quiet", "--run-cache")
+    toy.dvc("exp", "push", "--all-commits", "--remote", "shared", str(toy.home / "shared.git"))
+    toy.dvc("push", "--quiet", "--run-cache", "--remote", "shared")
     other = toy.cloned()
+    other.dvc("remote", "default", "--local", "shared")
     other.study()
     assert other.ran() == []
     assert compared(other) == compared(toy)

@@ -113,17 +113,18 @@ class Toy:
             "dvc.yaml", PIPELINE.replace("PYTHON", sys.executable).replace("HOME", str(home))
         )
         self.write("params.yaml", "seed: 0 # of all\nrank: 1\ngone: 1\n")
-        self.write(".gitignore", ".selma/\n/notes/*.txt\n")
+        self.write(".gitignore", ".selma/\n/release/\n/notes/*.txt\n")
         self.write("notes/.gitignore", "")
         self.write("notes/by-hand.txt", "as it lies here")
         self.write("studies/toy.yaml", STUDY)
         self.git("init", "--quiet")
         self.dvc("init", "--quiet")
-        self.dvc("remote", "add", "--quiet", "--default", "shared", str(home / "remote"))
+        self.dvc("remote", "add", "--quiet", "shared", str(home / "remote"))
+        self.dvc("remote", "add", "--quiet", "--default", "released", "release")  # in the clone
         self.commit("first")
 
     def cloned(self, name: str = "clone") -> "Toy":
-        """Clone it, as another person does: with the remote, without cache and experiments."""
+        """Clone it, as another person does: without cache, experiments and what is released."""
         other = copy.copy(self)
         other.folder = self.home / name
         self.git("clone", "--quiet", ".", str(other.folder))
