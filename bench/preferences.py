@@ -36,12 +36,11 @@ def mean_by_prompts(values):
 
 
 def pieces(model, benchmark):
-    """Count a model's objects and pieces that are no clean shape, by prompt and sample."""
+    """Count a model's pictures, the objects in them and the pieces that are no clean shape."""
     rows = read_table(SAMPLES / model / f"{benchmark}.parquet", "samples")
     seen = detect_all([picture_of(row) for row in rows])
-    counts = [(len(found.objects), found.leftovers) for found in seen]
-    index = pd.MultiIndex.from_tuples([(row["item_id"], row["sample"]) for row in rows])
-    return pd.DataFrame(counts, columns=["objects", "leftovers"], index=index)
+    objects = sum(len(found.objects) for found in seen)
+    return len(seen), objects, sum(found.leftovers for found in seen)
 
 
 def main():
@@ -66,9 +65,9 @@ def main():
         print(f"{name:12}{theirs.corr(second):6.2f}{cells}")
     benchmark = params.answers[params.measures[args.measure].answers].benchmark
     for model in (args.first, args.second):
-        seen = pieces(model, benchmark)
-        clean = seen.objects.sum() / seen.to_numpy().sum()
-        print(f"{model}: {seen.objects.mean():.2f} objects, {100 * clean:.1f} % clean")
+        pictures, objects, leftovers = pieces(model, benchmark)
+        clean = 100 * objects / (objects + leftovers)
+        print(f"{model}: {objects / pictures:.2f} objects a picture, {clean:.1f} % of pieces clean")
 
 
 if __name__ == "__main__":

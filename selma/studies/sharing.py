@@ -63,8 +63,8 @@ def _tables_of(study: Study, experiment: Experiment, root: Path, revision: str) 
 
     from selma.studies.results import table_paths
 
-    paths = [Path("/", path) for _, _, path in table_paths(study, experiment.variant)]
+    there = DVCFileSystem(str(root), rev=revision).repo
+    paths = [Path(there.root_dir, path) for _, _, path in table_paths(study, experiment.variant)]
     holding = {place for path in paths for place in (path, *path.parents)}
-    outs = DVCFileSystem(str(root), rev=revision).repo.index.outs
-    used = [out.get_used_objs() for out in outs if Path(out.fs_path) in holding]
+    used = [out.get_used_objs() for out in there.index.outs if Path(out.fs_path) in holding]
     return {file for by_cache in used for files in by_cache.values() for file in files}
