@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -46,9 +47,10 @@ def plan(study: Study, root: Path) -> Plan:
     """Name the runs of a study at the commit at hand.
 
     A run's name ends in a fingerprint of its settings and targets, of params.yaml, dvc.yaml and of
-    every committed file or folder that params name, or stages that the targets need. So on a commit
-    that changed only a document it is the same run, and after a change of the study's file only
-    what changed is another one.
+    what params name, or stages that the targets need: committed files and folders, and outputs of
+    other pipelines, by the hashes in their locks. So on a commit that changed only a document, or a
+    model that no run uses, it is the same run, and after a change of the study's file only what
+    changed is another one.
     """
     commit = head(root)
     files = tracked(root, commit)
@@ -57,6 +59,7 @@ def plan(study: Study, root: Path) -> Plan:
     made = tuple(path for stage in stages.values() for path in _paths(stage, OUTPUTS) if path)
     made = (*made, *(path for path in files if path.endswith("/.gitignore")))  # DVC writes them
     inputs = {path: about for path, about in files.items() if not path.startswith(made)}
+    locked = dict(_locked(root, commit, inputs))
     in_params = set(_strings(params))
     experiments, deciding = [], set[str]()
     for variant, seed in study.runs():
@@ -66,28 +69,46 @@ def plan(study: Study, root: Path) -> Plan:
         named |= {path for name in needed for path in _paths(stages[name], ("deps",))}
         own = _deciding(inputs, named)
         state = [f"{path} {files[path]}" for path in sorted(own)]
+        state += [f"{path} {locked[path]}" for path in sorted(locked) if _named(path, named)]
         text = json.dumps([settings, study.targets, state])
         mark = hashlib.sha256(text.encode()).hexdigest()[:8]
         name = f"{study.name}-{variant}-{seed}-{mark}"
         experiments.append(Experiment(name, variant, seed, tuple(settings)))
         deciding |= own
+    deciding |= {path for path in inputs if path.endswith(f"/{LOCK}")}
     return Plan(commit, tuple(experiments), tuple(sorted(deciding)))
 
 
 def _deciding(files: Mapping[str, str], named: Collection[str]) -> set[str]:
-    """Choose the committed files that are named, alone or by a folder, and all that pins data.
-
-    Outputs of other pipelines than the main one are pinned in their lock files.
-    """
+    """Choose the committed files that are named, alone or by a folder, and what `dvc add` pins."""
     folders = {name.rstrip("/") for name in named if "/" in name}
     chosen = {PIPELINE, PARAMS} & set(files)
     for path in files:
         parts = path.split("/")
         above = {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
-        pins = path.endswith(".dvc") or (parts[-1] == LOCK and len(parts) > 1)
-        if pins or path in named or above & folders:
+        if path.endswith(".dvc") or path in named or above & folders:
             chosen.add(path)
     return chosen
+
+
+def _locked(root: Path, commit: str, files: Collection[str]) -> Iterator[tuple[str, str]]:
+    """List the outputs of other pipelines than the main one with what their locks say of them."""
+    for lock in sorted(path for path in files if path.endswith(f"/{LOCK}")):
+        folder = posixpath.dirname(lock)
+        pipeline = f"{folder}/{PIPELINE}"
+        stages = _read(root, commit, pipeline).get("stages", {}) if pipeline in files else {}
+        for name, stage in _read(root, commit, lock).get("stages", {}).items():
+            about = stages.get(name.partition("@")[0], {})
+            home = posixpath.join(folder, about.get("do", about).get("wdir", ""))
+            for out in stage.get("outs", []):
+                path = posixpath.normpath(posixpath.join(home, out["path"]))
+                yield path, json.dumps(out, sort_keys=True)
+
+
+def _named(out: str, named: Collection[str]) -> bool:
+    """Whether an output is named, or lies in a folder that is, or something within it is."""
+    paths = {name.rstrip("/") for name in named if "/" in name}
+    return any(f"{out}/".startswith(f"{one}/") or one.startswith(f"{out}/") for one in paths)
 
 
 def _read(root: Path, commit: str, name: str) -> Any:

@@ -137,6 +137,26 @@ def test_only_what_a_changed_study_changes_is_another_run(toy, tmp_path):
     toy.git("reset", "--quiet", "--hard", "HEAD~1")
 
 
+def test_of_another_pipeline_the_outputs_that_are_named_decide(toy, tmp_path):
+    (tmp_path / "toy.yaml").write_text(STUDY.replace("note: common", "note: models/used"))
+    study = read_study(tmp_path / "toy.yaml")
+    (toy.folder / "factory").mkdir()
+    toy.write("factory/dvc.yaml", "stages: {make: {matrix: {of: [1]}, wdir: .., cmd: make}}")
+
+    def names_of(lock):
+        toy.write("factory/dvc.lock", lock)
+        toy.git("add", "--all", "factory")
+        toy.git("commit", "--quiet", "--message", "a lock")
+        return [one.name for one in plan(study, toy.folder).experiments]
+
+    lock = "stages: {make@1: {outs: [{path: models/used, md5: A}, {path: models/other, md5: B}]}}"
+    names = names_of(lock)
+    assert names_of(lock.replace("B", "C")) == names
+    assert names_of(lock.replace("models/other", "models/used/more")) != names
+    assert not set(names_of(lock.replace("A", "D"))) & set(names)
+    toy.git("reset", "--quiet", "--hard", "HEAD~4")
+
+
 def test_a_change_that_runs_would_not_see_is_refused_and_another_is_not(toy):
     _, what = planned(toy)
     toy.write("README.md", "changed")
