@@ -60,6 +60,7 @@ def plan(study: Study, root: Path) -> Plan:
     made = (*made, *(path for path in files if path.endswith("/.gitignore")))  # DVC writes them
     inputs = {path: about for path, about in files.items() if not path.startswith(made)}
     locked = dict(_locked(root, commit, inputs))
+    known = inputs | locked
     in_params = set(_strings(params))
     experiments, deciding = [], set[str]()
     for variant, seed in study.runs():
@@ -67,28 +68,30 @@ def plan(study: Study, root: Path) -> Plan:
         named = in_params | set(_PATHS.findall(" ".join(settings)))
         needed = _needed(stages, study.targets, named)
         named |= {path for name in needed for path in _paths(stages[name], ("deps",))}
-        own = _deciding(inputs, named)
-        state = [f"{path} {files[path]}" for path in sorted(own)]
-        state += [f"{path} {locked[path]}" for path in sorted(locked) if _named(path, named)]
+        own = sorted(_deciding(known, named), key=lambda path: (path in locked, path))
+        state = [f"{path} {known[path]}" for path in own]
         text = json.dumps([settings, study.targets, state])
         mark = hashlib.sha256(text.encode()).hexdigest()[:8]
         name = f"{study.name}-{variant}-{seed}-{mark}"
         experiments.append(Experiment(name, variant, seed, tuple(settings)))
-        deciding |= own
+        deciding.update(own)
     deciding |= {path for path in inputs if path.endswith(f"/{LOCK}")}
     return Plan(commit, tuple(experiments), tuple(sorted(deciding)))
 
 
-def _deciding(files: Mapping[str, str], named: Collection[str]) -> set[str]:
-    """Choose the committed files that are named, alone or by a folder, and what `dvc add` pins."""
+def _deciding(paths: Collection[str], named: Collection[str]) -> set[str]:
+    """Choose what is named, lies in a folder that is or holds what is, and what `dvc add` pins."""
     folders = {name.rstrip("/") for name in named if "/" in name}
-    chosen = {PIPELINE, PARAMS} & set(files)
-    for path in files:
-        parts = path.split("/")
-        above = {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
-        if path.endswith(".dvc") or path in named or above & folders:
-            chosen.add(path)
-    return chosen
+    chosen = {PIPELINE, PARAMS, *named}.union(*map(_above, folders))
+    return {
+        path for path in paths if path in chosen or _above(path) & folders or path.endswith(".dvc")
+    }
+
+
+def _above(path: str) -> set[str]:
+    """List a path and the folders that it lies in."""
+    parts = path.split("/")
+    return {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
 
 
 def _locked(root: Path, commit: str, files: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -99,16 +102,10 @@ def _locked(root: Path, commit: str, files: Collection[str]) -> Iterator[tuple[s
         stages = _read(root, commit, pipeline).get("stages", {}) if pipeline in files else {}
         for name, stage in _read(root, commit, lock).get("stages", {}).items():
             about = stages.get(name.partition("@")[0], {})
-            home = posixpath.join(folder, about.get("do", about).get("wdir", ""))
+            home = posixpath.join(folder, _body(about).get("wdir", ""))
             for out in stage.get("outs", []):
                 path = posixpath.normpath(posixpath.join(home, out["path"]))
                 yield path, json.dumps(out, sort_keys=True)
-
-
-def _named(out: str, named: Collection[str]) -> bool:
-    """Whether an output is named, or lies in a folder that is, or something within it is."""
-    paths = {name.rstrip("/") for name in named if "/" in name}
-    return any(f"{out}/".startswith(f"{one}/") or one.startswith(f"{out}/") for one in paths)
 
 
 def _read(root: Path, commit: str, name: str) -> Any:
@@ -153,10 +150,15 @@ def _meet(out: str, dep: str) -> bool:
 
 def _paths(stage: Any, sections: Collection[str]) -> Iterator[str]:
     """List what a stage names in some of its sections; a path ends where a template begins."""
-    body = stage.get("do", stage)
+    body = _body(stage)
     for entry in [entry for section in sections for entry in body.get(section) or []]:
         path = next(iter(entry)) if isinstance(entry, Mapping) else str(entry)
         yield path.partition("${")[0]
+
+
+def _body(stage: Any) -> Any:
+    """Take a stage's own keys, also of one that stands below `foreach`."""
+    return stage.get("do", stage)
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -137,8 +137,9 @@ def test_only_what_a_changed_study_changes_is_another_run(toy, tmp_path):
     toy.git("reset", "--quiet", "--hard", "HEAD~1")
 
 
-def test_of_another_pipeline_the_outputs_that_are_named_decide(toy, tmp_path):
-    (tmp_path / "toy.yaml").write_text(STUDY.replace("note: common", "note: models/used"))
+@pytest.mark.parametrize("note", ["models/used", "models/used/part"])
+def test_of_another_pipeline_the_outputs_that_are_named_decide(toy, tmp_path, note):
+    (tmp_path / "toy.yaml").write_text(STUDY.replace("note: common", f"note: {note}"))
     study = read_study(tmp_path / "toy.yaml")
     (toy.folder / "factory").mkdir()
     toy.write("factory/dvc.yaml", "stages: {make: {matrix: {of: [1]}, wdir: .., cmd: make}}")
@@ -152,7 +153,7 @@ def test_of_another_pipeline_the_outputs_that_are_named_decide(toy, tmp_path):
     lock = "stages: {make@1: {outs: [{path: models/used, md5: A}, {path: models/other, md5: B}]}}"
     names = names_of(lock)
     assert names_of(lock.replace("B", "C")) == names
-    assert names_of(lock.replace("models/other", "models/used/more")) != names
+    assert names_of(lock.replace("models/other", f"{note}/more")) != names
     assert not set(names_of(lock.replace("A", "D"))) & set(names)
     toy.git("reset", "--quiet", "--hard", "HEAD~4")
 
