@@ -10,8 +10,8 @@ from selma.report.numbers import plain
 Curve = Sequence[tuple[int, float]]  # (step, loss)
 
 # In CSS pixels at natural size, readable on a phone: width, column of row labels, right margin;
-# height of a mark's row, space between groups, height of the axis.
-WIDTH, LABELS, RIGHT, ROW, GAP, AXIS = 440, 112, 16, 15, 12, 26
+# height of a mark's row, space between groups, height of the axis; a letter, and beside a label.
+WIDTH, LABELS, RIGHT, ROW, GAP, AXIS, LETTER, PAD = 440, 112, 16, 15, 12, 26, 6.5, 10
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Axis:
 
 
 class Chart:
-    """Groups of marks below each other, on one axis."""
+    """Groups of marks below each other, on one axis; long labels make it wider."""
 
     def __init__(
         self,
@@ -67,8 +67,10 @@ class Chart:
         """
         self.groups, self.rows, self.bars = groups, rows, bars
         self.bottom = 4 + len(groups) * (rows * ROW + GAP) - GAP / 2
+        self.labels = max(LABELS, math.ceil(LETTER * max(map(len, groups))) + 2 * PAD)
+        self.width = WIDTH - LABELS + self.labels
         ends = [end for marks in groups.values() for mark in marks for end in (mark.low, mark.high)]
-        self.axis = Axis([*ends, 0.0] if bars or zero else ends, LABELS, WIDTH - RIGHT)
+        self.axis = Axis([*ends, 0.0] if bars or zero else ends, self.labels, self.width - RIGHT)
 
     def x(self, value: float) -> float:
         return self.axis.place(value)

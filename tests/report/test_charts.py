@@ -56,6 +56,15 @@ def test_a_chart_of_any_magnitude_keeps_its_marks_inside(values):
     assert all(LABELS - 1e-6 <= place <= WIDTH - RIGHT + 1e-6 for place in places)
 
 
+def test_a_long_label_widens_the_column_of_labels_and_leaves_the_axis_its_length():
+    mark = Mark("", "", 1.0, 0.0, 2.0)
+    found = Chart({"a": [mark], "b" * 40: [mark]}, 1)
+    assert (found.labels, found.width) == (280, 440 + 168)  # 40 letters of 6.5 px, 10 on each side
+    assert (found.x(0), found.x(2)) == (280, 280 + 312)
+    short = Chart({"a": [mark], "b" * 14: [mark]}, 1)
+    assert (short.labels, short.width) == (LABELS, WIDTH)
+
+
 def test_a_loss_curve_by_hand():
     # 168 px for the steps from x = 44; 112 px for 0.6 to 0.3 from y = 8
     assert curve_points([(10, 0.5), (20, 0.4)], 0.3, 0.6) == "128.0,45.3 212.0,82.7"

@@ -85,6 +85,9 @@ def test_a_figure_is_an_svg_that_stands_alone():
     root = ElementTree.fromstring(figure)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     # 0 to 15 in steps of 5: 312 px from x = 112
+    chart = root.find("{http://www.w3.org/2000/svg}svg")
+    (legend,) = (float(found) for found in re.findall(r'class="m1" cx="\d+" cy="([\d.]+)"', figure))
+    assert float(chart.attrib["height"]) < legend - 4.5  # below the chart, whose height is its own
     (mark,) = re.findall(r'class="m1 better" cx="([\d.]+)"', figure)
     assert float(mark) == pytest.approx(112 + 312 * 11 / 15, abs=0.06)
     with pytest.raises(ConfigError, match="unknown table of the study 'none'; choose one of: all"):
