@@ -67,10 +67,12 @@ class Chart:
         """
         self.groups, self.rows, self.bars = groups, rows, bars
         self.bottom = 4 + len(groups) * (rows * ROW + GAP) - GAP / 2
-        self.labels = max(LABELS, math.ceil(LETTER * max(map(len, groups))) + 2 * PAD)
-        self.width = WIDTH - LABELS + self.labels
+        self.height = self.bottom + AXIS
+        self.left = max(LABELS, math.ceil(LETTER * max(map(len, groups))) + 2 * PAD)
+        self.label_end = self.left - PAD
+        self.width = WIDTH - LABELS + self.left
         ends = [end for marks in groups.values() for mark in marks for end in (mark.low, mark.high)]
-        self.axis = Axis([*ends, 0.0] if bars or zero else ends, self.labels, self.width - RIGHT)
+        self.axis = Axis([*ends, 0.0] if bars or zero else ends, self.left, self.width - RIGHT)
 
     def x(self, value: float) -> float:
         return self.axis.place(value)

@@ -59,10 +59,11 @@ def test_a_chart_of_any_magnitude_keeps_its_marks_inside(values):
 def test_a_long_label_widens_the_column_of_labels_and_leaves_the_axis_its_length():
     mark = Mark("", "", 1.0, 0.0, 2.0)
     found = Chart({"a": [mark], "b" * 40: [mark]}, 1)
-    assert (found.labels, found.width) == (280, 440 + 168)  # 40 letters of 6.5 px, 10 on each side
+    # 40 letters of 6.5 px, 10 px on each side
+    assert (found.left, found.label_end, found.width) == (280, 270, 440 + 168)
     assert (found.x(0), found.x(2)) == (280, 280 + 312)
     short = Chart({"a": [mark], "b" * 14: [mark]}, 1)
-    assert (short.labels, short.width) == (LABELS, WIDTH)
+    assert (short.left, short.width) == (LABELS, WIDTH)
 
 
 def test_a_loss_curve_by_hand():
