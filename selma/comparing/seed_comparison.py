@@ -15,7 +15,7 @@ from selma.comparing.training_seeds import (
     detectable_over_seeds,
     estimate_over_seeds,
 )
-from selma.core.errors import RecordError
+from selma.core.errors import RecordError, SelmaError
 
 Record = dict[str, Any]
 SHOWN, OPPOSITE, NOT_SHOWN = "shown", "opposite", "not shown"
@@ -51,8 +51,11 @@ def over_seeds(row: str, by_seed: Mapping[int, ItemScores]) -> SeedScores:
     seeds = sorted(by_seed)
     one = by_seed[seeds[0]]
     for seed in seeds[1:]:
-        check_same_making(one, by_seed[seed])
-        on_common_items(one, by_seed[seed])
+        try:
+            check_same_making(one, by_seed[seed])
+            on_common_items(one, by_seed[seed])
+        except SelmaError as error:
+            raise type(error)(f"seeds {seeds[0]} and {seed}: {error}") from error
     return SeedScores(row, tuple(seeds), one, np.stack([by_seed[seed].values for seed in seeds]))
 
 
@@ -97,23 +100,32 @@ def compare_rows(first: SeedScores, second: SeedScores, how: Bootstrap) -> Recor
 def judge_family(records: Sequence[Record]) -> list[Record]:
     """Add Holm's p-value, a verdict and the detectable effect: the records are one family.
 
+    Two rows compared on a measure are one hypothesis of it, however often and either way round.
     "better" if the adjusted p-value is at most 1 − confidence and the difference positive, "worse"
     if it is negative, else "undecided". Detectable is what such a study finds with 80 % power at
     the level that Holm's method gives to the least p-value.
     """
+    asked = {hypothesis(record): record["p_value"] for record in records}
+    adjusted = dict(zip(asked, holm(list(asked.values())), strict=True))
     judged = []
-    for record, p_value in zip(records, holm([r["p_value"] for r in records]), strict=True):
+    for record in records:
+        p_value = adjusted[hypothesis(record)]
         level = 1 - record["confidence"]
         verdict = UNDECIDED
         if p_value <= level + ROUNDING:
             verdict = BETTER if record["difference"] > 0 else WORSE
         error, freedom = record["standard_error"], record["degrees_of_freedom"]
         varies = error is not None and freedom is not None
-        alpha = level / len(records)
+        alpha = level / len(asked)
         found = detectable_over_seeds(error, freedom, alpha=alpha) if varies else None
         added = {"p_value_holm": p_value, "verdict": verdict, "minimum_detectable_effect": found}
         judged.append(record | added)
     return judged
+
+
+def hypothesis(record: Record) -> tuple[str, frozenset[str]]:
+    """Name what a difference asks: the same, whichever of its rows is the first."""
+    return record["measure"], frozenset((record["first"], record["second"]))
 
 
 def claim_verdict(record: Record, *, greater: bool) -> str:

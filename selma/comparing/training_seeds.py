@@ -127,9 +127,14 @@ def crossed_bootstrap(values: Floats, weights: Floats, how: Bootstrap) -> tuple[
 def detectable_over_seeds(
     standard_error: float, degrees_of_freedom: float, *, alpha: float, power: float = POWER
 ) -> float:
-    """Find the true mean that such a study finds at level alpha with the chance `power`."""
-    limits = _student(1 - alpha / 2, degrees_of_freedom), _student(power, degrees_of_freedom)
-    return sum(limits) * standard_error
+    """Find the true mean that such a study finds at level alpha with the chance `power`.
+
+    By the noncentral t; a difference found with the wrong sign is left out.
+    """
+    from scipy.special import nctdtrinc
+
+    limit = _student(1 - alpha / 2, degrees_of_freedom)
+    return float(nctdtrinc(degrees_of_freedom, 1 - power, limit)) * standard_error
 
 
 def _variance_of_mean(values: Floats) -> tuple[float, float]:

@@ -77,11 +77,12 @@ def weight_in_words(given: Any) -> str:
     rest = str(given.get("all", ""))
     if not own:
         return rest
+    elsewhere = f", {rest} elsewhere" if rest else ""
     if len(own) > BLOCKS_SHOWN:
         low, high = min(own.values()), max(own.values())
-        return f"{low:.3g} to {high:.3g} in {len(own)} blocks, {rest} elsewhere"
+        return f"{low:.3g} to {high:.3g} in {len(own)} blocks{elsewhere}"
     told = ", ".join(f"{weight} in `{block}`" for block, weight in own.items())
-    return f"{told}, {rest} elsewhere"
+    return told + elsewhere
 
 
 def how_made(made: Mapping[str, Any]) -> str:

@@ -30,14 +30,14 @@ def _sentence(mark: Record, titles: Mapping[str, str]) -> str:
     if mark["mark"] == "unwatched":
         return (
             f"Unwatched: {pair}. {first} was trained or selected against {trained}, and no measure "
-            "here is decided by another judge."
+            "here is independent of what taught the two."
         )
     if mark["mark"] == "quiet":
         found = ", ".join(_detectable(mark, titles))
+        least = f" A fall is found with 80 % power from {found} on." if found else ""
         return (
             f"Quiet: {pair}. {first} was trained or selected against {trained}; no rise of it "
-            f"goes with a fall of an independent measure. A fall is found with 80 % power from "
-            f"{found} on."
+            f"goes with a fall of an independent measure.{least}"
         )
     rose, fell = (_changes(mark, names, titles) for names in (mark["risen"], mark["fallen"]))
     words = f"{pair}. {rose}, which {first} was trained or selected against; {fell}, which it was"
@@ -66,8 +66,8 @@ def _detectable(mark: Record, titles: Mapping[str, str]) -> Iterator[str]:
     for name in mark["independent"]:
         record = mark["differences"][name]
         least = record["minimum_detectable_effect"]
-        digits = digits_of(record["unit"])
-        yield f"{titles[name]} {'–' if least is None else plain(least, digits)}"
+        if least is not None:
+            yield f"{titles[name]} {plain(least, digits_of(record['unit']))}"
 
 
 def _joined(words: Iterable[str]) -> str:

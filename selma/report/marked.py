@@ -14,11 +14,15 @@ def markers(name: str) -> tuple[str, str]:
 def write_marked(page: Path, name: str, text: str) -> None:
     """Put a text, which ends with a line, between a page's markers, whole or not at all.
 
-    MissingDataError: no such page. RecordError: it has not one such pair of markers.
+    MissingDataError: no such page. RecordError: it has not one such pair of markers, or is no text.
     """
     if not page.exists():
         raise MissingDataError(f"{page}: not found; it has to be there, with {markers(name)}")
-    written = replace_marked(page.read_text(encoding="utf-8"), name, text, str(page))
+    try:
+        words = page.read_bytes().decode()  # with the ends of lines that it has
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{page}: not a text in UTF-8 ({error})") from error
+    written = replace_marked(words, name, text, str(page))
     write_bytes_atomic(page, written.encode())
 
 

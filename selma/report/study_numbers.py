@@ -102,7 +102,7 @@ def claim_cells(claim: Record) -> dict[str, str]:
         "crossed bootstrap": f"{signed(claim['bootstrap_low'], digits)} to "
         f"{signed(claim['bootstrap_high'], digits)}",
         "paper": "–" if paper is None else signed(paper, digits),
-        "p (Holm)": f"{claim['p_value_holm']:.4f}",
+        "p (Holm)": "< 0.0001" if claim["p_value_holm"] < 1e-4 else f"{claim['p_value_holm']:.4f}",
         "seeds won": f"{claim['seeds_won']} of {len(claim['seeds'])}",
         "prompts won/tied/lost": f"{claim['wins']}/{claim['ties']}/{claim['losses']}",
         "deviation of seeds": _or_dash(claim["seed_deviation"], digits + 1),
@@ -126,7 +126,8 @@ def legend(study: Record, table: Mapping[str, Any] | None = None) -> str:
     family = len(study["claims"]) if table is None else table["family"]
     if family:
         of_family = "" if family == 1 else f", adjusted by Holm's method for {family} differences"
-        parts.append(f"Decided (bold): p ≤ {1 - study['confidence']:.3g}{of_family}.")
+        decided = "Shown or opposite" if table is None else "Decided (bold)"
+        parts.append(f"{decided}: p ≤ {1 - study['confidence']:.3g}{of_family}.")
     if _has_trained(study, table):
         parts.append(TRAINED_LEGEND)
     return " ".join(parts)

@@ -27,7 +27,7 @@ NUMBERS = (
 )  # fmt: skip
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
           "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
-          "−": "$-$", "–": "--", "×": r"$\times$", "≤": r"$\leq$",
+          "<": "$<$", "−": "$-$", "–": "--", "×": r"$\times$", "≤": r"$\leq$",
           "†": r"$\dagger$", "⚠": r"\textbf{!}"}  # fmt: skip
 
 

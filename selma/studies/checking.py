@@ -54,10 +54,11 @@ def check_variant(study: Study, params: bytes, variant: str) -> None:
 
 def _check_targets(study: Study, params: Params) -> None:
     """Refuse targets that leave a measure's tables as they are committed, of other pictures."""
-    run = {target.partition("@")[0] for target in study.targets}
+    run = set(study.targets)  # STAGE@ITEM makes a part of its tables
     for stage, section in (("scores", params.measures), ("preferences", params.preferences)):
         left = sorted({*study.measures} & {*section})
         if left and run and not run & {stage, *READ_ALL_SCORES}:
             raise ConfigError(
-                f"targets {', '.join(study.targets)} do not make {', '.join(left)}: add {stage}"
+                f"targets {', '.join(study.targets)} do not make all tables of "
+                f"{', '.join(left)}: add {stage}"
             )

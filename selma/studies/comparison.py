@@ -8,6 +8,7 @@ from selma.comparing.seed_comparison import (
     SeedScores,
     claim_verdict,
     compare_rows,
+    hypothesis,
     judge_family,
     row_score,
 )
@@ -78,19 +79,25 @@ def _table(study: Study, name: str, scores: Scores, how: Bootstrap) -> Record:
         "measures": {column: _described(study, column, scores) for column in columns},
         "against": list(table.against),
         "rows": rows,
-        "family": len(judged),
+        "family": len(set(map(hypothesis, judged))),
     }
 
 
 def _columns(study: Study, name: str, table: TableParams, scores: Scores) -> list[str]:
-    """List a table's measures, each before its parts, which are those of the study's first row."""
-    first = study.rows()[0]
+    """List a table's measures, each before its parts, which all rows have to share."""
+    first, *others = study.rows()
     columns: list[str] = []
     for measure, split in table.measures.items():
         columns.append(measure)
         if split == "none":
             continue
-        parts = [key for key, row in scores if row == first and key.startswith(f"{measure}/")]
+        parts = _parts(scores, measure, first)
+        for row in others:
+            if unlike := sorted(set(parts) ^ set(_parts(scores, measure, row))):
+                raise ConfigError(
+                    f"tables.{name}.measures.{measure}: {first} and {row} do not share "
+                    f"{', '.join(unlike)}; say none, or score them on the same prompts"
+                )
         if not parts:
             raise ConfigError(
                 f"tables.{name}.measures.{measure}: its scores have no {split}; say none"
@@ -104,6 +111,10 @@ def _columns(study: Study, name: str, table: TableParams, scores: Scores) -> lis
                 f"{', '.join(sorted(known))}"
             )
     return columns
+
+
+def _parts(scores: Scores, measure: str, row: Row) -> list[str]:
+    return [key for key, other in scores if other == row and key.startswith(f"{measure}/")]
 
 
 def _claims(study: Study, scores: Scores, how: Bootstrap) -> list[Record]:
@@ -151,7 +162,7 @@ def _hacking_marks(study: Study, scores: Scores, how: Bootstrap) -> list[Record]
         trained, other = (study.trained_against.get(name, ()) for name in names)
         mark = hacking_mark(own, trained, other)
         marks.append({**dict(zip(("first", "second"), names, strict=True)), **mark,
-                      "family": len(judged), "differences": own})  # fmt: skip
+                      "family": len(set(map(hypothesis, judged))), "differences": own})  # fmt: skip
     return marks
 
 

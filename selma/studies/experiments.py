@@ -67,7 +67,8 @@ def plan(study: Study, root: Path) -> Plan:
         settings = study.settings_of(variant, seed)
         named = in_params | set(_PATHS.findall(" ".join(settings)))
         needed = _needed(stages, study.targets, named)
-        named |= {path for name in needed for path in _paths(stages[name], ("deps",))}
+        deps = {path for name in needed for path in _paths(stages[name], ("deps",)) if path}
+        named |= {f"{path}/" for path in deps}  # any of them may be a folder
         own = sorted(_deciding(known, named), key=lambda path: (path in locked, path))
         state = [f"{path} {known[path]}" for path in own]
         text = json.dumps([settings, study.targets, state])
@@ -157,8 +158,8 @@ def _paths(stage: Any, sections: Collection[str]) -> Iterator[str]:
 
 
 def _body(stage: Any) -> Any:
-    """Take a stage's own keys, also of one that stands below `foreach`."""
-    return stage.get("do", stage)
+    """Take a stage's own keys, also of one below `foreach`; none of what is no stage."""
+    return stage.get("do", stage) if isinstance(stage, Mapping) else {}
 
 
 def _strings(value: Any) -> Iterator[str]:

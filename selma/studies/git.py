@@ -91,9 +91,16 @@ def bundle_experiments(root: Path, names: Collection[str], path: Path) -> None:
 
 
 def take_bundled(root: Path, path: Path) -> None:
-    """Fetch all experiments of such a file; BackendError if git cannot, as without their base."""
-    every = f"{EXPERIMENTS}/*"
-    git(root, "fetch", "--quiet", "--no-tags", str(path.resolve()), f"+{every}:{every}")
+    """Fetch the experiments of such a file that are not here; BackendError if git cannot.
+
+    It cannot without the commit on which they stand.
+    """
+    here = git(root, "for-each-ref", "--format=%(refname)", EXPERIMENTS).decode().split()
+    listed = git(root, "bundle", "list-heads", str(path.resolve())).decode().splitlines()
+    new = [ref for _, ref in (line.split(" ", 1) for line in listed) if ref not in here]
+    if new:
+        refs = [f"{ref}:{ref}" for ref in new]
+        git(root, "fetch", "--quiet", "--no-tags", str(path.resolve()), *refs)
 
 
 def _experiments(root: Path, names: Collection[str]) -> dict[str, tuple[str, str]]:

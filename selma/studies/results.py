@@ -8,7 +8,7 @@ from pathlib import Path
 from selma.comparing.categories import split
 from selma.comparing.items import ALL_SKILLS, ItemScores, item_scores
 from selma.comparing.seed_comparison import SeedScores, over_seeds
-from selma.core.errors import MissingDataError, one_line
+from selma.core.errors import MissingDataError, SelmaError, one_line
 from selma.core.tables import read_about, read_table
 from selma.studies.experiments import Plan
 from selma.studies.study_file import Row, Study
@@ -69,9 +69,13 @@ def _read_tables(
                 raise MissingDataError(
                     f"{name}: cannot read {path} ({one_line(error) or type(error).__name__}); is "
                     f"{row.model!r} a model and {measure!r} a measure of {row.variant}? else "
-                    f"`dvc exp remove {name}`, and `selma study run` makes it anew"
+                    f"`dvc exp remove {name}`, and `selma study run` makes it anew; put a bundle "
+                    "that holds it aside first"
                 ) from error
-            rows, about = read_table(copy, "scores"), read_about(copy)
+            try:
+                rows, about = read_table(copy, "scores"), read_about(copy)
+            except SelmaError as error:
+                raise type(error)(f"{name}: {str(error).replace(str(copy), path)}") from error
             whole = item_scores(measure, str(row), rows, about)
             for part, scores in split(whole, rows, splits[measure]).items():
                 key = measure if part == ALL_SKILLS else f"{measure}/{part}"

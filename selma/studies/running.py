@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -23,7 +24,6 @@ from typing import IO, Any
 
 from selma.core.errors import BackendError, ConfigError, SelmaError, one_line
 from selma.core.files import write_json
-from selma.core.team import PROCESSES
 from selma.studies.experiments import Experiment, Plan
 from selma.studies.git import bring_home, changed, experiments, shortened
 from selma.studies.workplace import (
@@ -36,6 +36,7 @@ from selma.studies.workplace import (
 
 logger = logging.getLogger(__name__)
 DONE, RUNNING, FAILED, INTERRUPTED, MISSING = "done", "running", "failed", "interrupted", "missing"
+START = "selma: a start\n"  # in a log, which has all of an experiment's
 _STAGE = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
 _ERROR = re.compile(r"^(?:selma: error|ERROR): (.*)$", re.MULTILINE)
 _LOG_TAIL_BYTES = 100_000
@@ -61,7 +62,7 @@ class Runner:
         """Take the repository; `report` is called, from any thread, as one starts or ends."""
         self.root, self.targets, self.report = root, list(targets), report
         self.home = home_of(root, study)
-        self._share: dict[str, str] = {}  # of the cores, for each of several runs at once
+        self._shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()  # cores that are free
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._stopping = threading.Event()
 
@@ -73,9 +74,13 @@ class Runner:
         """
         check_committed(self.root, plan)
         self.home.mkdir(parents=True, exist_ok=True)
-        if jobs > 1:
-            self._share = {PROCESSES: str(max(1, len(os.sched_getaffinity(0)) // jobs))}
+        cores = sorted(os.sched_getaffinity(0))
+        for number in range(jobs):
+            self._shares.put({*cores[number::jobs]} or {cores[number % len(cores)]})
         done = experiments(self.root, {one.name for one in plan.experiments})
+        for name in done:  # what a kill left behind
+            if not _is_locked(self.home / f"{name}.lock"):
+                remove_workplace(self.home / name)
         waiting = [one for one in plan.experiments if one.name not in done]
         failed = []
         with ThreadPoolExecutor(jobs) as pool:
@@ -136,22 +141,34 @@ class Runner:
         record = record_of(self.home, experiment)
         spent, start = seconds_spent(self.home, experiment), time.time()
         write_json(record, {"started": start, "seconds": spent, "state": RUNNING})
-        environment = {**self._share, **dvc_environment()}  # what the user says wins
-        with log_of(self.home, experiment).open("ab") as log:
+        with self._some_cores() as cores, log_of(self.home, experiment).open("ab") as log:
+            log.write(START.encode())
+            log.flush()
             process = subprocess.Popen(
-                [*command, *self.targets], cwd=folder, env=environment, stdout=log,
+                [*command, *self.targets], cwd=folder, env=dvc_environment(), stdout=log,
                 stderr=log, stdin=subprocess.DEVNULL, pass_fds=[lock.fileno()],
                 start_new_session=True,
             )  # fmt: skip
-        self._processes.add(process)
-        if self._stopping.is_set():
-            self._stop()
-        code = process.wait()
-        self._processes.discard(process)
+            self._processes.add(process)
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(process.pid, cores)  # its stages inherit it
+            if self._stopping.is_set():
+                self._stop()
+            code = process.wait()
+            self._processes.discard(process)
         state = INTERRUPTED if self._stopping.is_set() else FAILED if code else DONE
         seconds = spent + time.time() - start
         write_json(record, {"started": start, "seconds": round(seconds, 1), "state": state})
         return code
+
+    @contextlib.contextmanager
+    def _some_cores(self) -> Iterator[set[int]]:
+        """Take one of the shares of the cores: trainings that meet on a core crawl."""
+        cores = self._shares.get()
+        try:
+            yield cores
+        finally:
+            self._shares.put(cores)
 
     @contextlib.contextmanager
     def _locked(self, experiment: Experiment) -> Iterator[IO[str]]:
@@ -236,11 +253,11 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def read_log(path: Path) -> tuple[str, str]:
-    """Find the last stage that was started, and the first error after it."""
+    """Find the last stage that the last start ran, and the first error after it."""
     try:
         with path.open("rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - _LOG_TAIL_BYTES))
-            text = log.read().decode(errors="replace")
+            text = log.read().decode(errors="replace").rpartition(START)[2]
     except OSError:
         return "", "no log"
     stages = list(_STAGE.finditer(text))

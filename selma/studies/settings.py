@@ -15,11 +15,13 @@ def apply_settings(params: bytes, settings: Sequence[str], path: Path) -> None:
     """Write params with settings laid over them to `path`, by DVC's own function.
 
     Raises:
-        ConfigError: a setting is no setting, names a key that is not there, or is a sweep.
+        ConfigError: a setting is no setting, names a key that is not there (also by ${…}), or is a
+            sweep.
     """
     from dvc.exceptions import DvcException
     from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
     from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
     path.write_bytes(params)
     try:
@@ -27,7 +29,7 @@ def apply_settings(params: bytes, settings: Sequence[str], path: Path) -> None:
             if len(get_hydra_sweeps({PARAMS: [setting]})) != 1:
                 raise ConfigError(f"setting {setting!r}: several values; make them variants")
         apply_overrides(path, list(settings))
-    except (DvcException, HydraException) as error:
+    except (DvcException, HydraException, OmegaConfBaseException) as error:
         reason = one_line(error.__cause__ or error)
         raise ConfigError(f"a setting is wrong: {reason}") from error
 

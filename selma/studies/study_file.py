@@ -137,6 +137,8 @@ def baselines(table: TableParams, label: str) -> dict[str, Row]:
 def _problems(study: Study) -> Iterator[str]:
     if len(set(study.seeds)) < len(study.seeds):
         yield f"seeds: each once, got {study.seeds}"
+    if len(set(study.measures)) < len(study.measures):
+        yield f"measures: each once, got {study.measures}"
     for row in study.rows():
         if row.variant not in study.variants:
             known = ", ".join(study.variants)

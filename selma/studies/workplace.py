@@ -108,6 +108,7 @@ def _link_what_lies_there(root: Path, folder: Path, experiment: Experiment) -> l
 
 def _reads_and_makes(folder: Path, experiment: Experiment) -> tuple[list[str], set[Path]]:
     """List paths that stages read, but folders that gather outputs, and paths that they make."""
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     params, home = folder / PARAMS, folder.resolve()
@@ -117,6 +118,8 @@ def _reads_and_makes(folder: Path, experiment: Experiment) -> tuple[list[str], s
         with Repo(str(folder)) as repo:
             deps = {Path(dep.fs_path) for stage in repo.index.stages for dep in stage.deps}
             outs = {Path(out.fs_path): out.stage.path_in_repo for out in repo.index.outs}
+    except DvcException as error:
+        raise BackendError(f"DVC: {one_line(error)}") from error
     finally:
         params.write_bytes(committed)
     own = [out for out, made_in in outs.items() if made_in == PIPELINE]

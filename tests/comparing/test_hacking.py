@@ -80,6 +80,7 @@ def studies(number, effects, draws, seeds=3):
         for (name, judge), effect, own in zip(JUDGES.items(), effects, values, strict=True):
             estimate = student_over_seeds(own + effect, weights, 0.95)._asdict()
             about = {"name": name, "judge": judge, "confidence": 0.95}
+            about |= {"measure": name, "first": "new", "second": "base"}
             family.append({**about, **estimate, "difference": estimate["mean"]})
         judged = {record["name"]: record for record in judge_family(family)}
         marks.append(hacking_mark(judged, TRAINED)["mark"])

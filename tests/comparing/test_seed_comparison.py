@@ -58,20 +58,29 @@ def test_a_row_with_itself_is_undecided_and_shows_nothing():
     assert row_score(row, HOW)["score"] == pytest.approx(27.5)
 
 
-def record(p_value, difference):
-    made = {"standard_error": 1.0, "degrees_of_freedom": 1e6, "confidence": 0.95}
-    return {**made, "p_value": p_value, "difference": difference}
+def record(p_value, difference, first="a", second="b"):
+    made = {"standard_error": 1.0, "degrees_of_freedom": 1e6, "confidence": 0.95, "measure": "dsg"}
+    return {**made, "p_value": p_value, "difference": difference, "first": first, "second": second}
 
 
 def test_verdicts_go_by_the_p_values_of_the_family():
     """Holm: 3 · 0.01, then 2 · 0.03, which the third, 0.04, may not fall below."""
-    judged = judge_family([record(0.04, 1.0), record(0.01, -1.0), record(0.03, 1.0)])
+    judged = judge_family(
+        [record(0.04, 1.0), record(0.01, -1.0, second="c"), record(0.03, 1.0, second="d")]
+    )
     assert [one["p_value_holm"] for one in judged] == pytest.approx([0.06, 0.03, 0.06])
     assert [one["verdict"] for one in judged] == ["undecided", "worse", "undecided"]
     # the normal distribution's 2.394 for 0.05 / 3, and 0.842 for 80 %
     assert judged[0]["minimum_detectable_effect"] == pytest.approx(2.394 + 0.842, abs=1e-3)
     (alone,) = judge_family([record(0.04, 1.0)])
     assert alone["verdict"] == "better"
+
+
+def test_a_pair_asked_either_way_round_is_one_hypothesis():
+    pair = [record(0.04, 1.0), record(0.04, -1.0, "b", "a"), record(0.04, 1.0)]
+    assert [one["verdict"] for one in judge_family(pair)] == ["better", "worse", "better"]
+    other = {**record(0.04, 1.0), "measure": "tifa"}
+    assert [one["p_value_holm"] for one in judge_family([*pair, other])] == [0.08] * 4
 
 
 @pytest.mark.parametrize(
@@ -86,6 +95,13 @@ def test_verdicts_go_by_the_p_values_of_the_family():
 )
 def test_a_claim_is_shown_opposite_or_neither(verdict, greater, words):
     assert claim_verdict({"verdict": verdict}, greater=greater) == words
+
+
+def test_seeds_that_were_not_scored_alike_are_named():
+    alike = {seed: scores("v/a", {seed: (0.5, 0.1)}).one for seed in (1, 2)}
+    other = scores("v/a", {3: (0.5, 0.1)}, judge="k").one
+    with pytest.raises(RecordError, match="^seeds 1 and 3: .*judge is"):
+        over_seeds("v/a", {**alike, 3: other})
 
 
 def test_rows_of_other_seeds_or_another_making_are_refused():

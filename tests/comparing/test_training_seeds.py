@@ -1,5 +1,7 @@
 """Means over seeds and prompts: against closed forms, by hand, and by simulated coverage."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -82,10 +84,15 @@ def test_nothing_varies_so_nothing_is_tested():
 
 
 def test_what_is_detectable_is_found_with_the_power_that_was_asked_for():
-    """Simulated with many degrees of freedom, where the t distribution is the normal one."""
+    """With many degrees of freedom the t distribution is the normal one; with two, simulated."""
     effect = detectable_over_seeds(1.0, 1e6, alpha=0.05)
     assert effect == pytest.approx(1.95996 + 0.84162, abs=1e-3)
-    assert detectable_over_seeds(1.0, 2, alpha=0.05) == pytest.approx(4.3027 + 1.0607, abs=1e-3)
+    draws = np.random.default_rng(0)
+    for alpha, limit in ((0.05, 4.3027), (0.0125, 8.8602)):
+        values = draws.normal(size=(100_000, 3)) * math.sqrt(3)  # so their mean's error is 1
+        means = values.mean(axis=1) + detectable_over_seeds(1.0, 2, alpha=alpha)
+        found = means / (values.std(axis=1, ddof=1) / math.sqrt(3)) > limit
+        assert found.mean() == pytest.approx(0.8, abs=0.01)
 
 
 @pytest.mark.parametrize(

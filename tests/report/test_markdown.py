@@ -85,7 +85,7 @@ def hacked(mark="alarm"):
          "decided: p ≤ 0.05, adjusted by Holm's method for 2 watched differences."),
         ("watch", "new (⚠)", "Both by intervals of their own, and not decided among 2 watched"),
         ("quiet", "new", "A fall is found with 80 % power from DSG 1.5 on."),
-        ("unwatched", "new", "and no measure here is decided by another judge."),
+        ("unwatched", "new", "and no measure here is independent of what taught the two."),
     ],
 )  # fmt: skip
 def test_what_a_model_was_trained_against_is_said_and_the_alarm_given(mark, name, words):

@@ -24,6 +24,16 @@ def test_a_text_without_exactly_one_block_is_refused(text, tmp_path):
     assert page.read_text() == text
 
 
+def test_a_page_keeps_the_ends_of_its_lines_and_has_to_be_text(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_bytes(f"a\r\n{START}\n{END}\r\n".encode())
+    write_marked(page, "results", "new\n")
+    assert page.read_bytes() == f"a\r\n{START}\nnew\n{END}\r\n".encode()
+    page.write_bytes(b"\xff")
+    with pytest.raises(RecordError, match=r"page.md: not a text in UTF-8"):
+        write_marked(page, "results", "new\n")
+
+
 def test_a_page_that_is_not_there_is_named(tmp_path):
     with pytest.raises(MissingDataError, match="page.md: not found"):
         write_marked(tmp_path / "page.md", "results", "new\n")

@@ -38,6 +38,7 @@ def test_a_baseline_without_a_variant_is_of_the_rows_own(tmp_path):
     [
         ("seeds: [1, 2, 3]", "seedz: [1]", "seeds is missing; seedz is not a known key"),
         ("seeds: [1, 2, 3]", "seeds: [1, 1]", r"seeds: each once, got \[1, 1\]"),
+        ("measures: [dsg]", "measures: [dsg, dsg]", "measures: each once, got"),
         ("rank 2: high/merged", "rank 2: hgh/merged", "row hgh/merged names no variant; choose one "
          "of: low, high"),
         ("rank 2: high/merged", "rank 2: merged", r"tables.ranks.rows.rank 2: .* got 'merged'"),
@@ -96,6 +97,7 @@ def test_settings_change_add_and_remove():
         ("lora.rank=1,2", "'lora.rank=1,2': several values; make them variants"),
         ("lora.rank", "a setting is wrong: .*missing EQUAL"),
         ("~models.none", "a setting is wrong: .*'models.none' does not exist"),
+        ("+models.half={w: ${models.none.w}}", "a setting is wrong: .*'models.none.w' not found"),
     ],
 )
 def test_a_wrong_setting_is_named(setting, words):
@@ -115,8 +117,9 @@ def test_the_studies_that_ship_are_whole(path: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("targets", "words"),
     [
-        (["scores"], "do not make hps, imagereward, pickscore: add preferences"),
-        (["preferences", "answers@dsg-base"], "do not make dsg, tifa: add scores"),
+        (["scores"], "do not make all tables of hps, imagereward, pickscore: add preferences"),
+        (["preferences", "answers@dsg-base"], "do not make all tables of dsg, tifa: add scores"),
+        (["preferences", "scores@dsg"], "do not make all tables of dsg, tifa: add scores"),
     ],
 )
 def test_targets_that_leave_a_measure_to_the_commit_are_refused(targets, words):

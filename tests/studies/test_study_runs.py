@@ -5,12 +5,12 @@ Merged is better than base by 10 points per rank and 1 per seed, on every prompt
 
 import csv
 import io
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -18,10 +18,12 @@ from toy import STUDY, Toy, environment
 
 from selma.core.errors import ConfigError, MissingDataError
 from selma.report.study_text import as_csv, as_markdown
+from selma.studies import running
 from selma.studies.comparison import compare_study
-from selma.studies.experiments import plan
+from selma.studies.experiments import Plan, plan
 from selma.studies.results import read_scores
-from selma.studies.running import check_committed, ensure_done, states
+from selma.studies.running import START, check_committed, ensure_done, read_log, states
+from selma.studies.sharing import take_released
 from selma.studies.study_file import read_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -190,7 +192,7 @@ def test_the_table_holds_the_scores_of_every_seed(toy):
     # prompts do not differ, so it is Student's interval of three seeds: 4.3027 · 1 / √3
     assert [gain["low"], gain["high"]] == pytest.approx([22 - 2.4841, 22 + 2.4841], abs=1e-3)
     assert (gain["seeds_won"], gain["wins"], gain["ties"], gain["losses"]) == (3, 4, 0, 0)
-    assert "low" not in rows["rank 1"]["differences"]["low"]  # a row with itself
+    assert rows["rank 1"]["differences"]["low"] == {}  # a row with itself
     assert rows["rank 2"]["differences"]["low"]["dsg"]["difference"] == pytest.approx(10.0)
 
 
@@ -251,12 +253,25 @@ def test_another_clone_prints_the_tables_of_released_runs(toy):
     assert other.ran() == []
 
 
+def test_a_bundle_gives_the_missing_runs_and_leaves_those_that_are_here(toy):
+    _, what = planned(toy)
+    listed = toy.git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+    one, another = [ref for ref in listed if ref.count("/") == 4][:2]
+    toy.git("bundle", "create", "--quiet", "toy.git", one, another)
+    other = toy.cloned("with-one-of-its-own")
+    other.git("update-ref", another, "HEAD")
+    take_released(what, other.folder, toy.folder / "toy.git")
+    (toy.folder / "toy.git").unlink()
+    assert other.git("rev-parse", one) == toy.git("rev-parse", one)
+    assert other.git("rev-parse", another) == other.git("rev-parse", "HEAD")
+
+
 def test_a_damaged_bundle_is_told_and_the_runs_are_missing(toy):
     other = toy.cloned("with-damage")
     (other.folder / "studies/toy.bundle").write_text("no bundle")
     done = selma(other, "status", "studies/toy.yaml")
     assert done.returncode == 0 and "0 of 6 runs are done" in done.stdout
-    assert "studies/toy.bundle: its runs are not taken: git fetch failed" in done.stderr
+    assert "studies/toy.bundle: its runs are not taken: git bundle failed" in done.stderr
 
 
 def test_another_clone_takes_all_results_from_the_shared_cache(toy):
@@ -292,6 +307,9 @@ def test_the_command_tells_prints_and_draws(toy):
     assert done.stdout == f"wrote {out}\n" and out.read_text().startswith("<svg")
     done = selma(toy, "table", "studies/toy.yaml", "--out", "params.yaml")
     assert done.returncode == 2 and "expected a name that ends in .md" in done.stderr
+    done = selma(toy, "table", "studies/toy.yaml", "--format", "csv", "--write", str(page))
+    assert done.returncode == 2 and "--write: a page is Markdown" in done.stderr
+    assert printed in page.read_text()
 
 
 def test_the_command_checks_every_variants_params_before_it_runs_anything(toy):
@@ -318,11 +336,13 @@ def test_a_run_that_fails_says_why_and_the_others_go_on(toy):
     said = toy.study()
     assert "bad, seed 2: in scores: unlucky rank (log: " in said
     assert [line for line in toy.ran() if "rank 13" not in line] == []
-    study, what = planned(toy)
+    _, what = planned(toy)
     assert [one.state for one in states(toy.folder, "toy", what)].count("failed") == 3
     with pytest.raises(Exception, match=r"3 of 9 runs are not done \(bad, seed 1, bad, seed 2"):
         ensure_done(states(toy.folder, "toy", what))
-    assert study.name == "toy" and Path(toy.folder / "studies/toy.yaml").exists()
+    log = next((toy.folder / ".selma/studies/toy").glob("toy-bad-1-*.log"))
+    log.write_text(f"{log.read_text()}{START}ERROR: no space left\n")
+    assert read_log(log) == ("", f"no space left (log: {log})")
     toy.git("checkout", "--quiet", "studies/toy.yaml")
 
 
@@ -342,6 +362,42 @@ def test_a_run_that_cannot_be_set_up_is_named_and_the_others_go_on(toy):
     obstacle.unlink()
     assert "odd, seed 1 done" in toy.study()
     toy.git("checkout", "--quiet", "studies/toy.yaml")
+
+
+def test_a_pipeline_that_is_not_dvcs_fails_its_runs_with_a_line_each(toy):
+    text = (toy.folder / "dvc.yaml").read_text()
+    for broken in (
+        text.replace("    deps: [stage.py]\n", "    dep: [stage.py]\n"),
+        f"{text}  x:\n",
+    ):
+        toy.write("dvc.yaml", broken)
+        toy.commit("broken")
+        try:
+            assert toy.study().count(" failed: DVC: ") == 6
+        finally:
+            toy.git("reset", "--quiet", "--hard", "HEAD~1")
+
+
+def test_a_folder_of_the_top_level_decides_the_runs_that_depend_on_it(toy):
+    names = {one.name for one in planned(toy)[1].experiments}
+    toy.write("notes/more.md", "one more")
+    toy.commit("a note")
+    try:
+        assert not names & {one.name for one in planned(toy)[1].experiments}
+    finally:
+        toy.git("reset", "--quiet", "--hard", "HEAD~1")
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_runs_at_once_part_the_cores_between_them(monkeypatch, tmp_path, jobs):
+    """So none of them waits for another's core; with more runs than cores, one core each."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {4, 5})
+    monkeypatch.setattr(running, "check_committed", lambda *_: None)
+    monkeypatch.setattr(running, "experiments", lambda *_: {})
+    runner = running.Runner(tmp_path, "toy", [], lambda *_: None)
+    runner.run(Plan("commit", (), ()), jobs)
+    shares = [runner._shares.get_nowait() for _ in range(jobs)]
+    assert shares == {1: [{4, 5}], 2: [{4}, {5}], 3: [{4}, {5}, {4}]}[jobs]
 
 
 @pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml"])
