@@ -55,7 +55,7 @@ def plan(study: Study, root: Path) -> Plan:
     commit = head(root)
     files = tracked(root, commit)
     pipeline, params = (_read(root, commit, name) for name in (PIPELINE, PARAMS))
-    stages = dict((pipeline or {}).get("stages", {}))
+    stages = _stages(pipeline)
     made = tuple(path for stage in stages.values() for path in _paths(stage, OUTPUTS) if path)
     made = (*made, *(path for path in files if path.endswith("/.gitignore")))  # DVC writes them
     inputs = {path: about for path, about in files.items() if not path.startswith(made)}
@@ -100,8 +100,8 @@ def _locked(root: Path, commit: str, files: Collection[str]) -> Iterator[tuple[s
     for lock in sorted(path for path in files if path.endswith(f"/{LOCK}")):
         folder = posixpath.dirname(lock)
         pipeline = f"{folder}/{PIPELINE}"
-        stages = _read(root, commit, pipeline).get("stages", {}) if pipeline in files else {}
-        for name, stage in _read(root, commit, lock).get("stages", {}).items():
+        stages = _stages(_read(root, commit, pipeline)) if pipeline in files else {}
+        for name, stage in _stages(_read(root, commit, lock)).items():
             about = stages.get(name.partition("@")[0], {})
             home = posixpath.join(folder, _body(about).get("wdir", ""))
             for out in stage.get("outs", []):
@@ -109,13 +109,20 @@ def _locked(root: Path, commit: str, files: Collection[str]) -> Iterator[tuple[s
                 yield path, json.dumps(out, sort_keys=True)
 
 
-def _read(root: Path, commit: str, name: str) -> Any:
-    """Read a YAML file of a commit; ConfigError if it is none."""
+def _read(root: Path, commit: str, name: str) -> Mapping[str, Any]:
+    """Read a YAML file of a commit, {} if it is empty; ConfigError if it has no keys."""
     try:
         text = read_file(root, commit, name).decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name} as committed: not a text file ({error})") from error
-    return parse_yaml(text, f"{name} as committed ({commit[:7]})")
+    found = parse_yaml(text, f"{name} as committed ({commit[:7]})") or {}
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{name} as committed ({commit[:7]}): expected keys, got {found!r:.40}")
+    return found
+
+
+def _stages(file: Mapping[str, Any]) -> Mapping[str, Any]:
+    return file.get("stages") or {}
 
 
 def _needed(

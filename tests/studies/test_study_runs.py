@@ -400,6 +400,23 @@ def test_runs_at_once_part_the_cores_between_them(monkeypatch, tmp_path, jobs):
     assert shares == {1: [{4, 5}], 2: [{4}, {5}], 3: [{4}, {5}, {4}]}[jobs]
 
 
+def test_a_committed_file_without_keys_is_one_line_and_an_empty_lock_is_none(toy):
+    study, what = planned(toy)
+    (toy.folder / "factory").mkdir()
+    toy.write("factory/dvc.lock", "")
+    toy.commit("an empty lock")
+    try:
+        assert [one.name for one in plan(study, toy.folder).experiments] == [
+            one.name for one in what.experiments
+        ]
+        toy.write("params.yaml", "- seed")
+        toy.commit("broken")
+        with pytest.raises(ConfigError, match=r"^params.yaml as committed .*: expected keys, got"):
+            plan(study, toy.folder)
+    finally:
+        toy.git("reset", "--quiet", "--hard", what.commit)
+
+
 @pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml"])
 def test_a_committed_file_that_is_no_yaml_is_one_line(toy, name):
     study, _ = planned(toy)
