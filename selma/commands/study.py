@@ -153,9 +153,9 @@ def _table(found: dict[str, Any], args: argparse.Namespace) -> None:
     from selma.report.study_text import FORMATS
 
     text = FORMATS[args.format](found)
-    if args.write is not None and args.format != "markdown":
-        raise ConfigError("--write: a page is Markdown; use --out for the other formats")
     if args.write is not None:
+        if args.format != "markdown":
+            raise ConfigError("--write: a page is Markdown; use --out for the other formats")
         write_marked(args.write, found["name"], f"\n{text}\n")
         print(f"wrote {found['name']} into {args.write}")
     elif args.out is None:

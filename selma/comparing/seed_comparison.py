@@ -105,11 +105,11 @@ def judge_family(records: Sequence[Record]) -> list[Record]:
     if it is negative, else "undecided". Detectable is what such a study finds with 80 % power at
     the level that Holm's method gives to the least p-value.
     """
-    asked = {hypothesis(record): record["p_value"] for record in records}
+    asked = {_hypothesis(record): record["p_value"] for record in records}
     adjusted = dict(zip(asked, holm(list(asked.values())), strict=True))
     judged = []
     for record in records:
-        p_value = adjusted[hypothesis(record)]
+        p_value = adjusted[_hypothesis(record)]
         level = 1 - record["confidence"]
         verdict = UNDECIDED
         if p_value <= level + ROUNDING:
@@ -123,7 +123,12 @@ def judge_family(records: Sequence[Record]) -> list[Record]:
     return judged
 
 
-def hypothesis(record: Record) -> tuple[str, frozenset[str]]:
+def family_size(records: Sequence[Record]) -> int:
+    """Count the hypotheses for which `judge_family` adjusts."""
+    return len(set(map(_hypothesis, records)))
+
+
+def _hypothesis(record: Record) -> tuple[str, frozenset[str]]:
     """Name what a difference asks: the same, whichever of its rows is the first."""
     return record["measure"], frozenset((record["first"], record["second"]))
 

@@ -8,7 +8,7 @@ from selma.comparing.seed_comparison import (
     SeedScores,
     claim_verdict,
     compare_rows,
-    hypothesis,
+    family_size,
     judge_family,
     row_score,
 )
@@ -79,7 +79,7 @@ def _table(study: Study, name: str, scores: Scores, how: Bootstrap) -> Record:
         "measures": {column: _described(study, column, scores) for column in columns},
         "against": list(table.against),
         "rows": rows,
-        "family": len(set(map(hypothesis, judged))),
+        "family": family_size(judged),
     }
 
 
@@ -162,7 +162,7 @@ def _hacking_marks(study: Study, scores: Scores, how: Bootstrap) -> list[Record]
         trained, other = (study.trained_against.get(name, ()) for name in names)
         mark = hacking_mark(own, trained, other)
         marks.append({**dict(zip(("first", "second"), names, strict=True)), **mark,
-                      "family": len(set(map(hypothesis, judged))), "differences": own})  # fmt: skip
+                      "family": family_size(judged), "differences": own})  # fmt: skip
     return marks
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 STAGE = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from ruamel.yaml import YAML
 from selma.core.tables import write_table
@@ -16,6 +16,8 @@ from selma.core.tables import write_table
 home, name, *models = sys.argv[1:]
 params = YAML(typ="safe").load(Path("params.yaml"))
 seed, rank = params["seed"], params["rank"]
+with (Path(home) / "cores").open("a") as cores:
+    cores.write(f"{len(os.sched_getaffinity(0))}\\n")
 with (Path(home) / "ran").open("a") as ran:
     ran.write(f"{name} seed {seed} rank {rank}\\n")
 if name == "train":
