@@ -46,8 +46,13 @@ def test_files_and_headings_that_the_documents_link_to_are_there():
 
 def headings(page):
     """List a page's anchors, as GitHub makes them."""
-    lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
+    return set(
+        map(anchor, re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE))
+    )
+
+
+def anchor(heading):
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def test_commands_that_the_documents_show_exist():
@@ -73,3 +78,25 @@ def test_rows_to_copy_are_rows_of_the_pocket_params(text, tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(json.dumps(params), encoding="utf-8")  # which is YAML too
     load_params(path)
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def test_the_readmes_verdicts_are_those_of_the_studies():
+    """Each claim of its list, word for word, with verdict, difference and the paper's number."""
+    told = re.findall(
+        r"^\| \[(.*?)\]\(docs/paper\.md#([\w-]+)\) \| (.*?) \| (.*?) \| (.*?) \|$",
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    page = (ROOT / "docs/paper.md").read_text(encoding="utf-8")
+    sections = {}
+    for part in page.split("\n## ")[1:]:
+        heading = anchor(part.splitlines()[0])
+        lines = [cells(line) for line in part.splitlines() if line.startswith("| ")]
+        sections[heading] = {(c[0], c[1], c[2], c[4]) for c in lines if len(c) == 10}
+    assert len(told) > 10
+    for claim, heading, *numbers in told:
+        assert (claim, *numbers) in sections[heading], claim

@@ -11,9 +11,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dvc_world import DvcWorld, lay_out
 from fork_server import ForkServer
+from PIL import Image
 from tiny_world import (
     DISTILLATION,
     MERGE,
@@ -381,6 +383,42 @@ def test_a_graph_without_merges_mixtures_and_preferences_runs(built, tmp_path):
     world.params["compare"]["subject"] = "count_alone"
     new = new_model("count_alone", world.params)
     assert set(world.repro()) == new | {"answers_row@dsg", "scores@dsg", *EVERY_ROW}
+    assert world.status() == set()
+
+
+def write_pairs(folder, number):
+    """Lay `number` pictures, larger than what is drawn, for each skill, captions beside them."""
+    for skill in SKILLS:
+        (folder / skill).mkdir(parents=True)
+        for k in range(number):
+            grey = np.full((20, 24, 3), 10 * k + 5 * (skill == "count"), np.uint8)
+            Image.fromarray(grey).save(folder / skill / f"{k}.png")
+            (folder / skill / f"{k}.txt").write_text(f"photograph {k} of {skill}")
+
+
+@pytest.fixture(scope="session")
+def with_pairs(built, tmp_path_factory):
+    """A copy of the repository with thirty pairs of the user's, a run on them and what ran."""
+    world = copy_of(built, tmp_path_factory.mktemp("pairs") / "world")
+    write_pairs(world.folder / "data/mine", 15)
+    side = read_table(built.folder / "data/images/count.parquet", "images")[0]["width"]
+    world.params["sources"]["mine"] = {
+        "kind": "folder", "path": "data/mine", "pictures": "truth", "size_px": side
+    }  # fmt: skip
+    world.params["images"]["source"] = "mine"
+    return world, world.repro()
+
+
+def test_a_users_thirty_pictures_are_what_is_trained_on_and_no_prompt_is_written_anew(with_pairs):
+    world, ran = with_pairs
+    stages = {f"{stage}@{skill}" for stage in ("images", "best", "correct") for skill in SKILLS}
+    stages |= {"source@mine", *PAIRS, *TRAININGS, "mixture_row@mixture", "merge@merged"}
+    stages |= new_model("merged", world.params) | reads_models(world.params)
+    assert set(ran) == stages and len(ran) == len(stages)
+    for skill in SKILLS:
+        rows = read_table(world.folder / f"data/corrected/{skill}.parquet", "images")
+        captions = {f"photograph {k} of {skill}" for k in range(15)}
+        assert len(rows) == 15 and {row["prompt"] for row in rows} == captions
     assert world.status() == set()
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from selma.studies.study_file import Study
 
 FAILED_EXIT_CODE = 4
+SUFFIXES = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from selma.studies.sharing import bundle_of, take_released
     from selma.studies.study_file import read_study
 
+    _check_where(args)
     study = read_study(args.file)
     home = root()
     planned = plan(study, home)
@@ -64,6 +66,20 @@ def run(args: argparse.Namespace) -> int:
     else:
         _report(_compared(study, planned, home), args.figure, args.out)
     return 0
+
+
+def _check_where(args: argparse.Namespace) -> None:
+    """Refuse a place that does not fit what is written, before anything is compared."""
+    if args.action == "table" and args.write is not None and args.format != "markdown":
+        raise ConfigError("--write: a page is Markdown; use --out for the other formats")
+    if args.action == "table":
+        suffix = SUFFIXES[args.format]
+    elif args.action == "report":
+        suffix = ".html" if args.figure is None else ".svg"
+    else:
+        return
+    if args.out is not None and args.out.suffix != suffix:
+        raise ConfigError(f"--out {args.out}: expected a name that ends in {suffix}")
 
 
 def _run(study: "Study", plan: "Plan", root: Path, jobs: int) -> int:
@@ -154,29 +170,22 @@ def _table(found: dict[str, Any], args: argparse.Namespace) -> None:
 
     text = FORMATS[args.format](found)
     if args.write is not None:
-        if args.format != "markdown":
-            raise ConfigError("--write: a page is Markdown; use --out for the other formats")
         write_marked(args.write, found["name"], f"\n{text}\n")
         print(f"wrote {found['name']} into {args.write}")
     elif args.out is None:
         print(text, end="")
     else:
-        _write(args.out, text, {"markdown": ".md", "latex": ".tex", "csv": ".csv"}[args.format])
+        _write(args.out, text)
 
 
 def _report(found: dict[str, Any], figure: str | None, out: Path) -> None:
     from selma.report.study_page import render_figure, render_study
 
-    if figure is None:
-        _write(out, render_study(found), ".html")
-    else:
-        _write(out, render_figure(found, figure), ".svg")
+    _write(out, render_study(found) if figure is None else render_figure(found, figure))
 
 
-def _write(out: Path, text: str, suffix: str) -> None:
+def _write(out: Path, text: str) -> None:
     from selma.core.files import write_bytes_atomic
 
-    if out.suffix != suffix:
-        raise ConfigError(f"--out {out}: expected a name that ends in {suffix}")
     write_bytes_atomic(out, text.encode())
     print(f"wrote {out}")

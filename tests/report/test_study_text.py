@@ -77,6 +77,7 @@ def test_the_page_escapes_what_a_person_wrote():
     page = render_study(study())
     assert "<h1>Is it &lt;better&gt;?</h1>" in page and "<b>better</b>" not in page
     assert '<b class="good">shown</b>' in page
+    assert page.count(">70.7<") == 1 and page.count(">+2.1<") == 1  # the paper's, 70.65 and 2.1
     assert page == render_study(study())
 
 

@@ -1,6 +1,7 @@
 """The stage source writes what decides the pictures, and ground truth that is no benchmark's."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -84,14 +85,27 @@ def test_a_caption_that_is_a_benchmarks_is_refused(folder):
         source(folder, FOLDER)
 
 
-def test_what_is_wrong_with_a_users_folder_stops_it_before_any_model(folder):
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda at: (at / "1.txt").unlink(), r"1 without a caption \(1\.png\)"),
+        (lambda at: shutil.copy(at / "0.png", at / "1.png"), r"1 the same as another \(0\.png = 1"),
+        (lambda at: shutil.copy(at / "0.txt", at / "1.txt"), r"1 with the caption of another"),
+        (lambda at: (at / "1.png").write_bytes(b"\x89PNG cut"), r"1 that cannot be read \(1\.png"),
+    ],
+)
+def test_what_is_wrong_with_a_users_folder_stops_it_before_any_model(folder, spoil, words):
     pairs("a dog", "a cat")
-    Path("pairs/count/1.txt").unlink()
-    with pytest.raises(RecordError, match=r"pairs/count: of 2 pictures: 1 without a caption"):
+    spoil(Path("pairs/count"))
+    with pytest.raises(RecordError, match=f"pairs/count: of 2 pictures: {words}") as caught:
         source(folder, FOLDER)
-    assert not Path("out").exists()
+    assert "\n" not in str(caught.value) and not Path("out").exists()
+
+
+def test_a_users_folder_that_is_not_there_stops_it(folder):
     with pytest.raises(MissingDataError, match="nowhere: no such folder"):
         source(folder, {**FOLDER, "path": "nowhere"})
+    assert not Path("out").exists()
 
 
 def test_pictures_that_are_to_be_left_as_they_are(folder):

@@ -306,11 +306,22 @@ def test_the_command_tells_prints_and_draws(toy):
     out = toy.home / "toy.svg"
     done = selma(toy, "report", "studies/toy.yaml", "--figure", "ranks", "--out", str(out))
     assert done.stdout == f"wrote {out}\n" and out.read_text().startswith("<svg")
-    done = selma(toy, "table", "studies/toy.yaml", "--out", "params.yaml")
-    assert done.returncode == 2 and "expected a name that ends in .md" in done.stderr
-    done = selma(toy, "table", "studies/toy.yaml", "--format", "csv", "--write", str(page))
-    assert done.returncode == 2 and "--write: a page is Markdown" in done.stderr
     assert printed in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("table", "--out", "params.yaml"), "--out params.yaml: expected a name that ends in .md"),
+        (("table", "--format", "csv", "--write", "page.md"), "--write: a page is Markdown"),
+        (("report", "--out", "toy.svg"), "--out toy.svg: expected a name that ends in .html"),
+    ],
+)
+def test_a_place_that_does_not_fit_is_refused_before_any_run_is_read(toy, arguments, words):
+    file = toy.home / "none.yaml"
+    file.write_text(STUDY.replace("name: toy", "name: none"))  # which has no runs
+    done = selma(toy, *arguments, str(file))
+    assert done.returncode == 2 and words in done.stderr
 
 
 def test_the_command_checks_every_variants_params_before_it_runs_anything(toy):
