@@ -29,7 +29,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     running.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at once")
     actions.add_parser("status", help="what is done, running or missing, and how long it took")
     table = actions.add_parser("table", help="print the tables and claims")
-    table.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    table.add_argument("--format", choices=tuple(SUFFIXES), default="markdown")
     where = table.add_mutually_exclusive_group()
     where.add_argument("--write", type=Path, metavar="PAGE", help="put them between its markers")
     where.add_argument("-o", "--out", type=Path, metavar="FILE")
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_where(args: argparse.Namespace) -> None:
-    """Refuse a place that does not fit what is written, before anything is compared."""
+    """Refuse a suffix or page that does not fit the format, before anything is compared."""
     if args.action == "table" and args.write is not None and args.format != "markdown":
         raise ConfigError("--write: a page is Markdown; use --out for the other formats")
     if args.action == "table":
