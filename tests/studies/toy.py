@@ -89,8 +89,11 @@ from selma.studies.experiments import plan
 from selma.studies.running import Runner
 from selma.studies.study_file import read_study
 
+def say(one, words):
+    print(one.label, words, flush=True)
+
 study = read_study(Path("studies/toy.yaml"))
-runner = Runner(Path("."), study.name, study.targets, lambda one, words: print(one.label, words))
+runner = Runner(Path("."), study.name, study.targets, say)
 print(*runner.run(plan(study, Path(".")), int(sys.argv[1])), sep="\\n")
 """
 
